@@ -1,0 +1,1 @@
+"""Volumes, geometry, masks and networks; knows nothing of Slicer, Qt or the command line."""
