@@ -1,0 +1,103 @@
+"""The threshold curve of a sweep: its points, the tangent through them, and the one point that is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import curve_fit
+
+from IterMask3DLib.engine.records import Curve
+
+FloatVector = NDArray[np.float64]
+
+_FIRST_GUESS = (1.0, 0.01)
+_MAX_EVALUATIONS = 500_000
+_SMOOTHING_WIDTH = 5
+_JUDGED_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class CurveSettings:
+    """How the point is chosen.
+
+    `gamma`: slope of the curve above which it is taken to climb into the anomaly (error per pass); `y_limit`: points from the first one
+    above it on are left out of the fit; `r_squared_limit`: a fit below it is replaced by smoothed differences; `published_fallback`: count
+    the first threshold's distance to zero as a difference, as the public code does (it can then choose the lowest threshold by accident).
+    """
+
+    gamma: float = 0.05
+    y_limit: float = 10.0
+    r_squared_limit: float = 0.85
+    published_fallback: bool = False
+
+
+def percentile_threshold(errors: torch.Tensor, share: float, voxels: int) -> float:
+    """The error that `share` of the brain voxels do not exceed.
+
+    `errors`: [n] squared errors of the brain's voxels; `share`: 0 to 1; `voxels`: size of the whole volume, whose background counts as
+    error 0. The same element as the published selection over the whole volume, found among the brain's voxels alone.
+    """
+    brain = errors.numel()
+    rank = max(1, int(voxels - brain * (1 - share)))
+    inside = rank - (voxels - brain)
+    return float(errors.kthvalue(inside).values) if inside >= 1 else 0.0
+
+
+def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, tuple[str, ...]]:
+    """Fits a·tan(b·t), judges the fit, and chooses the first point whose derivative exceeds gamma.
+
+    `thresholds`: [passes], entry t-1 belongs to pass t. Returns the curve and warnings. Source: section 3.3 of the paper; where no
+    derivative exceeds gamma the last threshold is chosen (the public code falls to the first).
+    """
+    t = np.arange(1, len(thresholds) + 1, dtype=np.float64)
+    fit, slope = _tangent(t, thresholds, settings.y_limit)
+    judged = int(_JUDGED_SHARE * len(t))
+    r_squared = _r_squared(thresholds[:judged], fit[:judged])
+    used_fit = bool(r_squared >= settings.r_squared_limit)
+    derivative = slope if used_fit else smoothed_differences(thresholds, settings.published_fallback)
+    above = np.flatnonzero(derivative > settings.gamma)
+    warnings = []
+    if not used_fit:
+        warnings.append(f"The tangent does not describe the threshold curve (R² {r_squared:.2f}); smoothed differences were used instead.")
+    if len(above) == 0:
+        warnings.append(f"The threshold curve is nowhere steeper than gamma {settings.gamma:g}; the highest threshold was used.")
+    chosen = int(above[0]) if len(above) else len(t) - 1
+    return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen), tuple(warnings)
+
+
+def smoothed_differences(thresholds: FloatVector, from_zero: bool) -> FloatVector:
+    """Differences of neighbouring thresholds, averaged over five (fewer at the ends): [passes].
+
+    The first point has no neighbour before it: it takes the second one's difference, or with `from_zero` its own distance to zero.
+    """
+    differences = np.diff(thresholds, prepend=0.0)
+    if not from_zero and len(differences) > 1:
+        differences[0] = differences[1]
+    ones = np.ones(_SMOOTHING_WIDTH)
+    total = np.convolve(differences, ones, mode="same")[: len(differences)]
+    count = np.convolve(np.ones_like(differences), ones, mode="same")[: len(differences)]
+    return np.asarray(total / count)
+
+
+def _tangent(t: FloatVector, thresholds: FloatVector, y_limit: float) -> tuple[FloatVector, FloatVector]:
+    """Values and derivative of the fitted tangent at every `t`; NaN where there was too little to fit."""
+    nothing = np.full_like(t, np.nan)
+    over = np.flatnonzero(thresholds > y_limit)
+    n = int(over[0]) if len(over) else len(t)
+    if n < len(_FIRST_GUESS):
+        return nothing, nothing
+    try:
+        (a, b), _ = curve_fit(lambda x, a, b: a * np.tan(b * x), t[:n], thresholds[:n], p0=_FIRST_GUESS, maxfev=_MAX_EVALUATIONS)
+    except RuntimeError:
+        return nothing, nothing
+    return a * np.tan(b * t), a * b / np.cos(b * t) ** 2
+
+
+def _r_squared(values: FloatVector, fit: FloatVector) -> float:
+    spread = float(((values - values.mean()) ** 2).sum())
+    if not np.isfinite(fit).all() or spread == 0.0:
+        return float("-inf")
+    return 1.0 - float(((values - fit) ** 2).sum()) / spread
