@@ -1,0 +1,96 @@
+"""The trained network rewritten for inference: the same function of the same parameters, in fewer and smaller operations.
+
+Batch norm is folded into the convolution before it, dropout is gone, activations and residual sums work in place, and each nearest up-sampling
+with the convolution after it is one transposed convolution. Derived once, when a run begins.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from IterMask3DLib.engine.network import ConvBlock, ResidualUnit, UNet3D, UpStage, transposed_kernel
+
+
+class InferenceUNet(nn.Module):
+    """A `UNet3D` in evaluation mode, executed for speed and memory; parameters are copies, so the network itself stays as it is.
+
+    Input and output as of `UNet3D`. Differs from it by rounding alone.
+    """
+
+    def __init__(self, network: UNet3D) -> None:
+        super().__init__()
+        stages = (network.conv_1, network.conv_2, network.conv_3, network.conv_4, network.conv_5)
+        self.down = nn.ModuleList(_Down(stage) for stage in stages)
+        ups = (network.up_stage_1, network.up_stage_2, network.up_stage_3, network.up_stage_4)
+        self.up = nn.ModuleList(_Up(stage) for stage in ups)
+        self.eval()
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Tensor:
+        skips: list[Tensor] = []
+        for down in self.down:
+            x = down(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.up:
+            x = up(torch.cat((x, skips.pop()), dim=1))
+        return x
+
+
+class _Folded(nn.Module):
+    """A convolution that carries its batch norm, and the activation in place."""
+
+    def __init__(self, block: ConvBlock, upsample: bool = False) -> None:
+        super().__init__()
+        conv = block.conv
+        weight, bias, self.slope = _fold(block)
+        if upsample:
+            self.conv: nn.Module = nn.ConvTranspose3d(conv.in_channels, conv.out_channels, kernel_size=4, stride=2, padding=1)
+            weight = transposed_kernel(weight)
+        else:
+            self.conv = nn.Conv3d(conv.in_channels, conv.out_channels, kernel_size=3, stride=conv.stride, padding=1)
+        self.conv.weight = nn.Parameter(weight.float(), requires_grad=False)
+        self.conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        # A PReLU with one slope is a leaky ReLU, which can work in place.
+        return y if self.slope is None else functional.leaky_relu_(y, self.slope)
+
+
+class _Down(nn.Module):
+    def __init__(self, unit: ResidualUnit) -> None:
+        super().__init__()
+        self.inputs = unit.inputs
+        self.first = _Folded(unit.conv.unit0)
+        self.second = _Folded(unit.conv.unit1)
+        self.shortcut = unit.shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.first(x))
+        y[:, : self.inputs] += self.shortcut(x)
+        return y
+
+
+class _Up(nn.Module):
+    def __init__(self, stage: UpStage) -> None:
+        super().__init__()
+        self.first = _Folded(stage[1], upsample=True)
+        self.second = _Folded(stage[2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.second(self.first(x))
+        return y
+
+
+def _fold(block: ConvBlock) -> tuple[Tensor, Tensor, float | None]:
+    """Weight and bias (float64) of the convolution with its batch norm inside, and the slope of the activation (None: there is none)."""
+    weight, bias = block.conv.weight.detach().double(), block.conv.bias.detach().double()
+    if not hasattr(block, "adn"):
+        return weight, bias, None
+    norm = block.adn.N
+    scale = norm.weight.detach().double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    bias = (bias - norm.running_mean.double()) * scale + norm.bias.detach().double()
+    return weight * scale[:, None, None, None, None], bias, float(block.adn.A.weight.item())
