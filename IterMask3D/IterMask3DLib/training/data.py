@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.intensity import BACKGROUND, zscore_clip3
+from IterMask3DLib.engine.intensity import zscore_clip3
 from IterMask3DLib.training.masks import sample_mask
 
 FloatVolume = NDArray[np.float32]
@@ -75,7 +75,7 @@ def example(
     if augmentation is not None:
         raw = augmented(raw, augmentation, rng)
     brain = raw > 0
-    volume = zscore_clip3(raw, brain)
+    volume = zscore_clip3(raw, brain).array
     mask = sample_mask(brain, spacing, rng, full_brain_share)
     return Example(volume, high_frequency(volume, (spacing,) * 3), brain, mask)
 
@@ -118,4 +118,3 @@ def network_input(item: Example, rng: np.random.Generator) -> FloatVolume:
     return np.stack((np.where(item.mask, noise, item.volume), item.high_frequency))
 
 
-__all__ = ["BACKGROUND", "Augmentation", "Example", "augmented", "centred", "example", "load_stripped", "network_input"]
