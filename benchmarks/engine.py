@@ -30,7 +30,7 @@ from IterMask3DLib.engine.prepare import Grid, prepare
 from IterMask3DLib.engine.resources import sample_volume
 from IterMask3DLib.engine.threshold import fit_curve
 from IterMask3DLib.engine.volumes import read_volume
-from IterMask3DLib.methods.itermask3d import Case, Settings, refine
+from IterMask3DLib.methods.itermask3d import Case, Settings, refine, result_of
 
 _PAGE_GB = 4096 / 1e9
 
@@ -103,12 +103,9 @@ def plain_run(case: Case, network: UNet3D, settings: Settings) -> tuple[np.ndarr
 
 def engine_run(case: Case, network: UNet3D, settings: Settings) -> tuple[np.ndarray, int]:
     """The engine. Returns the final mask [x, y, z] and the number of passes."""
-    steps, number = refine(case, Runner(InferenceUNet(network), choose_place("cpu")), settings), 0
-    while True:
-        try:
-            number = next(steps).number
-        except StopIteration as end:
-            return end.value.mask, number
+    passes: list[int] = []
+    result = result_of(refine(case, Runner(InferenceUNet(network), choose_place("cpu")), settings), lambda step: passes.append(step.number))
+    return result.mask, len(passes)
 
 
 def measured(run: Callable[[], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int, float, float]:

@@ -16,7 +16,7 @@ from IterMask3DLib.engine.models import Model
 from IterMask3DLib.engine.prepare import Grid, Prepared, prepare
 from IterMask3DLib.engine.records import PackedMask, Phase, Result, Step, Volume
 from IterMask3DLib.engine.threshold import CurveSettings
-from IterMask3DLib.methods.itermask3d import Case, Settings, Start, refine
+from IterMask3DLib.methods.itermask3d import Case, Settings, Start, refine, result_of
 from IterMask3DLib.results.outcome import CaseOutcome, Iteration
 
 OnPhase = Callable[[str], None]
@@ -75,16 +75,13 @@ def segment(
     runner = Runner(InferenceUNet(model.network), choose_place(request.device, request.half))
     kept: list[tuple[int, Phase, float, PackedMask]] = []
     on_phase("refining the mask")
-    steps = refine(case, runner, settings)
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            break
+
+    def keep(step: Step) -> None:
         if request.save_iterations:
             kept.append((step.number, step.phase, step.threshold, step.mask))
         on_step(step)
+
+    result = result_of(refine(case, runner, settings), keep)
     on_phase("returning to the grid of the input")
     provenance = _provenance(model, request, settings, runner, started, time.perf_counter() - begun)
     outcome = _restored(volume, prepared, result, provenance)

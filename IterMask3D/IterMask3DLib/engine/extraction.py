@@ -17,9 +17,9 @@ from IterMask3DLib.engine.records import Affine, BoolVolume, Volume
 from IterMask3DLib.engine.resources import resource
 
 _WORKING_MM = 2.5
-_NEIGHBOURHOOD_MM = 7.5
+_NEIGHBOURHOOD_MM = 5.0
 _CORE_MM = 10.0
-_OPENING_MM = 5.0
+_OPENING_MM = 7.5
 _CLOSING_MM = 7.5
 _TOP_TO_CENTRE_MM = 75.0
 
@@ -143,7 +143,8 @@ def _tissue(image: sitk.Image, share: sitk.Image) -> sitk.Image:
     tissue = sitk.And(sitk.And(image > fluid, image < bright), near)
     opened = sitk.Or(_largest(sitk.BinaryMorphologicalOpening(tissue, _voxels(_OPENING_MM))), core)
     closed = sitk.BinaryMorphologicalClosing(_largest(opened), _voxels(_CLOSING_MM))
-    return sitk.And(sitk.BinaryFillhole(closed), near)
+    # A last opening takes away what leaked through thin bone.
+    return _largest(sitk.BinaryMorphologicalOpening(sitk.And(sitk.BinaryFillhole(closed), near), _voxels(_OPENING_MM)))
 
 
 def _otsu(values: NDArray[np.float32]) -> float:

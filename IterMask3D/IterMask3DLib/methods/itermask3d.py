@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, PackedM
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve, percentile_threshold
 
 Start = Literal["brain", "best"]
+Outcome = TypeVar("Outcome")
 Reconstruct = Callable[[Tensor], Tensor]
 """A network at work: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [x, y, z]."""
 
@@ -98,7 +99,7 @@ class _Eye:
             number=self.number,
             phase=phase,
             threshold=threshold,
-            mask=PackedMask.of(self._filled(mask)),
+            mask=PackedMask.of(self.filled(mask)),
             masked_fraction=share,
             seconds=seen.seconds,
             ratio=ratio,
@@ -107,7 +108,7 @@ class _Eye:
         )
 
     def error_map(self, seen: _Pass) -> FloatVolume:
-        return np.asarray(self._filled(seen.errors), dtype=np.float32)
+        return np.asarray(self.filled(seen.errors), dtype=np.float32)
 
     def whole_brain(self) -> Tensor:
         return torch.ones(self.brain_voxels, dtype=torch.bool)
@@ -115,7 +116,7 @@ class _Eye:
     def brain_part(self, mask: BoolVolume) -> Tensor:
         return torch.from_numpy(mask.reshape(-1))[self._brain]
 
-    def _filled(self, values: Tensor) -> NDArray[np.generic]:
+    def filled(self, values: Tensor) -> NDArray[np.generic]:
         whole = torch.zeros(self.voxels, dtype=values.dtype)
         whole[self._brain] = values
         return whole.reshape(self.shape).numpy()
@@ -160,6 +161,17 @@ def refine(case: Case, reconstruct: Reconstruct, settings: Settings, noise: Nois
     return (yield from _shrink(eye, curve, settings, start, warnings))
 
 
+def result_of(steps: Generator[Step, None, Outcome], on_step: Callable[[Step], None] = lambda step: None) -> Outcome:
+    """Runs `steps` to their end, showing each to `on_step`, and gives what they return."""
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+        on_step(step)
+
+
 def _sweep(eye: _Eye, settings: Settings) -> Generator[Step, None, Sweep]:
     mask = eye.whole_brain()
     thresholds, masks = [], []
@@ -192,7 +204,7 @@ def _shrink(eye: _Eye, curve: Curve, settings: Settings, mask: Tensor, warnings:
         mask = smaller
     heatmap = eye.error_map(seen)
     return Result(
-        mask=np.asarray(eye._filled(smaller), dtype=bool),
+        mask=np.asarray(eye.filled(smaller), dtype=bool),
         heatmap=heatmap,
         reconstruction=seen.reconstruction.cpu().numpy(),
         curve=curve,
