@@ -70,7 +70,7 @@ def _segment_one(path: str, name: str, model: Model, options: argparse.Namespace
     try:
         outcome = segment(volume, model, request, brain_mask, bar.phase, bar.step)
         bar.phase("writing the results")
-        folder = write_case(options.out, outcome, overwrite=options.overwrite, save_iterations=options.save_iterations)
+        folder = write_case(options.out, outcome, overwrite=options.overwrite)
     finally:
         bar.close()
     _tell(outcome, folder)

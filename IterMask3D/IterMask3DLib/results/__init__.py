@@ -1,0 +1,1 @@
+"""What a run leaves behind: lesion table, curve, volumes, report."""
