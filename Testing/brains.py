@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-
 from IterMask3DLib.engine.card import Card, CardGrid, Thresholds
 from IterMask3DLib.engine.models import save_model
 from IterMask3DLib.engine.network import UNet3D
+from numpy.typing import NDArray
 
 DATA = Path(os.environ.get("ITERMASK3D_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """Folder of real brains (ixi/, ds002748/, open_ms/, heads/); tests that need one that is not there skip."""
@@ -28,7 +27,7 @@ def data_file(*parts: str) -> Path:
 
 def phantom(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
     """A stripped brain-sized ellipsoid with waves inside and a bright spot on its right: int16 [i, j, k] and RAS affine."""
-    i, j, k = np.meshgrid(*((np.arange(n) - (n - 1) / 2 for n in shape)), indexing="ij")
+    i, j, k = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
     x, y, z = i * spacing, j * spacing, k * spacing
     brain = (x / 66) ** 2 + (y / 84) ** 2 + (z / 62) ** 2 <= 1
     values = 300 + 60 * np.sin(x / 9) * np.cos(y / 11) + 40 * np.sin(z / 13)

@@ -12,9 +12,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
-
 from IterMask3DLib import cli, commands
 from IterMask3DLib.engine.volumes import write_nifti
+
 from Testing.brains import phantom, toy_model
 
 FILES = ("anomaly.nii.gz", "heatmap.nii.gz", "reconstruction.nii.gz", "brain.nii.gz", "lesions.csv", "curve.csv", "report.html", "run.json")
@@ -231,7 +231,9 @@ def test_two_inputs_of_one_name_are_refused(scan: Path, model: Path, tmp_path: P
     assert "different file names" in one_error(capsys)
 
 
-@pytest.mark.parametrize("arguments", [(), ("segment",), ("segment", "a.nii", "-o", "out", "--gamma", "-1"), ("segment", "a", "-o", "b", "--seed", "x")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("segment",), ("segment", "a.nii", "-o", "out", "--gamma", "-1"), ("segment", "a", "-o", "b", "--seed", "x")]
+)
 def test_wrong_usage_leaves_with_2(arguments: tuple[str, ...]) -> None:
     with pytest.raises(SystemExit) as left:
         cli.main(arguments)

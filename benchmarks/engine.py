@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from IterMask3DLib.engine.device import Runner, choose_place
 from IterMask3DLib.engine.execution import InferenceUNet
 from IterMask3DLib.engine.highfreq import high_frequency
@@ -123,7 +122,11 @@ def sample_case() -> tuple[Case, UNet3D, Settings]:
     prepared = prepare(read_volume(sample_volume()), grid)
     image = high_frequency(prepared.volume, prepared.spacing, model.card.high_frequency_cutoff)
     settings = Settings()
-    return Case(prepared.volume, image, prepared.brain), model.network, replace(settings, curve=replace(settings.curve, gamma=model.card.gamma))
+    return (
+        Case(prepared.volume, image, prepared.brain),
+        model.network,
+        replace(settings, curve=replace(settings.curve, gamma=model.card.gamma)),
+    )
 
 
 def published_case(passes: int) -> tuple[Case, UNet3D, Settings]:

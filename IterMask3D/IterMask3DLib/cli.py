@@ -37,7 +37,9 @@ def build_parser() -> argparse.ArgumentParser:
     models.add_parser("list", help="list bundled and installed models").add_argument(
         "folder", nargs="?", type=Path, help="another folder of models to look into"
     )
-    models.add_parser("show", help="print the card of a model").add_argument("model", nargs="?", help="name or folder (default: the bundled one)")
+    models.add_parser("show", help="print the card of a model").add_argument(
+        "model", nargs="?", help="name or folder (default: the bundled one)"
+    )
     models.add_parser("verify", help="check a model's card, checksum and tensors").add_argument("model", nargs="?", help="name or folder")
     install = models.add_parser("install", help="copy a model folder or zip file into the user's folder")
     install.add_argument("source", type=Path, help="model folder or zip file")

@@ -80,7 +80,9 @@ def _tell(outcome: CaseOutcome, folder: Path) -> None:
     lesions = find_lesions(outcome.anomaly, outcome.heatmap, outcome.volume.affine)[0]
     total = sum(lesion.volume_ml for lesion in lesions)
     seconds = clock(float(str(outcome.provenance["seconds"])))
-    print(f"{outcome.case}: anomaly {total:.1f} ml in {len(lesions)} lesions; brain {outcome.brain_ml:.0f} ml ({outcome.brain_source}); {seconds}")
+    print(
+        f"{outcome.case}: anomaly {total:.1f} ml in {len(lesions)} lesions; brain {outcome.brain_ml:.0f} ml ({outcome.brain_source}); {seconds}"
+    )
     for warning in outcome.warnings:
         print(f"  warning: {warning}")
     print(f"  {folder / (outcome.case + '_report.html')}")

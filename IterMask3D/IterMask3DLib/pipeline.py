@@ -111,9 +111,7 @@ def _restored(volume: Volume, prepared: Prepared, result: Result, provenance: di
     )
 
 
-def _provenance(
-    model: Model, request: Request, settings: Settings, runner: Runner, started: datetime, seconds: float
-) -> dict[str, object]:
+def _provenance(model: Model, request: Request, settings: Settings, runner: Runner, started: datetime, seconds: float) -> dict[str, object]:
     return {
         "method": model.card.method,
         "model": model.card.name,

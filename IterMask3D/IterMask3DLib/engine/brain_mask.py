@@ -51,7 +51,9 @@ def run_tool(command: Sequence[str]) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=_TOOL_SECONDS)
 
 
-def find_brain(volume: Volume, given: Volume | None = None, run: ToolRunner = run_tool, which: Callable[[str], str | None] = shutil.which) -> BrainMask:
+def find_brain(
+    volume: Volume, given: Volume | None = None, run: ToolRunner = run_tool, which: Callable[[str], str | None] = shutil.which
+) -> BrainMask:
     """The brain of a volume, by the first way that applies. Raises `InputError` if a given mask does not fit or nothing is found."""
     warnings: list[str] = []
     if given is not None:
@@ -90,7 +92,9 @@ def stripped_brain(volume: Volume) -> BoolVolume | None:
 
 def _fitting(volume: Volume, given: Volume) -> BoolVolume:
     if given.array.shape != volume.array.shape:
-        raise InputError(f"{given.source}: the brain mask has {given.array.shape} voxels and the volume {volume.array.shape}; resample the mask.")
+        raise InputError(
+            f"{given.source}: the brain mask has {given.array.shape} voxels and the volume {volume.array.shape}; resample the mask."
+        )
     corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * [*np.array(volume.array.shape) - 1, 1]
     if np.abs(corners @ (given.affine - volume.affine).T).max() > _SAME_GRID_MM:
         raise InputError(f"{given.source}: the brain mask lies elsewhere in space than the volume; resample it to the volume's grid.")
@@ -114,7 +118,9 @@ def _described(volume: Volume, mask: BoolVolume, source: str, description: str, 
     millilitres = _millilitres(mask, volume)
     if not SMALLEST_ML <= millilitres <= LARGEST_ML:
         limits = f"{SMALLEST_ML:,.0f} to {LARGEST_ML:,.0f} ml"
-        warnings.append(f"The brain mask ({description}) holds {millilitres:,.0f} ml; a brain has {limits}. Check it before you trust the result.")
+        warnings.append(
+            f"The brain mask ({description}) holds {millilitres:,.0f} ml; a brain has {limits}. Check it before you trust the result."
+        )
     labels, parts = ndimage.label(mask)
     if parts > 1:
         sizes = np.sort(np.bincount(labels.ravel())[1:])[::-1]

@@ -20,7 +20,14 @@ _STAGES = 5
 
 
 def convert(
-    checkpoint: Path, out: Path, *, name: str, modality: str, spacing: float = 1.0, shape: tuple[int, int, int] = (192, 192, 192), gamma: float = 0.05
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str,
+    modality: str,
+    spacing: float = 1.0,
+    shape: tuple[int, int, int] = (192, 192, 192),
+    gamma: float = 0.05,
 ) -> Card:
     """Writes the model folder `out` from a file of `torch.save` that holds the published state dict (138 entries), bare or under a usual key.
 
@@ -56,7 +63,9 @@ def _state_dict(checkpoint: Path) -> Mapping[str, torch.Tensor]:
     except OSError as error:
         raise InputError(f"{checkpoint} cannot be read ({error.strerror}).") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError):
-        raise InputError(f"{checkpoint} is not a checkpoint that holds tensors alone; save the network's state_dict() with torch.save.") from None
+        raise InputError(
+            f"{checkpoint} is not a checkpoint that holds tensors alone; save the network's state_dict() with torch.save."
+        ) from None
     for key in _USUAL_KEYS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

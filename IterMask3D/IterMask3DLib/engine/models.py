@@ -110,7 +110,9 @@ def load_model(folder: Path) -> Model:
     card = Card.from_json(_read(folder / CARD).decode("utf-8", errors="replace"), str(folder / CARD))
     data = _read(folder / WEIGHTS)
     if hashlib.sha256(data).hexdigest() != card.sha256:
-        raise InputError(f"{folder / WEIGHTS} does not have the checksum of its card; it is damaged or was changed: install the model again.")
+        raise InputError(
+            f"{folder / WEIGHTS} does not have the checksum of its card; it is damaged or was changed: install the model again."
+        )
     try:
         tensors = load_tensors(data)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:

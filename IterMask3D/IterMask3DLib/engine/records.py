@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Volume:
     `name`: case name, without folder or extension; `source`: the path as given.
     """
 
-    array: NDArray[np.generic]
+    array: NDArray[Any]
     affine: Affine
     name: str
     source: str = ""

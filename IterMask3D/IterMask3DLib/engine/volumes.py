@@ -82,7 +82,9 @@ def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
 
 
 def _read_dicom(folder: Path) -> tuple[NDArray[Any], Affine]:
-    series = [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))]
+    series = [
+        sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+    ]
     if not series:
         raise InputError(f"{folder} holds no DICOM series; give the folder with the slices of one scan.")
     reader = sitk.ImageSeriesReader()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -116,7 +116,8 @@ class _Eye:
     def brain_part(self, mask: BoolVolume) -> Tensor:
         return torch.from_numpy(mask.reshape(-1))[self._brain]
 
-    def filled(self, values: Tensor) -> NDArray[np.generic]:
+    def filled(self, values: Tensor) -> NDArray[Any]:
+        """Values of the brain's voxels [n] as a volume [x, y, z], 0 outside."""
         whole = torch.zeros(self.voxels, dtype=values.dtype)
         whole[self._brain] = values
         return whole.reshape(self.shape).numpy()

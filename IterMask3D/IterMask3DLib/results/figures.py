@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume
@@ -32,6 +33,7 @@ class Scene:
 
     volume: FloatVolume
     heatmap: FloatVolume
+    brain: BoolVolume
     anomaly: BoolVolume
     frame: Frame
     window: tuple[float, float]
@@ -41,7 +43,7 @@ class Scene:
     def of(cls, outcome: CaseOutcome) -> Scene:
         frame = Frame.of(outcome.volume.affine, outcome.volume.array.shape)
         brain = frame.turn(outcome.brain).astype(bool)
-        part = box(brain)
+        part = box(brain, frame.spacing)
         values = outcome.volume.array[outcome.brain]
         low, high = np.percentile(values, (0.5, 99.7))
         errors = outcome.heatmap[outcome.brain]
@@ -49,6 +51,7 @@ class Scene:
         return cls(
             frame.turn(outcome.volume.array)[part].astype(np.float32),
             frame.turn(outcome.heatmap)[part].astype(np.float32),
+            brain[part],
             frame.turn(outcome.anomaly)[part].astype(bool),
             frame,
             (float(low), float(high)),
@@ -59,7 +62,7 @@ class Scene:
 def focus(outcome: CaseOutcome, labels: NDArray[np.int32], lesion: int | None) -> tuple[int, int, int]:
     """The voxel [R, A, S] of the scene the three views go through: the lesion's own voxel nearest its centroid, or the middle of the brain."""
     frame = Frame.of(outcome.volume.affine, outcome.volume.array.shape)
-    part = box(frame.turn(outcome.brain).astype(bool))
+    part = box(frame.turn(outcome.brain).astype(bool), frame.spacing)
     target = (frame.turn(labels) == lesion) if lesion is not None else frame.turn(outcome.brain).astype(bool)
     voxels = np.argwhere(target[part])
     distance = np.square((voxels - voxels.mean(axis=0)) * frame.spacing).sum(axis=1)
@@ -72,7 +75,7 @@ def draw_views(scene: Scene, at: tuple[int, int, int]) -> str:
     widths = [_extent(scene, plane) for plane in PLANES]
     figure = Figure(figsize=(11.4, 7.6), facecolor="black")
     grid = figure.add_gridspec(
-        2, 4, width_ratios=[*(w for w, _ in widths), 5], left=0.01, right=0.955, top=0.99, bottom=0.01, wspace=0.03, hspace=0.03
+        2, 4, width_ratios=[*(w for w, _ in widths), 5], left=0.01, right=0.945, top=0.99, bottom=0.01, wspace=0.03, hspace=0.03
     )
     for column, plane in enumerate(PLANES):
         index = at[axis_of(plane)]
@@ -91,8 +94,9 @@ def draw_views(scene: Scene, at: tuple[int, int, int]) -> str:
 
 def draw_lightbox(scene: Scene) -> str:
     """Axial slices over the whole brain, from below to above, with the outline of the anomaly; PNG as a data address."""
-    depth = scene.volume.shape[2]
-    indices = np.unique(np.linspace(0.06 * depth, 0.96 * depth - 1, _LIGHTBOX_SLICES).round().astype(int))
+    inside = np.flatnonzero(scene.brain.any(axis=(0, 1)))
+    rim = 0.03 * (inside[-1] - inside[0])
+    indices = np.unique(np.linspace(inside[0] + rim, inside[-1] - rim, _LIGHTBOX_SLICES).round().astype(int))
     rows = -(-len(indices) // _LIGHTBOX_COLUMNS)
     width, height = _extent(scene, "axial")
     side = 1.9
@@ -137,7 +141,7 @@ def draw_shrink(sizes: Sequence[int]) -> str:
     axes.bar(passes[-1:], sizes[-1:], color=OUTLINE, width=0.7)
     axes.set_xlabel("shrink pass")
     axes.set_ylabel("voxels still masked (model grid)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _chart(figure, axes)
 
 
@@ -150,7 +154,9 @@ def _extent(scene: Scene, plane: Plane) -> tuple[float, float]:
 
 def _show(axes: Axes, scene: Scene, plane: Plane, index: int, heat: bool, line: float = 1.2) -> None:
     aspect = scene.frame.aspect(plane)
-    axes.imshow(cut(scene.volume, plane, index), cmap="gray", vmin=scene.window[0], vmax=scene.window[1], aspect=aspect, interpolation="bilinear")
+    axes.imshow(
+        cut(scene.volume, plane, index), cmap="gray", vmin=scene.window[0], vmax=scene.window[1], aspect=aspect, interpolation="bilinear"
+    )
     outline = cut(scene.anomaly, plane, index)
     if heat:
         errors = np.clip(cut(scene.heatmap, plane, index) / scene.heat_limit, 0, 1)
@@ -163,7 +169,7 @@ def _show(axes: Axes, scene: Scene, plane: Plane, index: int, heat: bool, line: 
 
 
 def _label(axes: Axes, plane: Plane) -> None:
-    places = ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02))
+    places = ((0.06, 0.5), (0.94, 0.5), (0.5, 0.94), (0.5, 0.06))
     for text, (x, y) in zip(LABELS[plane], places, strict=True):
         axes.text(x, y, text, transform=axes.transAxes, color="white", fontsize=10, ha="center", va="center", alpha=0.85)
 
@@ -173,7 +179,7 @@ def _cross(axes: Axes, scene: Scene, plane: Plane, at: tuple[int, int, int]) -> 
     across = [axis for axis in range(3) if axis != axis_of(plane)]
     column = scene.volume.shape[across[0]] - 1 - at[across[0]]
     row = scene.volume.shape[across[1]] - 1 - at[across[1]]
-    for low, high in ((0, 0.05), (0.95, 1)):
+    for low, high in ((0, 0.03), (0.97, 1)):
         axes.axvline(column, low, high, color="#6fc3ff", linewidth=1)
         axes.axhline(row, low, high, color="#6fc3ff", linewidth=1)
 
@@ -183,12 +189,12 @@ def _chart(figure: Figure, axes: Axes) -> str:
         other.spines[["top"]].set_visible(False)
         other.spines[["left", "bottom", "right"]].set_color(GRID)
         other.tick_params(labelsize=8)
-        other.xaxis.label.set_size(9)
-        other.yaxis.label.set_size(9)
+        other.xaxis.label.set_fontsize(9)
+        other.yaxis.label.set_fontsize(9)
     axes.grid(color=GRID, linewidth=0.5)
     axes.set_axisbelow(True)
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     svg = text.getvalue()
     return svg[svg.index("<svg") :]
 

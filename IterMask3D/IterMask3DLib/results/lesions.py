@@ -42,7 +42,8 @@ def find_lesions(anomaly: BoolVolume, heatmap: FloatVolume, affine: Affine) -> t
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     voxels = sizes[order - 1]
     lesions = tuple(
-        Lesion(i + 1, int(voxels[i]), float(voxels[i] * voxel_ml), _point(centres[i]), float(means[i]), float(peaks[i])) for i in range(count)
+        Lesion(i + 1, int(voxels[i]), float(voxels[i] * voxel_ml), _point(centres[i]), float(means[i]), float(peaks[i]))
+        for i in range(count)
     )
     return lesions, labels
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
@@ -39,7 +39,7 @@ class Frame:
         x, y, z = np.sqrt((turned[:3, :3] ** 2).sum(axis=0))
         return cls(orientation, (float(x), float(y), float(z)), turned)
 
-    def turn(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def turn(self, array: NDArray[Any]) -> NDArray[Any]:
         """`array` [i, j, k] as [R, A, S]."""
         return np.asarray(apply_orientation(array, self.orientation))
 
@@ -54,18 +54,19 @@ def axis_of(plane: Plane) -> int:
     return _AXIS[plane]
 
 
-def cut(array: NDArray[np.generic], plane: Plane, index: int) -> NDArray[np.generic]:
+def cut(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     """The picture [row, column], first row at the top, of a plane of `array` [R, A, S]: patient's right at the left, anterior or superior at the top."""
     picture = np.take(array, index, axis=_AXIS[plane]).T[::-1, ::-1]
     return np.ascontiguousarray(picture)
 
 
-def box(mask: NDArray[np.bool_], margin: int = 3) -> tuple[slice, slice, slice]:
-    """The part of a volume that holds `mask`, with a margin in voxels; everything if the mask is empty."""
+def box(mask: NDArray[np.bool_], spacing: tuple[float, float, float], margin: float = 10.0) -> tuple[slice, slice, slice]:
+    """The part of a volume that holds `mask`, with a margin in mm (not voxels: slices can be 6 mm thick); everything if the mask is empty."""
     if not mask.any():
         return (slice(None),) * 3
     sides = []
     for axis, size in enumerate(mask.shape):
         hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        sides.append(slice(max(0, int(hits[0]) - margin), min(size, int(hits[-1]) + 1 + margin)))
+        room = round(margin / spacing[axis])
+        sides.append(slice(max(0, int(hits[0]) - room), min(size, int(hits[-1]) + 1 + room)))
     return sides[0], sides[1], sides[2]

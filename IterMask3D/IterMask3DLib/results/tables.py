@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from IterMask3DLib.engine.records import Curve
 from IterMask3DLib.results.lesions import Lesion
@@ -42,7 +44,7 @@ def write_iterations(path: Path, iterations: Iterable[Iteration]) -> None:
 
 
 def write_run(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion]) -> None:
-    """What made the case and what came out, as JSON."""
+    """What made the case and what came out, as JSON; numbers that are not finite become null."""
     curve = outcome.curve
     record = {
         **outcome.provenance,
@@ -56,14 +58,27 @@ def write_run(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion]) -> No
             "mean_error": outcome.mean_error,
             "threshold": curve.threshold,
             "chosen_pass": curve.chosen + 1,
-            "r_squared": curve.r_squared if math.isfinite(curve.r_squared) else None,
+            "r_squared": curve.r_squared,
             "tangent_used": curve.used_fit,
             "shrink": [{"masked_voxels": size, "lifted_share": ratio} for size, ratio in outcome.shrink],
         },
         "warnings": list(outcome.warnings),
         "notice": "Research use only; not a medical device.",
     }
-    path.write_text(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(_plain(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """`value` with only what JSON has: no NaN, no infinity, no numpy numbers, no paths."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 def _number(value: float) -> str:

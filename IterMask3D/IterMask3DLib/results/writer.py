@@ -19,9 +19,11 @@ from IterMask3DLib.results.tables import write_curve, write_iterations, write_le
 
 def check_writable(out: Path, case: str, overwrite: bool) -> None:
     """Raises `InputError` before any computing if the case could not be written to `out`."""
-    if (out / case).exists() and not overwrite:
-        raise InputError(f"{out / case} exists already; choose another output folder or use --overwrite.")
+    if Path(case).name != case:
+        raise InputError(f"{case!r} cannot name a folder; give the case another name.")
     try:
+        if (out / case).exists() and not overwrite:
+            raise InputError(f"{out / case} exists already; choose another output folder or use --overwrite.")
         out.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(prefix=f".{case}.", dir=out)).rmdir()
     except OSError as error:
@@ -56,8 +58,9 @@ def _take_place(beside: Path, target: Path) -> None:
     os.replace(target, old / "case")
     try:
         os.replace(beside, target)
-    except OSError:
-        os.replace(old / "case", target)
+    except BaseException:  # an interrupt, too, must not cost the user the earlier results
+        if not target.exists():
+            os.replace(old / "case", target)
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)

@@ -37,9 +37,9 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     training = commands.add_parser("train")
     packing = commands.add_parser("pack")
-    for command in (training, packing):
-        command.add_argument("data", type=Path, help="BIDS folder of stripped 2 mm T1w volumes with participants.tsv")
-        command.add_argument("run", type=Path, help="folder of the checkpoint and the log")
+    for each in (training, packing):
+        each.add_argument("data", type=Path, help="BIDS folder of stripped 2 mm T1w volumes with participants.tsv")
+        each.add_argument("run", type=Path, help="folder of the checkpoint and the log")
     training.add_argument("--steps", type=int, default=Settings.steps)
     training.add_argument("--seed", type=int, default=Settings.seed)
     packing.add_argument("model", type=Path, help="model folder to write; its name is the model's")

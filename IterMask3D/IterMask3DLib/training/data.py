@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ class Augmentation:
     gamma: float = 0.2
 
 
-def centred(array: NDArray[np.generic], brain: BoolVolume, shape: Sequence[int]) -> NDArray[np.generic]:
+def centred(array: NDArray[Any], brain: BoolVolume, shape: Sequence[int]) -> NDArray[Any]:
     """`array` cropped and zero-padded to `shape` with the centre of the brain's box in the middle; axes unchanged."""
     out = np.zeros(tuple(shape), dtype=array.dtype)
     source, target = [], []
@@ -54,7 +55,7 @@ def centred(array: NDArray[np.generic], brain: BoolVolume, shape: Sequence[int])
     return out
 
 
-def load_stripped(path: Path, shape: Sequence[int]) -> NDArray[np.generic]:
+def load_stripped(path: Path, shape: Sequence[int]) -> NDArray[Any]:
     """A skull-stripped NIfTI volume (background 0, already on the model's spacing, RAS) centred on a grid of `shape`."""
     import nibabel
 
@@ -116,5 +117,3 @@ def network_input(item: Example, rng: np.random.Generator) -> FloatVolume:
     """The two channels [2, x, y, z] a network is given: the volume with noise in the mask, and the high-frequency image."""
     noise = rng.standard_normal(item.volume.shape, dtype=np.float32)
     return np.stack((np.where(item.mask, noise, item.volume), item.high_frequency))
-
-

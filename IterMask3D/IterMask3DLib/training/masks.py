@@ -39,8 +39,8 @@ def blob(brain: NDArray[np.bool_], factor: int, rng: np.random.Generator) -> NDA
     hit[tuple(cells.T)] = True
     for axis in range(3):
         hit = np.repeat(hit, factor, axis=axis)
-    fine = np.zeros_like(brain)
-    overlap = tuple(slice(min(a, b)) for a, b in zip(fine.shape, hit.shape, strict=True))
+    fine: NDArray[np.bool_] = np.zeros_like(brain)
+    overlap = tuple(slice(int(n)) for n in np.minimum(fine.shape, hit.shape))
     fine[overlap] = hit[overlap]
     return fine & brain
 

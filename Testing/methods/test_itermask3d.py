@@ -1,0 +1,120 @@
+"""The loop against the published numbers, and what its callers rely on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from IterMask3DLib.engine.records import Result, Step
+from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
+from IterMask3DLib.methods.itermask3d import Settings, refine, result_of, shrink, sweep
+from Testing.engine.published import NUMBERS, mean_filter, no_noise, published_case
+
+CASE = published_case()
+PUBLISHED = {
+    "loop_gamma0.05_lim10_brain": Settings(),
+    "loop_gamma0.2_lim10_brain": Settings(CurveSettings(gamma=0.2)),
+    "loop_gamma0.05_lim10_best": Settings(start="best"),
+    "loop_gamma0.01_lim10_brain": Settings(CurveSettings(gamma=0.01)),
+    "loop_gamma0.05_lim3_brain": Settings(CurveSettings(y_limit=3, published_fallback=True)),
+}
+
+
+def run(settings: Settings) -> tuple[Result, list[Step]]:
+    steps: list[Step] = []
+    return result_of(refine(CASE, mean_filter, settings, no_noise), steps.append), steps
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_loop_has_the_published_numbers(name: str) -> None:
+    wanted = NUMBERS[name]
+    result, steps = run(PUBLISHED[name])
+    curve = result.curve
+    assert list(curve.thresholds[:5]) == pytest.approx(wanted["thres_all_first5"], abs=1e-4)
+    at = [24, 49, 74, 89, 97, 98, 99]
+    assert list(curve.thresholds[at]) == pytest.approx(wanted["thres_all_[24,49,74,89,97,98,99]"], abs=1e-4)
+    a, b = wanted["fit"]["a"], wanted["fit"]["b"]
+    np.testing.assert_allclose(curve.fit, a * np.tan(b * np.arange(1, 101)), atol=1e-4, rtol=1e-4)
+    assert curve.r_squared == pytest.approx(wanted["r_squared"], abs=1e-4)
+    assert list(curve.derivative[[0, 25, 50, 75]]) == pytest.approx(wanted["df[0,25,50,75]"], abs=1e-4)
+    assert curve.chosen == wanted["stop_k"] and curve.threshold == pytest.approx(wanted["thres_final"], abs=1e-4)
+    assert result.mask_size == result.mask.sum() == wanted["final_mask_voxels"]
+    assert result.reconstruction.mean() == pytest.approx(wanted["recon_mean"], abs=1e-4)
+    # The published code draws noise once more than it looks.
+    assert len(steps) == wanted["noise_draws"] - 1
+
+
+def test_the_mended_fallback_does_not_take_the_lowest_threshold_by_accident() -> None:
+    assert run(Settings(CurveSettings(y_limit=3)))[0].curve.chosen > 0
+
+
+def test_mask_heatmap_and_reconstruction_belong_together() -> None:
+    result, steps = run(Settings())
+    np.testing.assert_array_equal(result.mask, result.heatmap > np.float32(result.curve.threshold))
+    np.testing.assert_allclose(result.heatmap, np.square(result.reconstruction - CASE.volume) * CASE.brain, rtol=1e-6)
+    np.testing.assert_array_equal(steps[-1].mask.unpack(), result.mask)
+    assert result.mean_error == pytest.approx(result.heatmap[CASE.brain].mean(), rel=1e-5)
+
+
+def test_every_step_says_what_it_did() -> None:
+    _, steps = run(Settings())
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    assert [step.phase for step in steps] == ["sweep"] * 100 + ["shrink"] * (len(steps) - 100)
+    for step in (steps[0], steps[57], steps[-1]):
+        assert step.masked_fraction == pytest.approx(step.mask.unpack().sum() / CASE.brain.sum())
+    # Pass t lifts the mask from t percent of the brain.
+    assert steps[29].masked_fraction == pytest.approx(0.70, abs=1e-3)
+
+
+def test_a_closed_run_looks_no_more_and_keeps_what_it_yielded() -> None:
+    looks = []
+
+    def counted(channels: torch.Tensor) -> torch.Tensor:
+        looks.append(1)
+        return mean_filter(channels)
+
+    steps = refine(CASE, counted, Settings(), no_noise)
+    first, second = next(steps), next(steps)
+    steps.close()
+    assert len(looks) == 2
+    assert first.mask.unpack().sum() > second.mask.unpack().sum() > 0
+    assert second.error_map().shape == CASE.volume.shape
+
+
+def test_a_seed_repeats_a_run_bit_for_bit_and_another_one_does_not() -> None:
+    settings = Settings(passes=10)
+    first, second, other = (result_of(refine(CASE, mean_filter, replace(settings, seed=seed))) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first.heatmap, second.heatmap)
+    assert np.abs(first.heatmap - other.heatmap).max() > 0
+
+
+def test_the_shrink_phase_can_be_run_again_from_a_sweep() -> None:
+    settings = Settings(CurveSettings(gamma=0.1), seed=2)
+    whole = result_of(refine(CASE, mean_filter, settings))
+    swept = result_of(sweep(CASE, mean_filter, settings))
+    curve, _ = fit_curve(swept.thresholds, settings.curve)
+    again = result_of(shrink(CASE, mean_filter, curve, settings, CASE.brain, first=101))
+    np.testing.assert_array_equal(again.heatmap, whole.heatmap)
+    assert again.shrink == whole.shrink
+
+
+def test_each_volume_gets_its_own_thresholds() -> None:
+    darker = replace(CASE, volume=CASE.volume * np.float32(0.5))
+    results = [result_of(refine(case, mean_filter, Settings(), no_noise)) for case in (CASE, darker, CASE)]
+    np.testing.assert_allclose(results[1].curve.thresholds, results[0].curve.thresholds / 4, rtol=1e-4)
+    np.testing.assert_array_equal(results[2].curve.thresholds, results[0].curve.thresholds)
+
+
+def test_a_perfect_reconstruction_leaves_no_mask() -> None:
+    truth = torch.from_numpy(CASE.volume)
+    result, steps = result_of(refine(CASE, lambda channels: truth, Settings(passes=5))), 5
+    assert result.mask_size == 0 and len(result.shrink) == 1 and steps == 5
+
+
+def test_the_shrink_phase_ends_at_its_bound_and_says_so() -> None:
+    settings = Settings(max_shrink=2)
+    result, steps = run(settings)
+    assert len(steps) == 102 and "still shrinking after 2 passes" in result.warnings[-1]

@@ -1,0 +1,46 @@
+"""Writes the list of shipped files into IterMask3D/CMakeLists.txt: python tools/update_manifest.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MODULE = Path(__file__).resolve().parents[1] / "IterMask3D"
+_LEFT_OUT = ("CMakeLists.txt",)
+
+
+def shipped_files(module: Path = MODULE) -> tuple[list[str], list[str]]:
+    """Scripts and resources of the module, as paths relative to it."""
+    files = [path for path in module.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.name not in _LEFT_OUT]
+    names = sorted(path.relative_to(module).as_posix() for path in files)
+    return [name for name in names if name.endswith(".py")], [name for name in names if not name.endswith(".py")]
+
+
+def manifest(module: Path = MODULE) -> str:
+    """Text of the module's CMakeLists.txt."""
+    scripts, resources = shipped_files(module)
+    return "\n".join(
+        [
+            "# Written by tools/update_manifest.py; a test compares the lists with the tree.",
+            "set(MODULE_NAME IterMask3D)",
+            "",
+            "set(MODULE_PYTHON_SCRIPTS",
+            *(f"  {name}" for name in scripts),
+            "  )",
+            "",
+            "set(MODULE_PYTHON_RESOURCES",
+            *(f"  {name}" for name in resources),
+            "  )",
+            "",
+            "slicerMacroBuildScriptedModule(",
+            "  NAME ${MODULE_NAME}",
+            "  SCRIPTS ${MODULE_PYTHON_SCRIPTS}",
+            "  RESOURCES ${MODULE_PYTHON_RESOURCES}",
+            "  WITH_GENERIC_TESTS",
+            "  )",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    (MODULE / "CMakeLists.txt").write_text(manifest(), encoding="utf-8", newline="\n")
