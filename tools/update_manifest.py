@@ -1,4 +1,4 @@
-"""Writes the list of shipped files into IterMask3D/CMakeLists.txt: python tools/update_manifest.py"""
+"""Writes the list of shipped files into IterMask3D/CMakeLists.txt: run `python tools/update_manifest.py`."""
 
 from __future__ import annotations
 
