@@ -30,6 +30,7 @@ def write_report(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion], la
         outcome=outcome,
         total_ml=total,
         percent=100 * total / outcome.brain_ml if outcome.brain_ml else 0.0,
+        ml=_millilitres,
         lesions=lesions[:_LISTED],
         count=len(lesions),
         rest=lesions[_LISTED:],
@@ -42,6 +43,11 @@ def write_report(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion], la
         attribution=outcome.provenance.get("attribution", ""),
     )
     path.write_text(page, encoding="utf-8", newline="\n")
+
+
+def _millilitres(value: float) -> str:
+    """A volume with as many digits as mean something: 0.031, 0.61, 46.9."""
+    return "0" if value == 0 else f"{value:.{3 if value < 0.1 else 2 if value < 1 else 1}f}"
 
 
 def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:

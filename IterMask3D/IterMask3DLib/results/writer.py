@@ -19,7 +19,7 @@ from IterMask3DLib.results.tables import write_curve, write_iterations, write_le
 
 def check_writable(out: Path, case: str, overwrite: bool) -> None:
     """Raises `InputError` before any computing if the case could not be written to `out`."""
-    if Path(case).name != case:
+    if case in ("", "..") or Path(case).name != case:
         raise InputError(f"{case!r} cannot name a folder; give the case another name.")
     try:
         if (out / case).exists() and not overwrite:
@@ -55,8 +55,8 @@ def _take_place(beside: Path, target: Path) -> None:
         os.replace(beside, target)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-    os.replace(target, old / "case")
     try:
+        os.replace(target, old / "case")
         os.replace(beside, target)
     except BaseException:  # an interrupt, too, must not cost the user the earlier results
         if not target.exists():

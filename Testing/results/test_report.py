@@ -1,0 +1,142 @@
+"""The report: one page that stands alone, says what it is, and trusts no string."""
+
+from __future__ import annotations
+
+import base64
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.results.figures import Scene, focus
+from IterMask3DLib.results.lesions import find_lesions
+from IterMask3DLib.results.outcome import CaseOutcome
+from IterMask3DLib.results.report import write_report
+
+from Testing.results.outcomes import SHAPE, curve, healthy, outcome
+
+HOSTILE = '<script>alert("x")</script>{{ 7 * 7 }}&'
+
+
+def report(path: Path, made: CaseOutcome) -> str:
+    lesions, labels = find_lesions(made.anomaly, made.heatmap, made.volume.affine)
+    write_report(path, made, lesions, labels)
+    return path.read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Collects the tags, the addresses they load and the text a reader sees."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset", "data", "action"}]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return report(tmp_path_factory.mktemp("report") / "r.html", outcome())
+
+
+def test_the_page_loads_nothing_from_outside_itself(page: str) -> None:
+    addresses = Reader(page).addresses
+    assert addresses and all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    assert not {"script", "link", "iframe", "object", "embed"} & set(Reader(page).tags)
+    assert "@import" not in page and not re.search(r"url\((?!#)", page)
+    assert len(page) < 3e6
+
+
+def test_the_page_says_what_it_is_for_and_what_it_found(page: str) -> None:
+    text = Reader(page).text
+    assert "Research use only." in text and "Not a medical device; not for diagnosis" in text
+    assert "The mask did not settle." in text and "already stripped: background is zero" in text
+    assert "0.11 ml" in text and "0.4 % of the brain" in text  # 25 voxels of 4.5 mm³ in 27.2 ml
+    assert "c0ffee" in text and "toy" in text
+    assert "24 x 30 x 20 voxels of 1 x 1.5 x 3 mm" in text
+
+
+def test_the_page_lists_each_lesion_with_its_place(page: str) -> None:
+    rows = re.findall(r"<tr><td>(\d+)</td><td>([\d.]+)</td>", page)
+    assert rows == [("1", "0.108"), ("2", "0.004")]
+
+
+def test_the_pictures_are_whole(page: str) -> None:
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 2 and page.count("<svg") == 2
+    for picture in pictures:
+        data = base64.b64decode(picture, validate=True)
+        assert data.startswith(b"\x89PNG") and b"IEND" in data[-12:]
+
+
+def test_no_string_of_the_user_becomes_markup(tmp_path: Path) -> None:
+    made = outcome(
+        case=HOSTILE,
+        volume=replace(outcome().volume, name=HOSTILE, source=HOSTILE),
+        warnings=(HOSTILE,),
+        brain_source=HOSTILE,
+        provenance={"model": HOSTILE, "settings": {HOSTILE: HOSTILE}, "versions": {"x": HOSTILE}, "attribution": HOSTILE},
+    )
+    page = report(tmp_path / "r.html", made)
+    assert "<script" not in page and "script" not in Reader(page).tags
+    assert page.count("&lt;script&gt;") >= 8 and "{{ 7 * 7 }}" in page and "&amp;" in page
+
+
+def test_a_case_without_lesion_and_without_provenance_has_a_report(tmp_path: Path) -> None:
+    text = Reader(report(tmp_path / "r.html", healthy(provenance={}))).text
+    assert "no anomaly was found" in text and "0 ml" in text and "Research use only." in text
+    assert "Warning." not in text
+
+
+def test_a_curve_without_fit_is_told(tmp_path: Path) -> None:
+    unfitted = replace(curve(), fit=np.full(30, np.nan), used_fit=False, r_squared=float("nan"))
+    assert "the tangent did not fit" in Reader(report(tmp_path / "r.html", outcome(curve=unfitted))).text
+
+
+def test_more_than_twenty_lesions_are_summed(tmp_path: Path) -> None:
+    anomaly = np.zeros(SHAPE, dtype=bool)
+    anomaly[4:20:2, 4:14:2, 5] = True  # 8 x 5 = 40 single voxels, 4.5 mm³ each
+    page = report(tmp_path / "r.html", outcome(anomaly=anomaly))
+    assert len(re.findall(r"<tr><td>\d+</td>", page)) == 20
+    assert "<td>20 smaller, together</td><td>0.090</td>" in page
+
+
+def test_the_views_go_through_the_largest_lesion() -> None:
+    made = outcome()
+    _, labels = find_lesions(made.anomaly, made.heatmap, made.volume.affine)
+    scene = Scene.of(made)
+    assert scene.anomaly[focus(made, labels, 1)]
+    assert scene.heatmap[focus(made, labels, 1)] == 0.5
+    assert scene.heatmap[focus(made, labels, 2)] == 2.0
+
+
+def test_the_views_go_through_the_middle_of_a_brain_without_lesion() -> None:
+    made = healthy()
+    scene = Scene.of(made)
+    at = focus(made, np.zeros(SHAPE, dtype=np.int32), None)
+    inside = np.argwhere(scene.brain)
+    assert np.abs(at - inside.mean(axis=0)).max() <= 0.5
+
+
+def test_a_stack_of_a_few_thick_slices_has_a_report(tmp_path: Path) -> None:
+    part = (slice(None), slice(None), slice(8, 11))
+    made = outcome()
+    thin = outcome(
+        volume=Volume(made.volume.array[part].astype(np.float32), made.volume.affine, "anna"),
+        brain=made.brain[part],
+        anomaly=made.anomaly[part],
+        heatmap=made.heatmap[part],
+        reconstruction=made.reconstruction[part],
+    )
+    assert "Slices from below to above" in report(tmp_path / "r.html", thin)
