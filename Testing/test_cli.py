@@ -12,9 +12,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+
 from IterMask3DLib import cli, commands
 from IterMask3DLib.engine.volumes import write_nifti
-
 from Testing.brains import phantom, toy_model
 
 FILES = ("anomaly.nii.gz", "heatmap.nii.gz", "reconstruction.nii.gz", "brain.nii.gz", "lesions.csv", "curve.csv", "report.html", "run.json")

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from IterMask3DLib.engine.device import Runner, choose_place
 from IterMask3DLib.engine.execution import InferenceUNet
 from IterMask3DLib.engine.highfreq import high_frequency

@@ -1,0 +1,89 @@
+"""The main job on real brains: the bundled one with the bundled model, its copies in other orientations, and volumes of the data folder."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from nibabel.orientations import apply_orientation, inv_ornt_aff
+
+from IterMask3DLib import cli
+from IterMask3DLib.engine.resources import sample_volume
+from IterMask3DLib.engine.volumes import write_nifti
+from Testing.brains import data_file
+from Testing.test_cli import FILES
+
+SAMPLE = "open_ms_patient19_T1"
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("demo")
+    assert cli.main(["demo", "-o", str(out)]) == 0
+    return out / SAMPLE
+
+
+def lesions(folder: Path) -> list[dict[str, str]]:
+    with (folder / f"{folder.name}_lesions.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def place(row: dict[str, str]) -> np.ndarray:
+    return np.array([float(row[f"centroid_{axis}_mm"]) for axis in "ras"])
+
+
+def segment(path: Path, out: Path) -> Path:
+    assert cli.main(["segment", str(path), "-o", str(out)]) == 0
+    folder = next(out.iterdir())
+    assert sorted(file.name for file in folder.iterdir()) == sorted(f"{folder.name}_{name}" for name in FILES)
+    image = nibabel.load(folder / f"{folder.name}_anomaly.nii.gz")
+    if path.name.endswith(".nii.gz"):
+        assert image.shape == nibabel.load(path).shape
+        np.testing.assert_allclose(image.affine, nibabel.load(path).affine, atol=1e-4)
+    return folder
+
+
+def test_the_demo_outlines_the_enlarged_ventricles_of_the_bundled_brain(demo: Path) -> None:
+    assert sorted(file.name for file in demo.iterdir()) == sorted(f"{SAMPLE}_{name}" for name in FILES)
+    first = lesions(demo)[0]
+    assert float(first["volume_ml"]) > 10
+    # The ventricles and the lesions along them lie within 40 mm of the middle of MNI space.
+    assert np.linalg.norm(place(first)) < 40
+    anomaly = np.asarray(nibabel.load(demo / f"{SAMPLE}_anomaly.nii.gz").dataobj)
+    brain = np.asarray(nibabel.load(sample_volume()).dataobj) > 0
+    assert not anomaly[~brain].any() and 0.005 < anomaly.sum() / brain.sum() < 0.2
+
+
+def test_a_flipped_and_turned_copy_has_the_same_lesion_in_physical_space(demo: Path, tmp_path: Path) -> None:
+    image = nibabel.load(sample_volume())
+    array = np.asarray(image.dataobj)
+    orientation = np.array([[2, -1], [0, 1], [1, -1]])
+    turned = image.affine @ inv_ornt_aff(orientation, array.shape)
+    a = np.radians(17)
+    rotation = np.array([[np.cos(a), -np.sin(a), 0, 9], [np.sin(a), np.cos(a), 0, -4], [0, 0, 1, 13], [0, 0, 0, 1]])
+    path = tmp_path / "copy.nii.gz"
+    write_nifti(np.ascontiguousarray(apply_orientation(array, orientation)), rotation @ turned, path)
+    first, same = lesions(demo)[0], lesions(segment(path, tmp_path / "out"))[0]
+    wanted = (rotation @ [*place(first), 1])[:3]
+    assert np.linalg.norm(place(same) - wanted) < 0.5
+    assert float(same["volume_ml"]) == pytest.approx(float(first["volume_ml"]), rel=0.01)
+
+
+def test_a_nrrd_copy_has_the_same_lesions(demo: Path, tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.ReadImage(str(sample_volume())), str(tmp_path / "copy.nrrd"))
+    same, first = lesions(segment(tmp_path / "copy.nrrd", tmp_path / "out")), lesions(demo)
+    assert len(same) == len(first)
+    np.testing.assert_allclose(place(same[0]), place(first[0]), atol=0.05)
+
+
+def test_a_volume_of_another_scanner_is_segmented_at_its_own_resolution(tmp_path: Path) -> None:
+    segment(data_file("ds002748", "sub-01", "anat", "sub-01_T1w.nii.gz"), tmp_path / "out")
+
+
+def test_a_raw_head_is_extracted_and_segmented(tmp_path: Path) -> None:
+    folder = segment(data_file("heads", "head_b_T1w.nii.gz"), tmp_path / "out")
+    assert "built-in extraction" in (folder / f"{folder.name}_report.html").read_text()
