@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from IterMask3DLib.engine.records import Affine, Curve, Volume
 from IterMask3DLib.results.outcome import CaseOutcome, Iteration
 

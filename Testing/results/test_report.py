@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from IterMask3DLib.engine.records import Volume
 from IterMask3DLib.results.figures import Scene, focus
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.report import write_report
-
 from Testing.results.outcomes import SHAPE, curve, healthy, outcome
 
 HOSTILE = '<script>alert("x")</script>{{ 7 * 7 }}&'
@@ -68,8 +68,12 @@ def test_the_page_says_what_it_is_for_and_what_it_found(page: str) -> None:
 
 
 def test_the_page_lists_each_lesion_with_its_place(page: str) -> None:
-    rows = re.findall(r"<tr><td>(\d+)</td><td>([\d.]+)</td>", page)
-    assert rows == [("1", "0.108"), ("2", "0.004")]
+    rows = re.findall(r"<tr><td>(\d+)</td><td>([\d.]+)</td><td>(.+?)</td>", page)
+    # Voxels (7.5, 11, 8.5) and (18, 20, 14) of a grid tilted by 20 degrees, worked out by hand: R 3.75, A -13.34, S -2.09; R -6.75, A -6.30, S 18.03.
+    assert [(number, ml, place.replace("\u00a0", " ")) for number, ml, place in rows] == [
+        ("1", "0.108", "R 3.8, P 13.3, I 2.1"),
+        ("2", "0.004", "L 6.8, P 6.3, S 18.0"),
+    ]
 
 
 def test_the_pictures_are_whole(page: str) -> None:

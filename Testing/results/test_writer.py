@@ -10,10 +10,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.results import writer
 from IterMask3DLib.results.writer import check_writable, write_case
-
 from Testing.results.outcomes import SHAPE, iterations, oblique_affine, outcome
 
 FILES = {
@@ -89,7 +89,7 @@ def test_existing_results_are_kept_unless_told_otherwise(tmp_path: Path) -> None
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "mine.txt").write_text("precious")
     for attempt in (lambda: check_writable(tmp_path, "anna", False), lambda: write_case(tmp_path, outcome())):
-        with pytest.raises(InputError, match="anna exists already.*--overwrite"):
+        with pytest.raises(InputError, match=r"anna exists already.*--overwrite"):
             attempt()
     assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
 
@@ -146,7 +146,7 @@ def test_the_earlier_results_come_back_if_the_swap_itself_is_stopped(
 
 def test_an_output_that_is_a_file_is_refused_before_computing(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("not a folder")
-    with pytest.raises(InputError, match="out cannot be written .*; choose another output folder"):
+    with pytest.raises(InputError, match=r"out cannot be written .*; choose another output folder"):
         check_writable(tmp_path / "out", "anna", False)
     with pytest.raises(InputError, match="cannot be written"):
         check_writable(tmp_path / "out" / "inner", "anna", True)

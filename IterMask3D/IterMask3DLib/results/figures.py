@@ -105,6 +105,8 @@ def draw_lightbox(scene: Scene) -> str:
         left, row = place % _LIGHTBOX_COLUMNS / _LIGHTBOX_COLUMNS, place // _LIGHTBOX_COLUMNS
         axes = figure.add_axes((left, 1 - (row + 1) / rows, 1 / _LIGHTBOX_COLUMNS, 1 / rows))
         _show(axes, scene, "axial", int(index), heat=False, line=0.9)
+        for text, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
+            axes.text(x, 0.93, text, transform=axes.transAxes, color="white", fontsize=7, ha="center", va="center", alpha=0.6)
     return _png(figure, 100)
 
 
@@ -113,7 +115,7 @@ def draw_curve(curve: Curve) -> str:
     passes = np.arange(1, len(curve.thresholds) + 1)
     figure = Figure(figsize=(5.6, 3.5))
     axes = figure.add_axes((0.12, 0.15, 0.76, 0.79))
-    ceiling = max(2.2 * curve.threshold, float(np.percentile(curve.thresholds, 95)))
+    ceiling = max(2.2 * curve.threshold, float(np.percentile(curve.thresholds, 95)), 1e-6)
     axes.plot(passes, curve.thresholds, ".", color=ACCENT, markersize=4, label="threshold")
     if curve.used_fit:
         axes.plot(passes, curve.fit, color=INK, linewidth=1, label=f"a·tan(b·t), R² {curve.r_squared:.2f}")

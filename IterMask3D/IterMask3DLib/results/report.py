@@ -31,6 +31,7 @@ def write_report(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion], la
         total_ml=total,
         percent=100 * total / outcome.brain_ml if outcome.brain_ml else 0.0,
         ml=_millilitres,
+        place=_place,
         lesions=lesions[:_LISTED],
         count=len(lesions),
         rest=lesions[_LISTED:],
@@ -48,6 +49,12 @@ def write_report(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion], la
 def _millilitres(value: float) -> str:
     """A volume with as many digits as mean something: 0.031, 0.61, 46.9."""
     return "0" if value == 0 else f"{value:.{3 if value < 0.1 else 2 if value < 1 else 1}f}"
+
+
+def _place(ras: tuple[float, float, float]) -> str:
+    """A point in mm with the side it lies on instead of a sign: R 3.2, P 26.9, S 17.7."""
+    sides = ("RL", "AP", "SI")
+    return ", ".join(f"{side[value < 0]}\u00a0{abs(value):.1f}" for side, value in zip(sides, ras, strict=True))
 
 
 def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:
