@@ -45,9 +45,9 @@ def test_a_case_gets_every_file_of_the_contract_on_the_grid_of_the_input(scan: P
         assert image.shape == (40, 48, 40)
         np.testing.assert_allclose(image.affine, phantom()[1], atol=1e-5)
     assert set(np.unique(nibabel.load(folder / "scan_anomaly.nii.gz").dataobj)) <= {0, 1}
-    record = json.loads((folder / "scan_run.json").read_text())
-    assert record["model_sha256"] == json.loads((model / "card.json").read_text())["sha256"]
-    with (folder / "scan_curve.csv").open() as file:
+    record = json.loads((folder / "scan_run.json").read_text(encoding="utf-8"))
+    assert record["model_sha256"] == json.loads((model / "card.json").read_text(encoding="utf-8"))["sha256"]
+    with (folder / "scan_curve.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 12
 
 
@@ -82,7 +82,7 @@ def test_results_that_are_there_stay_unless_overwrite_is_given(
     (out / "scan").mkdir(parents=True)
     (out / "scan" / "mine.txt").write_text("kept")
     assert run("segment", scan, "-o", out, "--model", model) == 1
-    assert (out / "scan" / "mine.txt").read_text() == "kept"
+    assert (out / "scan" / "mine.txt").read_text(encoding="utf-8") == "kept"
     assert "--overwrite" in one_error(capsys)
     assert run("segment", scan, "-o", out, "--model", model, "--overwrite") == 0
     assert (out / "scan" / "scan_report.html").exists()
@@ -182,7 +182,7 @@ def test_a_given_brain_mask_is_used(scan: Path, model: Path, tmp_path: Path) -> 
     folder = tmp_path / "out" / "scan"
     np.testing.assert_array_equal(np.asarray(nibabel.load(folder / "scan_brain.nii.gz").dataobj) > 0, half)
     assert not np.asarray(nibabel.load(folder / "scan_anomaly.nii.gz").dataobj)[:20].any()
-    assert "given" in (folder / "scan_report.html").read_text()
+    assert "given" in (folder / "scan_report.html").read_text(encoding="utf-8")
 
 
 def test_an_output_folder_that_cannot_be_written_is_told_before_the_run(

@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lesions(folder: Path) -> list[dict[str, str]]:
-    with (folder / f"{folder.name}_lesions.csv").open() as file:
+    with (folder / f"{folder.name}_lesions.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -86,4 +86,4 @@ def test_a_volume_of_another_scanner_is_segmented_at_its_own_resolution(tmp_path
 
 def test_a_raw_head_is_extracted_and_segmented(tmp_path: Path) -> None:
     folder = segment(data_file("heads", "head_b_T1w.nii.gz"), tmp_path / "out")
-    assert "built-in extraction" in (folder / f"{folder.name}_report.html").read_text()
+    assert "built-in extraction" in (folder / f"{folder.name}_report.html").read_text(encoding="utf-8")

@@ -17,7 +17,7 @@ from tools.update_manifest import MODULE, manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = MODULE / "IterMask3DLib"
-TOP = (ROOT / "CMakeLists.txt").read_text()
+TOP = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
 MAY_IMPORT = {
     "engine": {"engine"},
@@ -30,19 +30,21 @@ SLICER = {"slicer", "vtk", "qt", "ctk"}
 
 
 def test_the_module_ships_exactly_the_files_of_its_folder() -> None:
-    listed = (MODULE / "CMakeLists.txt").read_text()
+    listed = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8")
     assert listed == manifest(), "run: python tools/update_manifest.py"
     assert "Resources/Models/t1w-2mm/model.safetensors" in listed
 
 
 def test_the_extension_is_described_alike_in_cmake_json_and_s4ext() -> None:
-    entry = json.loads((ROOT / "IterMask3D.json").read_text())
+    entry = json.loads((ROOT / "IterMask3D.json").read_text(encoding="utf-8"))
     allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled", "tier"}
     assert set(entry) <= allowed and {"$schema", "category", "scm_url"} <= set(entry)
     assert re.search(r"^project\((\w+)\)$", TOP, re.M).group(1) == "IterMask3D"
     depends = re.search(r'^set\(EXTENSION_DEPENDS "([^"]+)"\)$', TOP, re.M).group(1)
     assert depends.split() == entry["build_dependencies"]
-    older = dict(line.split(" ", 1) for line in (ROOT / "IterMask3D.s4ext").read_text().splitlines() if not line.startswith("#"))
+    older = dict(
+        line.split(" ", 1) for line in (ROOT / "IterMask3D.s4ext").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
+    )
     assert older["category"] == entry["category"] and older["scmurl"] == entry["scm_url"] and older["depends"] == depends
     assert Path(entry["scm_url"]).name.startswith("Slicer")
 

@@ -62,7 +62,7 @@ def watched() -> Generator[Memory, None, None]:
 
 
 def resident() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_GB
+    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * _PAGE_GB
 
 
 @torch.inference_mode()

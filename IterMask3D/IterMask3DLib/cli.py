@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "segment" and options.brain_mask and len(options.input) > 1:
         parser.error("--brain-mask belongs to a single INPUT")
+    for stream in (sys.stdout, sys.stderr):
+        # A name or a sign the terminal cannot show must not end the run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     # Imported here, so that --help and usage errors answer at once.
     from IterMask3DLib import commands
 

@@ -17,11 +17,14 @@ class ProgressBar:
     def __init__(self, out: TextIO, case: str, sweep_passes: int) -> None:
         self._out, self._case, self._sweep_passes = out, case, sweep_passes
         self._live = out.isatty()
+        # A terminal that knows ASCII alone still gets a bar.
+        plain = "utf" not in (out.encoding or "").lower()
+        self._full, self._rest, self._dots = ("#", ".", "...") if plain else ("█", "░", "…")
         self._begun: float | None = None
         self._first_number = 0
 
     def phase(self, text: str) -> None:
-        self._write(f"{self._case}: {text} …", final=not self._live)
+        self._write(f"{self._case}: {text} {self._dots}", final=not self._live)
 
     def step(self, step: Step) -> None:
         now = time.perf_counter()
@@ -32,7 +35,7 @@ class ProgressBar:
         remaining = (now - self._begun) / (step.number - self._first_number) * (total - step.number)
         about = f"pass {step.number} of {'about ' if step.phase == 'sweep' else ''}{total}"
         done = round(_WIDTH * step.number / total)
-        bar = "█" * done + "░" * (_WIDTH - done)
+        bar = self._full * done + self._rest * (_WIDTH - done)
         line = f"{self._case}: {bar} {step.phase:6} {about}, {100 * step.masked_fraction:5.1f} % masked, {clock(remaining)} left"
         if self._live or step.number % 10 == 0:
             self._write(line, final=not self._live)

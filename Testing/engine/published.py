@@ -14,7 +14,7 @@ from IterMask3DLib.engine.highfreq import high_frequency
 from IterMask3DLib.methods.itermask3d import Case
 
 GOLDEN = Path(__file__).parent / "golden"
-NUMBERS: dict[str, Any] = json.loads((GOLDEN / "itermask3d.json").read_text())
+NUMBERS: dict[str, Any] = json.loads((GOLDEN / "itermask3d.json").read_text(encoding="utf-8"))
 
 
 def fill_published(network: nn.Module) -> nn.Module:

@@ -40,7 +40,7 @@ def test_a_saved_model_is_loaded_as_it_was(folder: Path) -> None:
 
 def change_card(change: Callable[[dict], None]) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        card = json.loads((folder / "card.json").read_text())
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         change(card)
         (folder / "card.json").write_text(json.dumps(card))
 

@@ -16,7 +16,7 @@ def network() -> UNet3D:
 
 
 def test_the_state_dict_has_the_published_names_shapes_types_and_order() -> None:
-    rows = [line.split("\t") for line in (GOLDEN / "keys_itermask3d.tsv").read_text().splitlines()]
+    rows = [line.split("\t") for line in (GOLDEN / "keys_itermask3d.tsv").read_text(encoding="utf-8").splitlines()]
     ours = [
         [name, "x".join(map(str, tensor.shape)) or "scalar", str(tensor.dtype).removeprefix("torch.")]
         for name, tensor in UNet3D().state_dict().items()

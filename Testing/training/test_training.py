@@ -99,9 +99,9 @@ def settings(steps: int) -> Settings:
 
 def test_the_loss_falls(cohort: list[Path], tmp_path: Path) -> None:
     train(cohort[:2], cohort[2:], tmp_path / "run", settings(40), every=10)
-    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
+    rows = (tmp_path / "run" / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
     losses = [float(row.split(",")[1]) for row in rows]
-    assert len(losses) == 4 and losses[-1] < 0.5 * losses[0]
+    assert len(losses) == 4 and losses[-1] < 0.7 * losses[0] and losses == sorted(losses, reverse=True)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(cohort: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ _IXI = {
 
 def split(data: Path, name: str) -> list[Path]:
     """T1w volumes of the BIDS folder `data` whose `split` in `participants.tsv` is `name`, in the order of the table."""
-    with (data / "participants.tsv").open() as table:
+    with (data / "participants.tsv").open(encoding="utf-8") as table:
         subjects = [row["participant_id"] for row in csv.DictReader(table, delimiter="\t") if row["split"] == name]
     return [data / subject / "anat" / f"{subject}_T1w.nii.gz" for subject in subjects]
 
