@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,13 +60,13 @@ def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, 
     used_fit = bool(r_squared >= settings.r_squared_limit)
     derivative = slope if used_fit else smoothed_differences(thresholds, settings.published_fallback)
     above = np.flatnonzero(derivative > settings.gamma)
-    warnings = []
+    told = []
     if not used_fit:
-        warnings.append(f"The tangent does not describe the threshold curve (R² {r_squared:.2f}); smoothed differences were used instead.")
+        told.append(f"The tangent does not describe the threshold curve (R² {r_squared:.2f}); smoothed differences were used instead.")
     if len(above) == 0:
-        warnings.append(f"The threshold curve is nowhere steeper than gamma {settings.gamma:g}; the highest threshold was used.")
+        told.append(f"The threshold curve is nowhere steeper than gamma {settings.gamma:g}; the highest threshold was used.")
     chosen = int(above[0]) if len(above) else len(t) - 1
-    return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen), tuple(warnings)
+    return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen), tuple(told)
 
 
 def smoothed_differences(thresholds: FloatVector, from_zero: bool) -> FloatVector:
@@ -90,7 +91,10 @@ def _tangent(t: FloatVector, thresholds: FloatVector, y_limit: float) -> tuple[F
     if n < len(_FIRST_GUESS):
         return nothing, nothing
     try:
-        (a, b), _ = curve_fit(lambda x, a, b: a * np.tan(b * x), t[:n], thresholds[:n], p0=_FIRST_GUESS, maxfev=_MAX_EVALUATIONS)
+        # The covariance, which a perfect or hopeless fit does not have, is not needed.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            (a, b), _ = curve_fit(lambda x, a, b: a * np.tan(b * x), t[:n], thresholds[:n], p0=_FIRST_GUESS, maxfev=_MAX_EVALUATIONS)
     except RuntimeError:
         return nothing, nothing
     return a * np.tan(b * t), a * b / np.cos(b * t) ** 2
