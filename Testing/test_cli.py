@@ -58,6 +58,18 @@ def test_a_nrrd_copy_gives_the_same_anomaly(scan: Path, model: Path, tmp_path: P
     np.testing.assert_array_equal(first, second)
 
 
+def test_the_shrink_phase_can_start_from_the_best_mask_and_with_another_gamma(scan: Path, model: Path, tmp_path: Path) -> None:
+    records = []
+    for number, more in enumerate((("--start", "brain"), ("--start", "best"), ("--gamma", "0.4"))):
+        assert run("segment", scan, "-o", tmp_path / str(number), "--model", model, *more) == 0
+        records.append(json.loads((tmp_path / str(number) / "scan" / "scan_run.json").read_text(encoding="utf-8")))
+    whole, best, steep = records
+    assert [r["settings"]["start"] for r in records] == ["brain", "best", "brain"]
+    assert best["results"]["threshold"] == whole["results"]["threshold"]
+    assert best["results"]["shrink"][0]["masked_voxels"] != whole["results"]["shrink"][0]["masked_voxels"]
+    assert steep["settings"]["curve"]["gamma"] == 0.4 and steep["results"]["chosen_pass"] > whole["results"]["chosen_pass"]
+
+
 def test_the_same_seed_gives_the_same_files_and_another_seed_another_heatmap(scan: Path, model: Path, tmp_path: Path) -> None:
     heatmaps = []
     for number, seed in enumerate((3, 3, 4)):

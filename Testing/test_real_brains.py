@@ -81,7 +81,11 @@ def test_a_nrrd_copy_has_the_same_lesions(demo: Path, tmp_path: Path) -> None:
 
 
 def test_a_volume_of_another_scanner_is_segmented_at_its_own_resolution(tmp_path: Path) -> None:
-    segment(data_file("ds002748", "sub-01", "anat", "sub-01_T1w.nii.gz"), tmp_path / "out")
+    path = data_file("ds002748", "sub-01", "anat", "sub-01_T1w.nii.gz")
+    folder = segment(path, tmp_path / "out")
+    anomaly = np.asarray(nibabel.load(folder / "sub-01_T1w_anomaly.nii.gz").dataobj) > 0
+    brain = np.asarray(nibabel.load(path).dataobj) > 0
+    assert not anomaly[~brain].any() and anomaly.sum() < 0.15 * brain.sum()
 
 
 def test_a_raw_head_is_extracted_and_segmented(tmp_path: Path) -> None:
