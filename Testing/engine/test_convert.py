@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -66,3 +67,57 @@ def test_other_files_and_networks_are_refused(published: UNet3D, tmp_path: Path)
     with pytest.raises(InputError, match="cannot be read"):
         convert(tmp_path / "missing", tmp_path / "model", name="model", modality="T1w")
     assert not (tmp_path / "model").exists()
+
+
+SMALL = (2, 3, 4, 4, 6)
+
+
+def small_state() -> dict[str, torch.Tensor]:
+    return dict(fill_published(UNet3D(SMALL)).state_dict())
+
+
+def test_widths_come_from_the_tensors_and_their_order_does_not_matter(tmp_path: Path) -> None:
+    state = small_state()
+    torch.save(dict(reversed(list(state.items()))), tmp_path / "check.pth")
+    assert convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w").widths == SMALL
+    loaded = load_model(tmp_path / "model").network.state_dict()
+    assert list(loaded) == list(state)
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+
+BIAS = "up_stage_3.1.conv.bias"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"more": torch.zeros(1)}, "more does not belong"),
+        ({BIAS: torch.zeros(2)}, f"{BIAS} is float32 \\[2\\] where the network of the card has float32 \\[6\\]"),
+        ({BIAS: torch.zeros(6).half()}, f"{BIAS} is float16"),
+        ({BIAS: torch.zeros(6).to_sparse()}, f"{BIAS} is not stored as plain values"),
+        ({BIAS: torch.zeros(6, device="meta")}, f"{BIAS} is not stored as plain values"),
+        ({BIAS: torch.full((6,), float("inf"))}, f"{BIAS} holds values that are not finite"),
+    ],
+)
+def test_the_first_wrong_tensor_is_named(change: dict[str, torch.Tensor], words: str, tmp_path: Path) -> None:
+    torch.save(small_state() | change, tmp_path / "check.pth")
+    with pytest.raises(InputError, match=words):
+        convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")
+    assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"modality": ""}, {"name": ""}, {"spacing": 0.0}, {"spacing": float("nan")}, {"gamma": float("inf")}, {"shape": (80, 90, 80)}],
+)
+def test_settings_that_make_no_model_write_none(settings: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(small_state(), tmp_path / "check.pth")
+    with pytest.raises(InputError):
+        convert(tmp_path / "check.pth", tmp_path / "model", **{"name": "model", "modality": "T1w", **settings})
+    assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
+
+
+def test_a_network_that_narrows_is_refused(tmp_path: Path) -> None:
+    torch.save(UNet3D((8, 4, 4, 4, 4)).state_dict(), tmp_path / "check.pth")
+    with pytest.raises(InputError, match="never get smaller"):
+        convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")

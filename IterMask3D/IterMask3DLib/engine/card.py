@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from IterMask3DLib.engine.errors import InputError
@@ -13,6 +15,7 @@ from IterMask3DLib.engine.intensity import SCALES
 from IterMask3DLib.engine.network import SIDE_MULTIPLE
 
 FORMAT_VERSION = 1
+INPUT_CHANNELS = 2
 METHODS = ("itermask3d",)
 
 
@@ -65,7 +68,7 @@ class Card:
         """Reads and checks a card; `where` names the file in the `InputError` that anything wrong raises."""
         try:
             raw = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{where} is not valid JSON ({error}); install the model again.") from None
         if not isinstance(raw, dict):
             raise InputError(f"{where} does not hold a card; install the model again.")
@@ -78,8 +81,8 @@ class Card:
             title=reader.text("title"),
             modality=reader.text("modality"),
             grid=CardGrid(grid.positive("spacing"), grid.shape("shape")),
-            widths=reader.integers("widths", 5),
-            dropout=reader.number("dropout"),
+            widths=reader.widths("widths"),
+            dropout=reader.share("dropout"),
             method=reader.choice("method", METHODS),
             intensity=reader.choice("intensity", tuple(SCALES)),
             high_frequency_cutoff=reader.positive("high_frequency_cutoff"),
@@ -128,9 +131,16 @@ class _Reader:
 
     def number(self, key: str) -> float:
         value = self._value(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or abs(value) == float("inf"):
+        # A whole number beyond the range of floats is no number to compute with either.
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= sys.float_info.max:
             raise self.wrong(key, "must be a number")
         return float(value)
+
+    def share(self, key: str) -> float:
+        value = self.number(key)
+        if not 0 <= value <= 1:
+            raise self.wrong(key, "must be between 0 and 1")
+        return value
 
     def positive(self, key: str) -> float:
         value = self.number(key)
@@ -161,6 +171,13 @@ class _Reader:
         if any(side % SIDE_MULTIPLE for side in (x, y, z)):
             raise self.wrong(key, f"must hold multiples of {SIDE_MULTIPLE}")
         return x, y, z
+
+    def widths(self, key: str) -> tuple[int, ...]:
+        value = self.integers(key, 5)
+        # A residual unit adds its input to the first channels of its output, so it cannot have fewer of them.
+        if any(narrow > wide for narrow, wide in pairwise((INPUT_CHANNELS, *value))):
+            raise self.wrong(key, f"must start at {INPUT_CHANNELS} or more and never get smaller")
+        return value
 
     def mapping(self, key: str) -> Mapping[str, Any]:
         value = self._value(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -26,7 +27,8 @@ from IterMask3DLib.engine.resources import resource
 
 DEFAULT_MODEL = "t1w-2mm"
 WEIGHTS, CARD = "model.safetensors", "card.json"
-_LARGEST_FILE = 2 * 1024**3
+_LARGEST = {WEIGHTS: 2 * 1024**3, CARD: 1024**2}
+_FOLDER_NAME = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
 
 Origin = Literal["bundled", "installed", "path"]
 
@@ -59,7 +61,7 @@ def user_folder() -> Path:
 def find_model(name: str | None) -> Path:
     """The folder of a model: the default one (None), a bundled or installed one by name, or a folder as it is given."""
     wanted = name or DEFAULT_MODEL
-    if Path(wanted).name == wanted:
+    if Path(wanted).name == wanted != "..":
         places = [user_folder() / wanted]
         try:
             places.insert(0, resource("Models", wanted))
@@ -117,8 +119,11 @@ def load_model(folder: Path) -> Model:
         tensors = load_tensors(data)
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"{folder / WEIGHTS} is not a safetensors file ({error}).") from None
+    # The checksum does not cover the card: widths that do not fit the file must not reserve memory before they are refused.
+    with torch.device("meta"):
+        wanted = UNet3D(card.widths).state_dict()
+    check_tensors(tensors, wanted, str(folder / WEIGHTS))
     network = UNet3D(card.widths, card.dropout)
-    check_tensors(tensors, network.state_dict(), str(folder / WEIGHTS))
     network.load_state_dict(tensors)
     return Model(folder, card, network.eval())
 
@@ -138,6 +143,8 @@ def check_tensors(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.
         if given[name].shape != tensor.shape or given[name].dtype != tensor.dtype:
             have, want = _kind(given[name]), _kind(tensor)
             raise InputError(f"{where}: tensor {name} is {have} where the network of the card has {want}.")
+        if given[name].layout != torch.strided or given[name].is_meta:
+            raise InputError(f"{where}: tensor {name} is not stored as plain values.")
         if not torch.isfinite(given[name]).all():
             raise InputError(f"{where}: tensor {name} holds values that are not finite.")
     for name in given:
@@ -150,9 +157,13 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def save_model(folder: Path, network: UNet3D, card: Card) -> Card:
-    """Writes a model folder, whole or not at all, and returns the card with the checksum filled in; refuses a folder that exists."""
+    """Writes a model folder, whole or not at all, and returns the card with the checksum filled in.
+
+    Raises `InputError` if the folder exists or the card is one that could not be read again.
+    """
     data = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
     signed = replace(card, sha256=hashlib.sha256(data).hexdigest())
+    Card.from_json(signed.to_json(), str(folder / CARD))
     with _placed(folder, overwrite=False) as beside:
         (beside / WEIGHTS).write_bytes(data)
         (beside / CARD).write_text(signed.to_json(), encoding="utf-8", newline="\n")
@@ -164,7 +175,7 @@ def install(source: Path, *, overwrite: bool = False) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         folder = source if source.is_dir() else _unzipped(source, Path(scratch))
         name = verify(folder).name
-        if Path(name).name != name or name.startswith("."):
+        if not _FOLDER_NAME.fullmatch(name):
             raise InputError(f"{source}: the model's name {name!r} cannot be a folder name.")
         target = user_folder() / name
         with _placed(target, overwrite=overwrite) as beside:
@@ -181,10 +192,12 @@ def _unzipped(source: Path, scratch: Path) -> Path:
                 found = [item for item in archive.infolist() if Path(item.filename).name == wanted and item.filename.count("/") <= 1]
                 if len(found) != 1:
                     raise InputError(f"{source} must hold exactly one {wanted}.")
-                if found[0].file_size > _LARGEST_FILE:
+                if found[0].file_size > _LARGEST[wanted]:
                     raise InputError(f"{source}: {wanted} is larger than a model can be.")
                 (scratch / wanted).write_bytes(archive.read(found[0]))
-    except (OSError, zipfile.BadZipFile, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # Each way of compression fails in ways of its own on damaged bytes.
         raise InputError(f"{source} is neither a model folder nor a readable zip file ({error}).") from None
     return scratch
 
@@ -202,10 +215,23 @@ def _placed(target: Path, overwrite: bool) -> Iterator[Path]:
     try:
         yield beside
         beside.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(beside, target)
+        _swap(beside, target)
     except OSError as error:
         raise InputError(f"{target} cannot be written ({error.strerror}).") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _swap(beside: Path, target: Path) -> None:
+    """Puts `beside` in the place of `target`; what stood there goes last, and comes back if the new one cannot take its place."""
+    if not target.exists():
+        os.replace(beside, target)
+        return
+    earlier = beside.with_name(f"{beside.name}.earlier")
+    os.replace(target, earlier)
+    try:
+        os.replace(beside, target)
+    except OSError:
+        os.replace(earlier, target)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
