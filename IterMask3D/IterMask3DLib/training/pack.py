@@ -50,7 +50,12 @@ def pack(checkpoint: Path, healthy: Sequence[Path], out: Path, describe: Mapping
         gamma=gamma,
         options={key: trained[key] for key in ("full_brain_share", "augmentation", "bfloat16", "learning_rate", "final_learning_rate")},
         training={**describe["training"], "steps": state["step"], "batch": trained["batch"], "seed": trained["seed"]},
-        figures={"share of healthy validation brains left masked": figures, "volumes": len(healthy), "chosen gamma": gamma},
+        figures={
+            "command": describe["training"]["command"],
+            "share of healthy validation brains left masked": figures,
+            "volumes": len(healthy),
+            "chosen gamma": gamma,
+        },
         created=datetime.now(timezone.utc).date().isoformat(),
     )
     return save_model(out, network, card)
