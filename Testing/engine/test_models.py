@@ -269,3 +269,9 @@ def test_a_model_folder_or_a_folder_of_models_can_be_listed(folder: Path, user: 
     assert find_model(str(folder)) == folder
     with pytest.raises(InputError, match="is not a folder"):
         list_models(folder / "card.json")
+
+
+def test_the_folder_above_is_a_path_and_not_a_name(folder: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "inside").mkdir()
+    monkeypatch.chdir(folder / "inside")
+    assert load_model(find_model("..")).card.name == "toy"
