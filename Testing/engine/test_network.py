@@ -37,7 +37,7 @@ def test_its_output_has_the_published_numbers(network: UNet3D, execution: str) -
     wanted = NUMBERS["unet_out"]
     points = {"y[0,0,0,0,0]": output[0, 0, 0], "y[0,0,5,9,21]": output[5, 9, 21], "y[0,0,16,16,16]": output[16, 16, 16]}
     points["y[0,0,31,31,31]"] = output[31, 31, 31]
-    measured = {"mean": output.mean(), "std": output.std(correction=0), "min": output.min(), "max": output.max(), **points}
+    measured = {"mean": output.mean(), "std": output.std(correction=1), "min": output.min(), "max": output.max(), **points}
     assert {key: float(value) for key, value in measured.items()} == pytest.approx(wanted, abs=1e-4)
 
 
@@ -47,7 +47,7 @@ def test_every_stage_has_the_published_numbers(network: UNet3D) -> None:
     def note(name: str) -> None:
         def hook(module: torch.nn.Module, given: object, output: torch.Tensor) -> None:
             flat = output.reshape(-1)
-            seen[name] = [float(v) for v in (flat.mean(), flat.std(correction=0), flat[0], flat[-1])]
+            seen[name] = [float(v) for v in (flat.mean(), flat.std(correction=1), flat[0], flat[-1])]
 
         handles.append(getattr(network, name).register_forward_hook(hook))
 
