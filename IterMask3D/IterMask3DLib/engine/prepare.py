@@ -131,7 +131,8 @@ def _scaling(mapping: Mapping) -> Affine:
 def _place(brain: BoolVolume, affine: Affine, orientation: NDArray[np.float64], grid: Grid) -> Mapping:
     """The model grid with the brain's box in its middle, on whole input voxels where the spacings agree."""
     spacing = np.array(Volume(brain, affine, "").spacing)
-    factor = np.where(np.abs(spacing - grid.spacing) < _SAME_SPACING_MM, 1.0, grid.spacing / spacing)
+    # Rounded, so that an affine kept in 32 bits in another orientation gives the same grid; the grid's own affine follows the rounded value.
+    factor = np.where(np.abs(spacing - grid.spacing) < _SAME_SPACING_MM, 1.0, np.round(grid.spacing / spacing, 5))
     shape, offset = [], np.zeros(3)
     for axis in range(3):
         hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
