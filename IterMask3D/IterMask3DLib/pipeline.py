@@ -67,12 +67,13 @@ def segment(
     grid of `volume`. Raises `InputError`.
     """
     begun, started = time.perf_counter(), datetime.now(timezone.utc)
+    place = choose_place(request.device, request.half)
     card = model.card
     on_phase("preparing the volume")
     prepared = prepare(volume, Grid(card.grid.spacing, card.grid.shape, card.intensity), brain_mask)
     case = Case(prepared.volume, high_frequency(prepared.volume, prepared.spacing, card.high_frequency_cutoff), prepared.brain)
     settings = settings_of(model, request)
-    runner = Runner(InferenceUNet(model.network), choose_place(request.device, request.half))
+    runner = Runner(InferenceUNet(model.network), place)
     kept: list[tuple[int, Phase, float, PackedMask]] = []
     on_phase("refining the mask")
 

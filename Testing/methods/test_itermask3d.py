@@ -84,6 +84,17 @@ def test_a_closed_run_looks_no_more_and_keeps_what_it_yielded() -> None:
     assert second.error_map().shape == CASE.volume.shape
 
 
+def test_a_kept_step_keeps_its_mask_but_no_volumes() -> None:
+    steps = refine(CASE, mean_filter, Settings(), no_noise)
+    first = next(steps)
+    expected = np.square(first.reconstruction() - CASE.volume) * CASE.brain
+    np.testing.assert_allclose(first.error_map(), expected, rtol=1e-6)
+    next(steps)
+    with pytest.raises(RuntimeError, match="step 1 are gone"):
+        first.error_map()
+    assert first.mask.unpack().any()
+
+
 def test_a_seed_repeats_a_run_bit_for_bit_and_another_one_does_not() -> None:
     settings = Settings(passes=10)
     first, second, other = (result_of(refine(CASE, mean_filter, replace(settings, seed=seed))) for seed in (5, 5, 6))

@@ -58,7 +58,7 @@ class Step:
     `number`: 1, 2, … over the whole run; `threshold`: error (squared scaled intensity) above which a voxel stays masked; `mask`: the mask that
     threshold left, i.e. what the next pass would hide; `masked_fraction`: its share of the brain, 0 to 1; `seconds`: of this pass;
     `ratio`: share of the mask that this shrink pass lifted (None in the sweep). `reconstruction` and `error_map` give the float32 [x, y, z]
-    result of this pass and are valid until the next step is asked for.
+    result of this pass until the next step is asked for, and raise `RuntimeError` after that.
     """
 
     number: int

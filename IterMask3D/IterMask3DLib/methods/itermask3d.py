@@ -75,7 +75,7 @@ class _Eye:
         self._reconstruct = reconstruct
         self._noise = noise
         self._brain = torch.from_numpy(np.flatnonzero(case.brain))
-        self._volume = torch.from_numpy(case.volume).reshape(-1)
+        self._visible = torch.from_numpy(case.volume).reshape(-1)[self._brain]
         self._channels = torch.stack((torch.from_numpy(case.volume), torch.from_numpy(case.high_frequency)))[None]
         self.shape = case.volume.shape
         self.voxels = case.volume.size
@@ -87,24 +87,32 @@ class _Eye:
         begun = time.perf_counter()
         self.number += 1
         noise = torch.from_numpy(self._noise(self.number, self.brain_voxels))
-        visible = self._volume[self._brain]
-        self._channels[0, 0].view(-1)[self._brain] = torch.where(mask, noise, visible)
+        self._channels[0, 0].view(-1)[self._brain] = torch.where(mask, noise, self._visible)
         reconstruction = self._reconstruct(self._channels)
-        errors = (reconstruction.reshape(-1).cpu()[self._brain] - visible).square()
-        return _Pass(reconstruction, errors, time.perf_counter() - begun)
+        errors = (reconstruction.reshape(-1).cpu()[self._brain] - self._visible).square()
+        self._last = _Pass(reconstruction, errors, time.perf_counter() - begun)
+        return self._last
 
     def step(self, phase: Phase, seen: _Pass, mask: Tensor, threshold: float, ratio: float | None) -> Step:
         share = float(mask.sum()) / self.brain_voxels
+        number = self.number
+
+        def last() -> _Pass:
+            # A step reaches its pass through the eye, so that keeping every step keeps no volumes.
+            if self.number != number:
+                raise RuntimeError(f"The volumes of step {number} are gone: ask for them before the next step.")
+            return self._last
+
         return Step(
-            number=self.number,
+            number=number,
             phase=phase,
             threshold=threshold,
             mask=PackedMask.of(self.filled(mask)),
             masked_fraction=share,
             seconds=seen.seconds,
             ratio=ratio,
-            reconstruction=lambda: seen.reconstruction.cpu().numpy(),
-            error_map=lambda: self.error_map(seen),
+            reconstruction=lambda: last().reconstruction.cpu().numpy(),
+            error_map=lambda: self.error_map(last()),
         )
 
     def error_map(self, seen: _Pass) -> FloatVolume:
