@@ -11,6 +11,7 @@ from IterMask3DLib.engine.convert import convert
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.models import Model, find_model, install, list_models, load_model, verify
 from IterMask3DLib.engine.resources import sample_volume
+from IterMask3DLib.engine.share import position, share, together
 from IterMask3DLib.engine.volumes import case_name, read_volume
 from IterMask3DLib.pipeline import Request, segment, settings_of
 from IterMask3DLib.progress import ProgressBar, clock
@@ -41,20 +42,21 @@ def run(options: argparse.Namespace) -> int:
 
 
 def segment_all(inputs: Sequence[str], options: argparse.Namespace) -> int:
-    """Segments every input; a failing case is told and does not stop the others. Returns 1 if any failed."""
+    """Segments this process's share of the inputs; a failing case is told and does not stop the others. Returns 1 if any failed."""
     model = load_model(find_model(options.model))
     names = [case_name(path) for path in inputs]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"Several inputs would write the case {name}; give them different file names.")
     failed = 0
-    for path, name in zip(inputs, names, strict=True):
+    for path, name in share(list(zip(inputs, names, strict=True))):
         try:
             _segment_one(path, name, model, options)
         except InputError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
-    if len(inputs) > 1:
+    failed = sum(together(failed))
+    if len(inputs) > 1 and position().rank == 0:
         print(f"{len(inputs) - failed} of {len(inputs)} cases done.")
     return 1 if failed else 0
 

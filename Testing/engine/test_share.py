@@ -1,0 +1,63 @@
+"""Many cases over several processes: each comes once, and what is written is what one process writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.share import Position, position, share, together
+from IterMask3DLib.engine.volumes import read_volume, write_nifti
+from Testing.brains import phantom, toy_model
+from Testing.launcher import launch
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 10])
+def test_every_case_falls_to_exactly_one_process(world: int) -> None:
+    cases = [f"case{number}" for number in range(7)]
+    shares = [share(cases, Position(rank, world)) for rank in range(world)]
+    assert sorted(case for part in shares for case in part) == cases
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_process_that_nobody_launched_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert position({}) == Position(0, 1, 0)
+    # Schedulers set a rank without a meeting place: that is no launcher of ours.
+    assert position({"RANK": "3", "WORLD_SIZE": "8"}) == Position(0, 1, 0)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    assert together("mine") == ["mine"]
+
+
+def test_a_rank_that_makes_no_sense_is_refused() -> None:
+    meeting = {"MASTER_ADDR": "localhost"}
+    assert position({**meeting, "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Position(1, 4, 1)
+    with pytest.raises(InputError, match="torchrun"):
+        position({**meeting, "RANK": "4", "WORLD_SIZE": "4"})
+    with pytest.raises(InputError, match="whole numbers"):
+        position({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
+
+
+def test_two_processes_write_the_files_of_one_and_a_failing_case_stops_neither(tmp_path: Path) -> None:
+    values, affine = phantom()
+    cases = [tmp_path / f"{name}.nii.gz" for name in ("a", "b", "c")]
+    for number, path in enumerate(cases):
+        write_nifti((values * (1 + (np.indices(values.shape)[0] > 20) * 0.1 * number)).astype(np.int16), affine, path)
+    broken = tmp_path / "broken.nii.gz"
+    broken.write_bytes(b"not a volume")
+    model = toy_model(tmp_path / "toy")
+    given = [cases[0], broken, cases[1], cases[2]]
+    alone = launch("segment", *given, "-o", tmp_path / "alone", "--model", model, "--device", "cpu")
+    shared = launch("segment", *given, "-o", tmp_path / "shared", "--model", model, "--device", "cpu", processes=2)
+    assert alone.returncode == 1 and shared.returncode == 1
+    assert alone.stdout.count("3 of 4 cases done.") == shared.stdout.count("3 of 4 cases done.") == 1
+    assert shared.stderr.count("error: ") == 1 and "broken.nii.gz" in shared.stderr
+    written = sorted(path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*.*"))
+    assert written == sorted(path.relative_to(tmp_path / "shared") for path in (tmp_path / "shared").rglob("*.*"))
+    for path in written:
+        first, second = tmp_path / "alone" / path, tmp_path / "shared" / path
+        if path.name.endswith(".nii.gz"):
+            np.testing.assert_array_equal(read_volume(first).array, read_volume(second).array, err_msg=str(path))
+        elif path.suffix == ".csv":
+            assert first.read_bytes() == second.read_bytes(), path

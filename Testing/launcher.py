@@ -1,0 +1,28 @@
+"""Starting the command line in several processes, as a user does on a machine with several GPUs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parents[1] / "IterMask3D"
+
+
+def command_line(*arguments: object, processes: int = 1) -> list[str]:
+    """The words that start `itermask3d`, alone or in several processes that torchrun launches."""
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    return [sys.executable, *launcher, "-m", "IterMask3DLib.cli", *map(str, arguments)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The variables a started process gets: this checkout's sources, one thread, no GPU."""
+    settings = {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, **settings, **more}
+
+
+def launch(*arguments: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    """Runs the command line to its end and gives its exit code and output."""
+    started = command_line(*arguments, processes=processes)
+    return subprocess.run(started, env=environment(), capture_output=True, text=True, check=False, timeout=300)
