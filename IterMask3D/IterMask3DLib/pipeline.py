@@ -84,14 +84,15 @@ def segment(
 
     result = result_of(refine(case, runner, settings), keep)
     on_phase("returning to the grid of the input")
-    provenance = _provenance(model, request, settings, runner, started, time.perf_counter() - begun)
-    outcome = _restored(volume, prepared, result, provenance)
+    provenance = provenance_of(model, request, settings, runner, started, time.perf_counter() - begun)
+    outcome = restored(volume, prepared, result, provenance)
     notices = tuple(runner.notices)
     iterations = tuple(Iteration(n, phase, threshold, prepared.restore_mask(m.unpack()) > 0) for n, phase, threshold, m in kept)
     return replace(outcome, warnings=outcome.warnings + notices, iterations=iterations or None)
 
 
-def _restored(volume: Volume, prepared: Prepared, result: Result, provenance: dict[str, object]) -> CaseOutcome:
+def restored(volume: Volume, prepared: Prepared, result: Result, provenance: dict[str, object]) -> CaseOutcome:
+    """A result of the model grid on the grid of `volume`."""
     brain = prepared.brain_mask
     return CaseOutcome(
         case=volume.name,
@@ -112,7 +113,10 @@ def _restored(volume: Volume, prepared: Prepared, result: Result, provenance: di
     )
 
 
-def _provenance(model: Model, request: Request, settings: Settings, runner: Runner, started: datetime, seconds: float) -> dict[str, object]:
+def provenance_of(
+    model: Model, request: Request, settings: Settings, runner: Runner, started: datetime, seconds: float
+) -> dict[str, object]:
+    """What made a result, JSON-able."""
     return {
         "method": model.card.method,
         "model": model.card.name,
