@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "engine": {"engine"},
     "results": {"engine", "results"},
     "methods": {"engine", "methods"},
-    "training": {"engine", "methods", "training"},
+    "training": {"engine", "methods", "training", "progress"},
+    "evaluation": {"engine", "methods", "results", "pipeline", "progress", "evaluation"},
     "scene": {"engine", "methods", "results", "pipeline", "scene"},
     "ui": {"engine", "scene", "ui"},
 }
