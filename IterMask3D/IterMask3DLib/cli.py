@@ -10,6 +10,7 @@ from pathlib import Path
 
 from IterMask3DLib import __version__
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.training.cli import add_train
 
 _NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
 
@@ -53,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--spacing", type=float, default=1.0, help="mm (default: 1, as published)")
     convert.add_argument("--shape", type=int, nargs=3, default=(192, 192, 192), metavar="N", help="voxels (default: 192 192 192)")
     convert.add_argument("--gamma", type=float, default=0.05)
+
+    add_train(commands)
     return parser
 
 

@@ -18,6 +18,7 @@ from IterMask3DLib.progress import ProgressBar, clock
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.writer import check_writable, write_case
+from IterMask3DLib.training.cli import run_train
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
         return segment_all(options.input, options)
     if options.command == "demo":
         return segment_all([str(sample_volume())], options)
+    if options.command == "train":
+        return run_train(options)
     if options.command == "convert":
         card = convert(
             options.checkpoint,

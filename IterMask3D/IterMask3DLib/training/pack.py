@@ -1,8 +1,11 @@
-"""From a training checkpoint to a model folder, with gamma chosen on healthy validation volumes."""
+"""From a finished run to a model folder, with gamma chosen on healthy validation volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -11,68 +14,124 @@ import numpy as np
 import torch
 
 from IterMask3DLib.engine.card import Card, CardGrid
-from IterMask3DLib.engine.device import Runner, choose_place
+from IterMask3DLib.engine.device import DeviceName, Runner, choose_place
 from IterMask3DLib.engine.execution import InferenceUNet
 from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.intensity import zscore_clip3
 from IterMask3DLib.engine.models import save_model
 from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.engine.share import position, share, together
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
 from IterMask3DLib.methods.itermask3d import Case, Settings, result_of, shrink, sweep
-from IterMask3DLib.training.data import load_stripped
+from IterMask3DLib.training.augment import described
+from IterMask3DLib.training.checkpoint import BEST, Checkpoint
+from IterMask3DLib.training.data import Volumes
+from IterMask3DLib.training.recipe import Recipe
+from IterMask3DLib.training.validate import KINDS, validation_errors
 
 GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 HEALTHY_LIMIT = 0.02
 """Share of a healthy brain that may stay masked on average."""
 
+_RECORDED = ("full_brain_share", "scattered_share", "loss_region", "learning_rate", "final_learning_rate", "schedule", "ema")
 
-def pack(checkpoint: Path, healthy: Sequence[Path], out: Path, describe: Mapping[str, Any]) -> Card:
-    """Writes the model folder `out`; its gamma is the smallest that leaves on average at most 2 % of `healthy` brains masked.
 
-    `describe`: name, title, modality and training of the card.
+@dataclass(frozen=True)
+class Weights:
+    """The weights a model gets and where in the run they come from."""
+
+    tensors: Mapping[str, torch.Tensor]
+    step: int
+    description: str
+
+
+def chosen_weights(run: Path, checkpoint: Checkpoint, recipe: Recipe) -> Weights:
+    """The best weights on validation or the last ones, as the recipe says; the moving average of either where it has one."""
+    average = f", moving average with decay {recipe.ema:g}" if recipe.ema else ""
+    if recipe.packed == "best" and (run / BEST).exists():
+        best = torch.load(run / BEST, map_location="cpu", weights_only=True)
+        return Weights(best["network"], best["step"], f"best on validation, step {best['step']}{average}")
+    step = checkpoint.progress.step
+    return Weights(checkpoint.average or checkpoint.network, step, f"last, step {step}{average}")
+
+
+def pack(
+    run: Path,
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+    shape: tuple[int, ...],
+    healthy: Volumes,
+    facts: Mapping[str, Any],
+    device: DeviceName,
+) -> Card:
+    """Writes `run`/model; its gamma is the smallest that leaves on average at most 2 % of the `healthy` brains masked.
+
+    `facts`: what the card says of the training data and the command. Every process takes its share of the volumes; the first one writes.
     """
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    trained = state["settings"]
-    network = UNet3D(trained["widths"], trained["dropout"])
-    network.load_state_dict(state["network"])
+    weights = chosen_weights(run, checkpoint, recipe)
+    network = UNet3D(recipe.widths, recipe.dropout)
+    network.load_state_dict(weights.tensors)
     network.eval()
-    spacing, shape = trained["spacing"], tuple(trained["shape"])
-    masked = healthy_shares(network, healthy, spacing, shape)
-    gamma = next((g for g, shares in masked.items() if np.mean(shares) <= HEALTHY_LIMIT), GAMMAS[-1])
-    figures = {f"gamma {g:g}": {"mean": round(float(np.mean(s)), 4), "worst": round(max(s), 4)} for g, s in masked.items()}
-    card = Card(
-        name=describe["name"],
-        title=describe["title"],
-        modality=describe["modality"],
-        grid=CardGrid(spacing, shape),
-        widths=tuple(trained["widths"]),
-        dropout=trained["dropout"],
-        gamma=gamma,
-        options={key: trained[key] for key in ("full_brain_share", "augmentation", "bfloat16", "learning_rate", "final_learning_rate")},
-        training={**describe["training"], "steps": state["step"], "batch": trained["batch"], "seed": trained["seed"]},
-        figures={
-            "command": describe["training"]["command"],
-            "share of healthy validation brains left masked": figures,
-            "volumes": len(healthy),
+    figures: dict[str, Any] = {"command": facts["command"], "volumes": len(healthy)}
+    gamma = Card.gamma
+    if len(healthy):
+        runner = Runner(InferenceUNet(network), choose_place(device))
+        errors = validation_errors(healthy, recipe, lambda given: runner(given)[None, None])
+        masked = healthy_shares(runner, healthy, recipe.spacing)
+        gamma = next((g for g, shares in masked.items() if np.mean(shares) <= HEALTHY_LIMIT), GAMMAS[-1])
+        figures |= {
+            "mean squared error in the mask, validation": {kind: round(errors[kind], 5) for kind in KINDS},
+            "share of healthy validation brains left masked": {
+                f"gamma {g:g}": {"mean": round(float(np.mean(s)), 4), "worst": round(max(s), 4)} for g, s in masked.items()
+            },
             "chosen gamma": gamma,
+        }
+    card = Card(
+        name=recipe.name or run.resolve().name,
+        title=recipe.title or f"Healthy brain, {recipe.modality}, {recipe.spacing:g} mm",
+        modality=recipe.modality,
+        grid=CardGrid(recipe.spacing, (shape[0], shape[1], shape[2])),
+        widths=tuple(recipe.widths),
+        dropout=recipe.dropout,
+        gamma=gamma,
+        options={
+            **{key: getattr(recipe, key) for key in _RECORDED},
+            "augmentation": described(recipe.augmentation),
+            "precision": checkpoint.precision,
+            "weights": weights.description,
         },
+        training={**recipe.about, **facts, "steps": weights.step, "batch": recipe.batch, "seed": recipe.seed},
+        figures=figures,
         created=datetime.now(timezone.utc).date().isoformat(),
     )
-    return save_model(out, network, card)
+    return _write(run, network, card) if position().rank == 0 else card
 
 
-def healthy_shares(network: UNet3D, healthy: Sequence[Path], spacing: float, shape: Sequence[int]) -> dict[float, list[float]]:
+def _write(run: Path, network: UNet3D, card: Card) -> Card:
+    beside, target = run / ".model.new", run / "model"
+    shutil.rmtree(beside, ignore_errors=True)
+    signed = save_model(beside, network, card)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(beside, target)
+    return signed
+
+
+def healthy_shares(runner: Runner, healthy: Volumes, spacing: float) -> dict[float, list[float]]:
     """For each gamma, the share of each healthy brain that stays masked; one sweep a volume serves every gamma."""
-    runner = Runner(InferenceUNet(network), choose_place("auto"))
-    masked: dict[float, list[float]] = {gamma: [] for gamma in GAMMAS}
-    for path in healthy:
-        raw = load_stripped(path, shape)
-        brain = raw > 0
-        volume = zscore_clip3(raw, brain).array
-        case = Case(volume, high_frequency(volume, (spacing,) * 3), brain)
-        swept = result_of(sweep(case, runner, Settings()))
-        for gamma in GAMMAS:
-            curve, _ = fit_curve(swept.thresholds, CurveSettings(gamma=gamma))
+    mine = [(number, _shares_of(runner, healthy, number, spacing)) for number in share(range(len(healthy)))]
+    everyone = [shares for _, shares in sorted(row for part in together(mine) for row in part)]
+    return {gamma: [shares[i] for shares in everyone] for i, gamma in enumerate(GAMMAS)}
+
+
+def _shares_of(runner: Runner, healthy: Volumes, number: int, spacing: float) -> list[float]:
+    volume, brain = healthy[number]
+    case = Case(volume, high_frequency(volume, (spacing,) * 3), brain)
+    swept = result_of(sweep(case, runner, Settings()))
+    shares, known = [], {}
+    for gamma in GAMMAS:
+        curve, _ = fit_curve(swept.thresholds, CurveSettings(gamma=gamma))
+        # Gammas that choose the same threshold leave the same mask.
+        if curve.chosen not in known:
             result = result_of(shrink(case, runner, curve, Settings(), brain, first=Settings().passes + 1))
-            masked[gamma].append(result.mask_size / int(brain.sum()))
-    return masked
+            known[curve.chosen] = result.mask_size / int(brain.sum())
+        shares.append(known[curve.chosen])
+    return shares
