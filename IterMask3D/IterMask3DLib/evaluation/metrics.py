@@ -1,0 +1,171 @@
+"""How well a mask and a score agree with the truth, for one case.
+
+Where a number cannot be defined it is None and is left out of means; where it has a natural worst or best value it takes that, so that a method
+is not rewarded for finding nothing. No number is ever NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from IterMask3DLib.engine.records import BoolVolume, FloatVolume
+from IterMask3DLib.evaluation.ranking import average_precision, roc_auc
+
+OVERLAP = 0.1
+"""Share of a component that must overlap for it to count as found (true lesion) or as right (component of the mask)."""
+_TOUCHING = np.ones((3, 3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """One case. Lengths in mm, volumes in ml; `None` where a number has no meaning (see the functions that compute them)."""
+
+    dice: float
+    iou: float
+    sensitivity: float | None
+    precision: float
+    auroc: float | None
+    average_precision: float | None
+    assd_mm: float
+    hd95_mm: float
+    volume_error_ml: float
+    absolute_volume_error_ml: float
+    lesion_f1: float
+    lesion_sensitivity: float | None
+    lesion_precision: float
+    psnr_healthy_db: float | None
+    predicted_ml: float
+    truth_ml: float
+
+    def numbers(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def measure(
+    mask: BoolVolume,
+    score: FloatVolume,
+    truth: BoolVolume,
+    brain: BoolVolume,
+    spacing: tuple[float, float, float],
+    volume: NDArray[np.generic] | None = None,
+    reconstruction: FloatVolume | None = None,
+) -> Segmentation:
+    """Every number of a case; all arrays [i, j, k] on one grid with `spacing` in mm.
+
+    Only brain voxels count. `score`: larger is more anomalous. `volume`, `reconstruction`: in one unit, for the PSNR.
+    """
+    mask, truth = mask & brain, truth & brain
+    voxel_ml = float(np.prod(spacing)) / 1000
+    hits, predicted, true = int((mask & truth).sum()), int(mask.sum()), int(truth.sum())
+    assd, hd95 = surface_distances(mask, truth, brain, spacing)
+    found, right = lesion_shares(mask, truth)
+    error_ml = (predicted - true) * voxel_ml
+    return Segmentation(
+        dice=dice(hits, predicted, true),
+        iou=hits / (predicted + true - hits) if predicted or true else 1.0,
+        sensitivity=hits / true if true else None,
+        precision=_precision(hits, predicted, true),
+        auroc=roc_auc(score[brain], truth[brain]),
+        average_precision=average_precision(score[brain], truth[brain]),
+        assd_mm=assd,
+        hd95_mm=hd95,
+        volume_error_ml=error_ml,
+        absolute_volume_error_ml=abs(error_ml),
+        lesion_f1=_harmonic(found, right),
+        lesion_sensitivity=found,
+        lesion_precision=right,
+        psnr_healthy_db=psnr(volume, reconstruction, brain & ~truth) if volume is not None and reconstruction is not None else None,
+        predicted_ml=predicted * voxel_ml,
+        truth_ml=true * voxel_ml,
+    )
+
+
+def dice(hits: int, predicted: int, true: int) -> float:
+    """2·hits / (predicted + true) in voxels; 1 where there is nothing to find and nothing was found. MONAI's default gives NaN there."""
+    return 2 * hits / (predicted + true) if predicted or true else 1.0
+
+
+def dice_curve(score: FloatVolume, truth: BoolVolume, brain: BoolVolume, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Dice of `score > threshold` inside the brain for every threshold [n] (ascending), from two histograms."""
+    true, values = truth[brain], score[brain].astype(np.float64)
+    edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
+
+    def above(chosen: NDArray[np.float64]) -> NDArray[np.int64]:
+        # Bins are open below and closed above, so that a value equal to a threshold is not above it.
+        counts = np.bincount(np.searchsorted(edges, chosen, side="left"), minlength=len(edges) + 1)
+        return np.asarray(len(chosen) - np.cumsum(counts)[1 : len(thresholds) + 1])
+
+    hits, predicted = above(values[true]), above(values)
+    total = predicted + int(true.sum())
+    return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
+
+
+def surface_distances(mask: BoolVolume, truth: BoolVolume, brain: BoolVolume, spacing: tuple[float, float, float]) -> tuple[float, float]:
+    """Average symmetric surface distance and 95 % Hausdorff distance, in mm.
+
+    ASSD: mean over the surface voxels of both objects of the distance to the other's surface. HD95: the larger of the two directed 95th
+    percentiles. A surface voxel has a face on the outside. Both are 0 where both objects are empty, and the diagonal of the brain's box where
+    one is. ITK's "average Hausdorff distance", used by the published code, is another thing: a mean over all voxels of the objects, to which
+    the inside adds zeros.
+    """
+    if not mask.any() and not truth.any():
+        return 0.0, 0.0
+    if not mask.any() or not truth.any():
+        sides = [np.ptp(hits) + 1 for hits in np.nonzero(brain)]
+        worst = float(np.linalg.norm(np.array(sides) * spacing))
+        return worst, worst
+    box = ndimage.find_objects((mask | truth).astype(np.uint8))[0]
+    mask, truth = np.pad(mask[box], 1), np.pad(truth[box], 1)
+    first, second = (inside & ~ndimage.binary_erosion(inside) for inside in (mask, truth))
+    forth = ndimage.distance_transform_edt(~second, sampling=spacing)[first]
+    back = ndimage.distance_transform_edt(~first, sampling=spacing)[second]
+    return float(np.concatenate([forth, back]).mean()), float(max(np.percentile(forth, 95), np.percentile(back, 95)))
+
+
+def lesion_shares(mask: BoolVolume, truth: BoolVolume) -> tuple[float | None, float]:
+    """Share of the true lesions found, and share of the mask's components that are right.
+
+    Components touch by a face, an edge or a corner. A true lesion is found when the mask covers a tenth of it; a component of the mask is right
+    when a tenth of it is true. With no true lesion the first is None; with no component the second is 1 if there was nothing to find, else 0.
+    """
+    lesions, true_count = ndimage.label(truth, structure=_TOUCHING)
+    components, count = ndimage.label(mask, structure=_TOUCHING)
+    found = float((_covered(mask, lesions, true_count) >= OVERLAP).mean()) if true_count else None
+    right = float((_covered(truth, components, count) >= OVERLAP).mean()) if count else float(true_count == 0)
+    return found, right
+
+
+def psnr(volume: NDArray[np.generic], reconstruction: FloatVolume, healthy: BoolVolume) -> float | None:
+    """20·log10(highest healthy intensity / root mean squared difference) over healthy tissue, in dB; at most 100, None without such tissue.
+
+    The published code takes the highest intensity of the whole test set, so that one bright subject raises everybody's figure; here it is the
+    case's own.
+    """
+    if not healthy.any():
+        return None
+    given = volume[healthy].astype(np.float64)
+    error = float(np.sqrt(np.mean((given - reconstruction[healthy]) ** 2)))
+    highest = float(given.max())
+    return float(min(100.0, 20 * np.log10(highest / error))) if error > 0 else 100.0
+
+
+def _covered(by: BoolVolume, labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
+    """Share of each component 1..count that lies in `by`."""
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    return np.asarray(np.bincount(labels[by], minlength=count + 1)[1:] / np.maximum(sizes, 1))
+
+
+def _precision(hits: int, predicted: int, true: int) -> float:
+    """Share of the mask that is true; an empty mask is right only where there was nothing to find."""
+    return hits / predicted if predicted else float(true == 0)
+
+
+def _harmonic(found: float | None, right: float) -> float:
+    """F1; without true lesions 1 if no component was drawn, else 0."""
+    if found is None:
+        return 1.0 if right == 1.0 else 0.0
+    return 2 * found * right / (found + right) if found + right > 0 else 0.0

@@ -1,0 +1,137 @@
+"""Figures of a case: by hand on cubes, and beside scikit-learn, MONAI and SimpleITK."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from IterMask3DLib.evaluation.metrics import dice_curve, lesion_shares, measure, psnr, surface_distances
+
+SHAPE = (30, 30, 30)
+BRAIN = np.zeros(SHAPE, bool)
+BRAIN[2:28, 2:28, 2:28] = True
+MM = (1.0, 1.0, 1.0)
+
+
+def cube(start: int, side: int) -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[start : start + side, start : start + side, start : start + side] = True
+    return mask
+
+
+def test_overlap_of_two_cubes_by_hand() -> None:
+    truth, mask = cube(5, 10), cube(7, 10)
+    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, (2.0, 2.0, 2.0))
+    assert figures.dice == pytest.approx(2 * 512 / 2000)
+    assert figures.iou == pytest.approx(512 / 1488)
+    assert figures.sensitivity == figures.precision == pytest.approx(0.512)
+    assert figures.volume_error_ml == 0 and figures.truth_ml == figures.predicted_ml == 8.0
+    assert figures.psnr_healthy_db is None
+
+
+def test_only_brain_voxels_count() -> None:
+    truth = cube(10, 6)
+    mask = truth | ~BRAIN
+    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, MM)
+    assert figures.dice == 1.0 and figures.auroc == 1.0 and figures.assd_mm == 0.0
+
+
+def test_surface_distances_of_shifted_planes_know_the_spacing() -> None:
+    first, second = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+    first[10, 5:25, 5:25] = True
+    second[13, 5:25, 5:25] = True
+    assert surface_distances(first, second, BRAIN, (2.0, 1.0, 1.0)) == pytest.approx((6.0, 6.0))
+    assert surface_distances(first, second, BRAIN, (0.5, 1.0, 1.0)) == pytest.approx((1.5, 1.5))
+
+
+def test_average_surface_distance_by_brute_force_and_not_itks() -> None:
+    truth, mask = cube(5, 10), cube(7, 12)
+
+    def surface(inside: np.ndarray) -> np.ndarray:
+        points = {tuple(p) for p in np.argwhere(inside)}
+        steps = np.vstack([np.eye(3, dtype=int), -np.eye(3, dtype=int)])
+        return np.array([p for p in points if any(tuple(np.array(p) + s) not in points for s in steps)], dtype=float)
+
+    one, other = surface(truth), surface(mask)
+    distances = np.linalg.norm(one[:, None] - other[None], axis=-1)
+    expected = np.concatenate([distances.min(axis=1), distances.min(axis=0)]).mean()
+    assd, hd95 = surface_distances(mask, truth, BRAIN, MM)
+    assert assd == pytest.approx(expected)
+    assert hd95 == pytest.approx(max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95)))
+    itk = sitk.HausdorffDistanceImageFilter()
+    itk.Execute(*(sitk.GetImageFromArray(inside.astype(np.uint8)) for inside in (mask, truth)))
+    assert itk.GetAverageHausdorffDistance() < 0.75 * assd
+
+
+def test_surface_distances_agree_with_monai() -> None:
+    monai = pytest.importorskip("monai.metrics")
+    import torch
+
+    rng = np.random.default_rng(0)
+    truth, mask = cube(6, 9) | (rng.random(SHAPE) > 0.999), cube(8, 8)
+    pair = [torch.from_numpy(inside[None, None].astype(np.float32)) for inside in (mask, truth)]
+    spacing = (1.0, 2.0, 0.8)
+    assd, hd95 = surface_distances(mask, truth, BRAIN, spacing)
+    assert assd == pytest.approx(float(monai.compute_average_surface_distance(*pair, True, symmetric=True, spacing=spacing)), rel=1e-4)
+    assert hd95 == pytest.approx(float(monai.compute_hausdorff_distance(*pair, True, percentile=95, spacing=spacing)), rel=1e-4)
+
+
+def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
+    nothing = np.zeros(SHAPE, bool)
+    figures = measure(nothing, nothing.astype(np.float32), nothing, BRAIN, MM)
+    assert (figures.dice, figures.iou, figures.precision, figures.lesion_f1, figures.assd_mm, figures.hd95_mm) == (1, 1, 1, 1, 0, 0)
+    assert figures.sensitivity is None and figures.auroc is None and figures.average_precision is None
+
+
+@pytest.mark.parametrize("empty", ["truth", "mask"])
+def test_an_empty_side_gives_the_worst_values_and_no_nan(empty: str) -> None:
+    nothing, something = np.zeros(SHAPE, bool), cube(8, 5)
+    truth, mask = (nothing, something) if empty == "truth" else (something, nothing)
+    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, MM)
+    assert (figures.dice, figures.iou, figures.precision, figures.lesion_f1) == (0, 0, 0, 0)
+    assert figures.assd_mm == figures.hd95_mm == pytest.approx(26 * math.sqrt(3))
+    assert figures.sensitivity == (None if empty == "truth" else 0)
+    assert all(value is None or math.isfinite(value) for value in figures.numbers().values())
+
+
+def test_a_lesion_is_found_when_a_tenth_of_it_is() -> None:
+    truth = cube(3, 5) | cube(15, 10)
+    mask = np.zeros(SHAPE, bool)
+    mask[15:25, 15:25, 15] = True  # 100 of 1000 voxels of the large lesion
+    mask[3, 3, 3:5] = True  # 2 of 125 voxels of the small one
+    mask[27, 2, 2] = True  # nothing there
+    assert lesion_shares(mask, truth) == (0.5, pytest.approx(2 / 3))
+    mask[15, 15, 15] = False
+    assert lesion_shares(mask, truth)[0] == 0.0
+
+
+def test_corner_neighbours_are_one_component() -> None:
+    truth = np.zeros(SHAPE, bool)
+    truth[5, 5, 5] = truth[6, 6, 6] = True
+    mask = np.zeros(SHAPE, bool)
+    mask[5, 5, 5] = True
+    assert lesion_shares(mask, truth) == (1.0, 1.0)
+
+
+def test_the_dice_curve_is_dice_at_every_threshold() -> None:
+    rng = np.random.default_rng(1)
+    truth = cube(10, 8)
+    score = np.round(rng.random(SHAPE) + 0.4 * truth, 1).astype(np.float32)
+    thresholds = np.array([-1.0, 0.3, 0.5, 0.7, 1.1, 3.0], dtype=np.float32).astype(np.float64)
+    curve = dice_curve(score, truth, BRAIN, thresholds)
+    for threshold, value in zip(thresholds, curve, strict=True):
+        assert value == pytest.approx(measure((score > threshold), score, truth, BRAIN, MM).dice), threshold
+    assert dice_curve(score, np.zeros(SHAPE, bool), BRAIN, thresholds)[-1] == 1.0
+
+
+def test_psnr_by_its_formula_over_healthy_tissue_alone() -> None:
+    volume = np.full(SHAPE, 200, np.uint8)
+    reconstruction = np.full(SHAPE, 190, np.float32)
+    lesion = cube(10, 5)
+    reconstruction[lesion] = 0
+    assert psnr(volume, reconstruction, BRAIN & ~lesion) == pytest.approx(20 * math.log10(20))
+    assert psnr(volume, volume.astype(np.float32), BRAIN) == 100.0
+    assert psnr(volume, reconstruction, np.zeros(SHAPE, bool)) is None
