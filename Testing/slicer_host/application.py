@@ -128,9 +128,8 @@ def _install_python_layer() -> None:
         return
     from Testing.slicer_host import parameter_nodes, scripted_module
 
-    _add("i18n", tr=lambda text: slicer.app.translate("", text))
-    names = ("parameterNodeWrapper", "WithinRange", "Decimals", "SingleStep", "Choice")
-    _add("parameterNodeWrapper", **{name: getattr(parameter_nodes, name) for name in names})
+    _add("i18n", tr=lambda text: slicer.app.translate("", text), translate=lambda context, text: slicer.app.translate(context, text))
+    _add("parameterNodeWrapper", **{name: getattr(parameter_nodes, name) for name in ("parameterNodeWrapper", "WithinRange")})
     bases = ("ScriptedLoadableModule", "ScriptedLoadableModuleWidget", "ScriptedLoadableModuleLogic", "ScriptedLoadableModuleTest")
     _add("ScriptedLoadableModule", __all__=list(bases), **{name: getattr(scripted_module, name) for name in bases})
 

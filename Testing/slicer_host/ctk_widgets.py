@@ -271,6 +271,10 @@ class ctkDoubleSlider(ctkSliderWidget):
     pass
 
 
+class ctkDoubleRangeSlider(ctkRangeWidget):
+    pass
+
+
 class ctkDoubleSpinBox(QtWidgets.QDoubleSpinBox):
     pass
 
@@ -292,6 +296,7 @@ WIDGETS = (
     ctkCheckablePushButton,
     ctkColorPickerButton,
     ctkDoubleSlider,
+    ctkDoubleRangeSlider,
     ctkDoubleSpinBox,
     ctkCheckBox,
     ctkComboBox,

@@ -6,7 +6,6 @@ Numbers, texts and truth values are kept as parameters of the node, enumerations
 from __future__ import annotations
 
 import enum
-import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,23 +26,6 @@ class WithinRange:
 
 
 @dataclass(frozen=True)
-class Decimals:
-    value: int
-
-
-@dataclass(frozen=True)
-class SingleStep:
-    value: float
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Refuses every value that is not among the choices."""
-
-    choices: list[Any]
-
-
-@dataclass(frozen=True)
 class _Parameter:
     name: str
     kinds: tuple[type, ...]
@@ -58,11 +40,9 @@ class _Parameter:
         return next((note for note in self.notes if isinstance(note, kind)), None)
 
     def check(self, value: Any) -> None:
-        limits, choice = self.note(WithinRange), self.note(Choice)
+        limits = self.note(WithinRange)
         if limits is not None and not limits.minimum <= value <= limits.maximum:
             raise ValueError(f"{self.name} must be between {limits.minimum} and {limits.maximum}, not {value}")
-        if choice is not None and value not in choice.choices:
-            raise ValueError(f"{self.name} must be one of {choice.choices}, not {value}")
 
     def write(self, node: Any, value: Any) -> None:
         if self.is_node:
@@ -93,8 +73,11 @@ def _parameter(cls: type, name: str, annotation: Any) -> _Parameter:
     if typing.get_origin(annotation) is typing.Annotated:
         annotation, *found = typing.get_args(annotation)
         notes = tuple(found)
-    union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
-    kinds = tuple(typing.get_args(annotation)) if union else (annotation,)
+    kinds: tuple[Any, ...] = (annotation,)
+    if typing.get_origin(annotation) is typing.Union:
+        kinds = tuple(kind for kind in typing.get_args(annotation) if kind is not type(None))
+        if len(kinds) == len(typing.get_args(annotation)):
+            raise TypeError(f"{name}: a union of nodes must allow None")
     if all(issubclass(kind, slicer.vtkMRMLNode) for kind in kinds):
         return _Parameter(name, kinds, notes, None)
     (kind,) = kinds
@@ -192,15 +175,12 @@ class _Link:
         self._prepare(kind)
 
     def _prepare(self, kind: type) -> None:
-        limits, decimals = self.parameter.note(WithinRange), self.parameter.note(Decimals)
+        limits = self.parameter.note(WithinRange)
         if type(self.widget).__name__ in ("ctkSliderWidget", "QSlider") and limits is None:
             raise RuntimeError(f"{self.parameter.name} is unbounded and cannot be shown by a slider")
         if self.shape in ("int", "float"):
-            step = self.parameter.note(SingleStep)
-            if decimals is not None:
-                self.widget.decimals = decimals.value
-            if step is not None:
-                self.widget.singleStep = step.value
+            if kind is int and type(self.widget).__name__ == "ctkSliderWidget":
+                self.widget.decimals = 0
             if limits is not None:
                 self.widget.minimum, self.widget.maximum = limits.minimum, limits.maximum
         elif self.shape == "node":
@@ -224,8 +204,6 @@ class _Link:
             return list(self.parameter.kinds[0])[self.widget.currentIndex]  # type: ignore[call-overload]
         if self.shape in ("int", "float"):
             return self.parameter.kinds[0](self.widget.value)
-        if type(self.widget).__name__ == "QComboBox":
-            return self.parameter.note(Choice).choices[self.widget.currentIndex]
         return self.widget.checked if self.shape == "bool" else self.widget.text
 
     def write(self, value: Any) -> None:

@@ -78,11 +78,16 @@ def _make_properties(cls: type) -> None:
 
 
 def _set_strictly(self: Any, name: str, value: Any) -> None:
+    found = inspect.getattr_static(type(self), name, _MISSING)
+    if isinstance(found, QtCore.Property):
+        # PySide6 looks for its properties in the slot that this function took the place of.
+        if not QObject.setProperty(self, name, list(value) if isinstance(value, tuple) else value):
+            raise AttributeError(f"{type(self).__name__}.{name} does not take {value!r}")
+        return
     if _asked_from_outside():
-        found = inspect.getattr_static(type(self), name, _MISSING)
         if found is _MISSING:
             raise AttributeError(f"{type(self).__name__} has no attribute {name}, and PythonQt does not create one")
-        if not isinstance(found, property) and type(found).__name__ != "Property":
+        if not isinstance(found, property):
             raise AttributeError(f"{type(self).__name__}.{name} is a method or signal and cannot be set")
     _ORIGINAL_SET(self, name, value)
 
