@@ -62,6 +62,13 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME|FOLDER", help="model to use (default: the bundled one)")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
+    parser.add_argument("--backend", choices=("auto", "pytorch", "openvino"), default="auto", help="what executes the network on the CPU")
+    parser.add_argument(
+        "--quality",
+        choices=("fast", "full", "published"),
+        default="fast",
+        help="fast: the sweep passes that decide; full: every pass; published: every pass, and nothing that goes beyond the paper",
+    )
     parser.add_argument("--gamma", type=_positive, help="slope of the threshold curve at the chosen point (default: the model's)")
     parser.add_argument("--start", choices=("brain", "best"), default="brain", help="mask the shrink phase begins with (default: brain)")
     parser.add_argument("--seed", type=_natural, default=0, help="of the noise (default: 0)")

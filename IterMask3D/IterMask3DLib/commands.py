@@ -69,9 +69,15 @@ def _segment_one(path: str, name: str, model: Model, options: argparse.Namespace
     volume = read_volume(path)
     brain_mask = read_volume(options.brain_mask) if getattr(options, "brain_mask", None) else None
     request = Request(
-        device=options.device, gamma=options.gamma, start=options.start, seed=options.seed, save_iterations=options.save_iterations
+        device=options.device,
+        backend=options.backend,
+        quality=options.quality,
+        gamma=options.gamma,
+        start=options.start,
+        seed=options.seed,
+        save_iterations=options.save_iterations,
     )
-    bar = ProgressBar(sys.stderr, name, settings_of(model, request).passes)
+    bar = ProgressBar(sys.stderr, name, settings_of(model, request).sweep_passes)
     try:
         outcome = segment(volume, model, request, brain_mask, bar.phase, bar.step)
         bar.phase("writing the results")

@@ -7,20 +7,28 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.device import DeviceName, Runner, choose_place
+from IterMask3DLib.engine.device import BackendName, DeviceName, Runner, choose_place
 from IterMask3DLib.engine.execution import InferenceUNet
+from IterMask3DLib.engine.healthy_error import expected_error
 from IterMask3DLib.engine.highfreq import high_frequency
 from IterMask3DLib.engine.models import Model
 from IterMask3DLib.engine.prepare import Grid, Prepared, prepare
 from IterMask3DLib.engine.records import PackedMask, Phase, Result, Step, Volume
 from IterMask3DLib.engine.threshold import CurveSettings
-from IterMask3DLib.methods.itermask3d import Case, Settings, Start, refine, result_of
+from IterMask3DLib.methods.itermask3d import Case, Settings, Start, fast_points, refine, result_of
 from IterMask3DLib.results.outcome import CaseOutcome, Iteration
 
 OnPhase = Callable[[str], None]
 OnStep = Callable[[Step], None]
+
+
+Quality = Literal["fast", "full", "published"]
+"""How much work a run is: the model's recipe with the passes that decide, with every pass, or the paper alone with every pass."""
+
+_BOX_MARGIN = 16
 
 
 @dataclass(frozen=True)
@@ -33,24 +41,52 @@ class Request:
     start: Start = "brain"
     seed: int = 0
     save_iterations: bool = False
+    quality: Quality = "fast"
+    backend: BackendName = "auto"
+    passes: int | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A volume prepared for a model, with everything a run on it needs."""
+
+    model: Model
+    request: Request
+    prepared: Prepared
+    case: Case
+    settings: Settings
+    runner: Runner
 
 
 def settings_of(model: Model, request: Request) -> Settings:
-    """The numbers of a run: the card's, where the user did not choose others."""
-    limits = model.card.thresholds
-    curve = CurveSettings(
-        gamma=model.card.gamma if request.gamma is None else request.gamma,
-        y_limit=limits.y_limit,
-        r_squared_limit=limits.r_squared_limit,
-    )
+    """The numbers of a run: the card's, where the user did not choose others; with quality published, the paper's."""
+    card, published = model.card, request.quality == "published"
+    usual = CurveSettings().gamma if published else card.gamma
+    limits = card.thresholds
+    passes = request.passes or limits.passes
     return Settings(
-        curve=curve,
-        passes=limits.passes,
+        curve=CurveSettings(usual if request.gamma is None else request.gamma, limits.y_limit, limits.r_squared_limit),
+        passes=passes,
+        visited=fast_points(passes) if request.quality == "fast" else None,
+        smoothing=0.0 if published else card.scoring.smoothing_mm,
+        box_margin=None if published else _BOX_MARGIN,
         start=request.start,
         stop_ratio=limits.shrink_ratio,
         max_shrink=limits.max_shrink,
         seed=request.seed,
     )
+
+
+def study(volume: Volume, model: Model, request: Request, brain_mask: Volume | None = None) -> Study:
+    """Prepares a volume for a model and a network for the device. Raises `InputError`."""
+    place, card = choose_place(request.device, request.half), model.card
+    runner = Runner(InferenceUNet(model.network), place, request.backend)
+    prepared = prepare(volume, Grid(card.grid.spacing, card.grid.shape, card.intensity), brain_mask)
+    image = high_frequency(prepared.volume, prepared.spacing, card.high_frequency_cutoff)
+    table = None if request.quality == "published" else model.healthy_error
+    expected = None if table is None else expected_error(table, prepared.brain)
+    case = Case(prepared.volume, image, prepared.brain, prepared.spacing, expected)
+    return Study(model, request, prepared, case, settings_of(model, request), runner)
 
 
 def segment(
@@ -67,13 +103,8 @@ def segment(
     grid of `volume`. Raises `InputError`.
     """
     begun, started = time.perf_counter(), datetime.now(timezone.utc)
-    place = choose_place(request.device, request.half)
-    card = model.card
     on_phase("preparing the volume")
-    prepared = prepare(volume, Grid(card.grid.spacing, card.grid.shape, card.intensity), brain_mask)
-    case = Case(prepared.volume, high_frequency(prepared.volume, prepared.spacing, card.high_frequency_cutoff), prepared.brain)
-    settings = settings_of(model, request)
-    runner = Runner(InferenceUNet(model.network), place)
+    made = study(volume, model, request, brain_mask)
     kept: list[tuple[int, Phase, float, PackedMask]] = []
     on_phase("refining the mask")
 
@@ -82,13 +113,13 @@ def segment(
             kept.append((step.number, step.phase, step.threshold, step.mask))
         on_step(step)
 
-    result = result_of(refine(case, runner, settings), keep)
+    result = result_of(refine(made.case, made.runner, made.settings), keep)
     on_phase("returning to the grid of the input")
-    provenance = provenance_of(model, request, settings, runner, started, time.perf_counter() - begun)
-    outcome = restored(volume, prepared, result, provenance)
-    notices = tuple(runner.notices)
-    iterations = tuple(Iteration(n, phase, threshold, prepared.restore_mask(m.unpack()) > 0) for n, phase, threshold, m in kept)
-    return replace(outcome, warnings=outcome.warnings + notices, iterations=iterations or None)
+    provenance = provenance_of(model, request, made.settings, made.runner, started, time.perf_counter() - begun)
+    outcome = restored(volume, made.prepared, result, provenance)
+    restore = made.prepared.restore_mask
+    iterations = tuple(Iteration(n, phase, threshold, restore(m.unpack()) > 0) for n, phase, threshold, m in kept)
+    return replace(outcome, warnings=outcome.warnings + tuple(made.runner.notices), iterations=iterations or None)
 
 
 def restored(volume: Volume, prepared: Prepared, result: Result, provenance: dict[str, object]) -> CaseOutcome:
@@ -125,6 +156,8 @@ def provenance_of(
         "seed": settings.seed,
         "device_asked": request.device,
         "device": str(runner.place),
+        "backend": runner.backend,
+        "quality": request.quality,
         "versions": {"itermask3d": __version__, **{name: _version(name) for name in ("torch", "numpy", "scipy", "SimpleITK", "nibabel")}},
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 2),

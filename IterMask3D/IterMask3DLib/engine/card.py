@@ -39,6 +39,18 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """How a residual becomes an error, beyond the paper.
+
+    `smoothing_mm`: standard deviation of the Gaussian that averages the residual inside the brain before it is squared;
+    `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table.
+    """
+
+    smoothing_mm: float = 0.0
+    healthy_error: bool = False
+
+
+@dataclass(frozen=True)
 class Card:
     """One model. `high_frequency_cutoff`: cycles per mm; `options`: what goes beyond the paper, by name; `figures`: measured, with command."""
 
@@ -53,6 +65,7 @@ class Card:
     high_frequency_cutoff: float = PUBLISHED_CUTOFF
     gamma: float = 0.05
     thresholds: Thresholds = field(default_factory=Thresholds)
+    scoring: Scoring = field(default_factory=Scoring)
     options: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +107,7 @@ class Card:
                 shrink_ratio=limits.positive("shrink_ratio"),
                 max_shrink=limits.count("max_shrink"),
             ),
+            scoring=_scoring(reader),
             options=reader.mapping("options"),
             training=reader.mapping("training"),
             figures=reader.mapping("figures"),
@@ -101,6 +115,14 @@ class Card:
             sha256=reader.text("sha256"),
         )
         return card
+
+
+def _scoring(card: _Reader) -> Scoring:
+    # Cards written before there was a choice do not have the entry.
+    if not card.has("scoring"):
+        return Scoring()
+    reader = card.inner("scoring")
+    return Scoring(reader.not_negative("smoothing_mm"), reader.truth("healthy_error"))
 
 
 class _Reader:
@@ -116,6 +138,15 @@ class _Reader:
         if key not in self._raw:
             raise self.wrong(key, "is missing")
         return self._raw[key]
+
+    def has(self, key: str) -> bool:
+        return key in self._raw
+
+    def truth(self, key: str) -> bool:
+        value = self._value(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "must be true or false")
+        return value
 
     def text(self, key: str, may_be_empty: bool = False) -> str:
         value = self._value(key)
@@ -146,6 +177,12 @@ class _Reader:
         value = self.number(key)
         if value <= 0:
             raise self.wrong(key, "must be above 0")
+        return value
+
+    def not_negative(self, key: str) -> float:
+        value = self.number(key)
+        if value < 0:
+            raise self.wrong(key, "must not be below 0")
         return value
 
     def integer(self, key: str) -> int:

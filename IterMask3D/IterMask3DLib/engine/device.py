@@ -9,8 +9,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from IterMask3DLib.engine import openvino_execution
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.execution import InferenceUNet
 
+BackendName = Literal["auto", "pytorch", "openvino"]
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 Network = Callable[[Tensor], Tensor]
 
@@ -49,11 +52,17 @@ def next_place(place: Place) -> Place | None:
 
 
 class Runner:
-    """Runs a network, and moves it to a smaller place when memory runs out; `notices` tells the user what changed."""
+    """Runs a network, and moves it to a smaller place when memory runs out; `notices` tells the user what changed.
 
-    def __init__(self, network: nn.Module, place: Place) -> None:
+    `backend`: what executes it on the CPU; auto takes OpenVINO where it is installed. Raises `InputError` if the one asked for is not.
+    """
+
+    def __init__(self, network: nn.Module, place: Place, backend: BackendName = "auto") -> None:
+        if backend == "openvino" and not openvino_execution.available():
+            raise InputError("OpenVINO is not installed; run pip install openvino, or use --backend pytorch.")
         self.notices: list[str] = []
         self.place = place
+        self._wanted = backend
         self._network = network
         self._settle()
 
@@ -76,12 +85,18 @@ class Runner:
         self._network = self._network.to(self.place.device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        # Measured against PyTorch (channels last) and ONNX Runtime; see benchmarks/README.md.
+        faster = self.place.device == "cpu" and self._wanted != "pytorch" and openvino_execution.available()
+        self._on_openvino = openvino_execution.OpenVINOUNet(self._network) if faster and isinstance(self._network, InferenceUNet) else None
+        self.backend = "pytorch" if self._on_openvino is None else "openvino"
 
     @torch.inference_mode()
     def _run(self, channels: Tensor) -> Tensor:
+        if self._on_openvino is not None:
+            return self._on_openvino(channels.cpu())[0, 0]
         given = channels.to(self.place.device, memory_format=torch.channels_last_3d)
         with torch.autocast(self.place.device, torch.float16, enabled=self.place.half):
-            output = self._network(given)
+            output: Tensor = self._network(given)
         return output[0, 0].float()
 
 

@@ -39,7 +39,7 @@ class InferenceUNet(nn.Module):
         return x
 
 
-class _Folded(nn.Module):
+class Folded(nn.Module):
     """A convolution that carries its batch norm, and the activation in place."""
 
     def __init__(self, block: ConvBlock, upsample: bool = False) -> None:
@@ -64,8 +64,8 @@ class _Down(nn.Module):
     def __init__(self, unit: ResidualUnit) -> None:
         super().__init__()
         self.inputs = unit.inputs
-        self.first = _Folded(unit.conv.unit0)
-        self.second = _Folded(unit.conv.unit1)
+        self.first = Folded(unit.conv.unit0)
+        self.second = Folded(unit.conv.unit1)
         self.shortcut = unit.shortcut
 
     def forward(self, x: Tensor) -> Tensor:
@@ -77,8 +77,8 @@ class _Down(nn.Module):
 class _Up(nn.Module):
     def __init__(self, stage: UpStage) -> None:
         super().__init__()
-        self.first = _Folded(stage[1], upsample=True)
-        self.second = _Folded(stage[2])
+        self.first = Folded(stage[1], upsample=True)
+        self.second = Folded(stage[2])
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.second(self.first(x))

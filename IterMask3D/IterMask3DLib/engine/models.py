@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import platformdirs
 import safetensors
 import torch
@@ -22,11 +23,14 @@ from safetensors.torch import save as save_tensors
 
 from IterMask3DLib.engine.card import Card
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.healthy_error import SIDE
 from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.engine.records import FloatVolume
 from IterMask3DLib.engine.resources import resource
 
 DEFAULT_MODEL = "t1w-2mm"
 WEIGHTS, CARD = "model.safetensors", "card.json"
+_TABLE = "healthy_error"
 _LARGEST = {WEIGHTS: 2 * 1024**3, CARD: 1024**2}
 _FOLDER_NAME = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
 
@@ -35,11 +39,12 @@ Origin = Literal["bundled", "installed", "path"]
 
 @dataclass(frozen=True)
 class Model:
-    """A verified model: its folder, its card and its network, in evaluation mode on the CPU."""
+    """A verified model: its folder, its card, its network in evaluation mode on the CPU, and the table its card's scoring asks for."""
 
     folder: Path
     card: Card
     network: UNet3D
+    healthy_error: FloatVolume | None = None
 
 
 @dataclass(frozen=True)
@@ -122,10 +127,15 @@ def load_model(folder: Path) -> Model:
     # The checksum does not cover the card: widths that do not fit the file must not reserve memory before they are refused.
     with torch.device("meta"):
         wanted = UNet3D(card.widths).state_dict()
+        if card.scoring.healthy_error:
+            wanted[_TABLE] = torch.empty((SIDE,) * 3)
     check_tensors(tensors, wanted, str(folder / WEIGHTS))
+    table = tensors.pop(_TABLE).numpy() if card.scoring.healthy_error else None
+    if table is not None and not (table > 0).all():
+        raise InputError(f"{folder / WEIGHTS}: tensor {_TABLE} must be above 0 everywhere.")
     network = UNet3D(card.widths, card.dropout)
     network.load_state_dict(tensors)
-    return Model(folder, card, network.eval())
+    return Model(folder, card, network.eval(), table)
 
 
 def _read(path: Path) -> bytes:
@@ -156,12 +166,16 @@ def _kind(tensor: torch.Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def save_model(folder: Path, network: UNet3D, card: Card) -> Card:
+def save_model(folder: Path, network: UNet3D, card: Card, healthy_error: FloatVolume | None = None) -> Card:
     """Writes a model folder, whole or not at all, and returns the card with the checksum filled in.
 
-    Raises `InputError` if the folder exists or the card is one that could not be read again.
+    `healthy_error`: the table that the card's scoring asks for. Raises `InputError` if the folder exists or the card is one that could not
+    be read again.
     """
-    data = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()})
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if healthy_error is not None:
+        tensors[_TABLE] = torch.from_numpy(np.ascontiguousarray(healthy_error, dtype=np.float32))
+    data = save_tensors(tensors)
     signed = replace(card, sha256=hashlib.sha256(data).hexdigest())
     Card.from_json(signed.to_json(), str(folder / CARD))
     with _placed(folder, overwrite=False) as beside:

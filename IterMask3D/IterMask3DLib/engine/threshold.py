@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
 from scipy.optimize import curve_fit
 
 from IterMask3DLib.engine.records import Curve
@@ -45,6 +47,16 @@ def percentile_threshold(errors: torch.Tensor, share: float, voxels: int) -> flo
     rank = max(1, int(voxels - brain * (1 - share)))
     inside = rank - (voxels - brain)
     return float(errors.kthvalue(inside).values) if inside >= 1 else 0.0
+
+
+def interpolated(visited: Sequence[int], thresholds: Sequence[float], passes: int) -> FloatVector:
+    """The thresholds of all points 1 to `passes` from those of the visited ones, by a monotone cubic (PCHIP) between them: [passes].
+
+    `visited`: ascending, begins with 1 and ends with `passes`; a single point stands for itself.
+    """
+    if len(visited) == passes:
+        return np.asarray(thresholds, dtype=np.float64)
+    return np.asarray(PchipInterpolator(visited, thresholds)(np.arange(1, passes + 1)), dtype=np.float64)
 
 
 def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, tuple[str, ...]]:

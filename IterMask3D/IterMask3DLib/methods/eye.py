@@ -1,0 +1,191 @@
+"""What a masked brain looks like to a network, and how far its reconstruction is off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from IterMask3DLib.engine.network import SIDE_MULTIPLE
+from IterMask3DLib.engine.noise import Noise
+from IterMask3DLib.engine.records import BoolVolume, FloatVolume, PackedMask, Phase, Step
+
+Reconstruct = Callable[[Tensor], Tensor]
+"""A network at work: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [x, y, z], on any device."""
+
+Box = tuple[slice, slice, slice]
+
+_SMALLEST_WEIGHT = 0.01
+_TRUNCATE = 4.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """A scaled volume on the model grid, its high-frequency image and its brain: [x, y, z]; `spacing`: mm.
+
+    `expected`: the error a healthy brain has at each voxel, by which errors are divided (None: they are not, as published).
+    """
+
+    volume: FloatVolume
+    high_frequency: FloatVolume
+    brain: BoolVolume
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    expected: FloatVolume | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one network pass gives: the reconstruction of the box and the errors of the brain's voxels [n], on the device."""
+
+    reconstruction: Tensor
+    errors: Tensor
+    seconds: float
+
+
+def box_around(brain: BoolVolume, margin: int | None) -> Box:
+    """The part of the grid the network has to see: the brain and `margin` voxels around it, sides multiples of 16 (None: all of it)."""
+    box = []
+    for axis, size in enumerate(brain.shape):
+        hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
+        if margin is None or len(hits) == 0:
+            box.append(slice(0, size))
+            continue
+        wanted = -(-(int(hits[-1] - hits[0]) + 1 + 2 * margin) // SIDE_MULTIPLE) * SIDE_MULTIPLE
+        start = int(np.clip((hits[0] + hits[-1] + 1 - wanted) // 2, 0, max(size - wanted, 0)))
+        box.append(slice(start, min(start + wanted, size)))
+    return box[0], box[1], box[2]
+
+
+class Eye:
+    """Hides brain voxels behind noise, lets the network look, and measures the error; numbers its passes.
+
+    `smoothing`: standard deviation in mm of the Gaussian that averages the residual inside the brain before it is squared (0: none, as
+    published); `margin`: see `box_around`.
+    """
+
+    def __init__(self, case: Case, reconstruct: Reconstruct, noise: Noise, smoothing: float = 0.0, margin: int | None = None) -> None:
+        self._reconstruct = reconstruct
+        self._noise = noise
+        self._case = case
+        self._box = box_around(case.brain, margin)
+        brain = case.brain[self._box]
+        self.brain_index = np.flatnonzero(case.brain)
+        self._inside = torch.from_numpy(np.flatnonzero(brain))
+        self._visible = torch.from_numpy(case.volume[case.brain])
+        self._expected = None if case.expected is None else torch.from_numpy(case.expected[case.brain])
+        self._channels = torch.from_numpy(np.stack((case.volume[self._box], case.high_frequency[self._box]))[None])
+        self._smoother = (
+            _Smoother(torch.from_numpy(brain), self._inside, [smoothing / side for side in case.spacing]) if smoothing else None
+        )
+        self.shape = case.volume.shape
+        self.voxels = case.volume.size
+        self.brain_voxels = len(self._inside)
+        self.number = 0
+
+    def look(self, mask: Tensor, draw: int) -> Pass:
+        """`mask`: bool [n] over the brain's voxels; `draw`: which noise of the seed hides them."""
+        begun = time.perf_counter()
+        self.number += 1
+        noise = torch.from_numpy(self._noise(draw, self.brain_voxels)).to(self._visible.device)
+        self._channels[0, 0].view(-1)[self._inside] = torch.where(mask.to(self._visible.device), noise, self._visible)
+        reconstruction = self._reconstruct(self._channels)
+        if reconstruction.device != self._visible.device:
+            self._move_to(reconstruction.device)
+        residual = reconstruction.reshape(-1)[self._inside] - self._visible
+        if self._smoother is not None:
+            residual = self._smoother(residual)
+        errors = residual.square_()
+        if self._expected is not None:
+            errors /= self._expected
+        self._last = Pass(reconstruction, errors, time.perf_counter() - begun)
+        return self._last
+
+    def _move_to(self, device: torch.device) -> None:
+        """Keeps what every pass needs where the network runs, so that a pass copies nothing but noise."""
+        self._inside, self._visible, self._channels = (x.to(device) for x in (self._inside, self._visible, self._channels))
+        self._expected = None if self._expected is None else self._expected.to(device)
+        if self._smoother is not None:
+            self._smoother.move_to(device)
+
+    def step(self, phase: Phase, seen: Pass, mask: Tensor, threshold: float, ratio: float | None) -> Step:
+        number = self.number
+
+        def last() -> Pass:
+            # A step reaches its pass through the eye, so that keeping every step keeps no volumes.
+            if self.number != number:
+                raise RuntimeError(f"The volumes of step {number} are gone: ask for them before the next step.")
+            return self._last
+
+        return Step(
+            number=number,
+            phase=phase,
+            threshold=threshold,
+            mask=PackedMask.of(self.filled(mask)),
+            masked_fraction=float(mask.sum()) / self.brain_voxels,
+            seconds=seen.seconds,
+            ratio=ratio,
+            reconstruction=lambda: self.reconstruction(last()),
+            error_map=lambda: self.error_map(last()),
+        )
+
+    def error_map(self, seen: Pass) -> FloatVolume:
+        return np.asarray(self.filled(seen.errors), dtype=np.float32)
+
+    def reconstruction(self, seen: Pass) -> FloatVolume:
+        """[x, y, z]; outside the box the volume itself, which is background there."""
+        whole = self._case.volume.copy()
+        whole[self._box] = seen.reconstruction.cpu().numpy()
+        return whole
+
+    def whole_brain(self) -> Tensor:
+        return torch.ones(self.brain_voxels, dtype=torch.bool)
+
+    def brain_part(self, mask: BoolVolume) -> Tensor:
+        return torch.from_numpy(mask[self._case.brain])
+
+    def filled(self, values: Tensor) -> NDArray[Any]:
+        """Values of the brain's voxels [n] as a volume [x, y, z], 0 outside."""
+        whole = np.zeros(self.voxels, dtype=values.cpu().numpy().dtype)
+        whole[self.brain_index] = values.cpu().numpy()
+        return whole.reshape(self.shape)
+
+
+class _Smoother:
+    """A Gaussian average over the brain's voxels alone."""
+
+    def __init__(self, brain: Tensor, inside: Tensor, sigmas: list[float]) -> None:
+        self._shape, self._inside = brain.shape, inside
+        self._kernels = [_gaussian(sigma, axis) for axis, sigma in enumerate(sigmas)]
+        self._weight = self._blurred(torch.ones(len(inside))).clamp_(min=_SMALLEST_WEIGHT)
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Both [n]."""
+        return self._blurred(values).div_(self._weight)
+
+    def move_to(self, device: torch.device) -> None:
+        self._inside, self._weight = self._inside.to(device), self._weight.to(device)
+        self._kernels = [kernel.to(device) for kernel in self._kernels]
+
+    def _blurred(self, values: Tensor) -> Tensor:
+        volume = torch.zeros(self._shape.numel(), device=values.device)
+        volume[self._inside] = values
+        volume = volume.reshape(1, 1, *self._shape)
+        for kernel in self._kernels:
+            volume = functional.conv3d(volume, kernel, padding=[side // 2 for side in kernel.shape[2:]])
+        return volume.reshape(-1)[self._inside]
+
+
+def _gaussian(sigma: float, axis: int) -> Tensor:
+    """A normalised Gaussian along one axis, as a convolution kernel [1, 1, x, y, z]."""
+    radius = int(_TRUNCATE * sigma + 0.5)
+    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
+    shape = [1, 1, 1, 1, 1]
+    shape[2 + axis] = -1
+    return (weights / weights.sum()).float().reshape(shape)
