@@ -1,0 +1,188 @@
+"""Scanner artefacts put into healthy volumes, as the published evaluation does, on any grid and at any severity.
+
+The published settings belong to 1 mm volumes of 192 voxels a side, scaled to a background of -3; severity 1 is those settings with lengths in mm
+and k-space positions relative to the grid. Bias field, ghosting and motion are TorchIO's; the others are specified here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
+from numpy.typing import NDArray
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.intensity import BACKGROUND
+from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Volume
+
+Kind = Literal["top_chunk", "middle_chunk", "bias_field", "spike", "ghosting", "motion", "kspace_noise", "zipper"]
+Spacing = tuple[float, float, float]
+
+SEVERITIES = {"mild": 0.5, "medium": 1.0, "severe": 2.0}
+"""Medium is the published strength (for motion, which was not published: 5 degrees and 5 mm)."""
+
+_PUBLISHED_SIDE = 192
+_CHUNK_MM = 30.0
+_ZIPPER_FIRST_MM = (-35.5, -5.5, 24.5)
+_ZIPPER_WIDTH_MM = 5.0
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """`severity`: 1 is the published strength, 0 nothing; `seed`: of what is drawn (motion, k-space noise, zipper)."""
+
+    kind: Kind
+    severity: float = 1.0
+    seed: int = 0
+
+
+def corrupt(volume: Volume, brain: BoolVolume, artefact: Artefact) -> Volume:
+    """A volume with an artefact, float32, in its own intensities, 0 outside `brain` (bool [i, j, k]).
+
+    Raises `InputError` where TorchIO is needed and missing.
+    """
+    orientation = io_orientation(volume.affine)
+    inside = volume.array[brain].astype(np.float64)
+    offset, factor = float(inside.mean()), float(inside.std())
+    # Scaled as for the networks but not clipped, so that nothing but the artefact changes the volume.
+    scaled = np.where(brain, (volume.array - offset) / factor, BACKGROUND).astype(np.float32)
+    turned, turned_brain = (apply_orientation(array, orientation) for array in (scaled, brain))
+    x, y, z = np.array(volume.spacing)[np.argsort(orientation[:, 0])]
+    changed = KINDS[artefact.kind](turned, turned_brain > 0, (float(x), float(y), float(z)), artefact)
+    back = apply_orientation(changed, ornt_transform(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), orientation))
+    array = np.where(brain, back * factor + offset, 0).astype(np.float32)
+    return Volume(array, volume.affine, volume.name, volume.source)
+
+
+def top_chunk(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """30 mm from the first slice with brain along axis 1 become the volume's minimum."""
+    first = int(np.flatnonzero(brain.any(axis=(0, 2)))[0])
+    return _emptied(volume, first, round(_CHUNK_MM * artefact.severity / spacing[1]))
+
+
+def middle_chunk(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """30 mm in the middle of the brain along axis 1 become the volume's minimum."""
+    count = round(_CHUNK_MM * artefact.severity / spacing[1])
+    return _emptied(volume, max(0, round(_middle(brain, 1) - (count - 1) / 2)), count)
+
+
+def bias_field(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """Multiplies by exp of a polynomial of order 3 whose 20 coefficients are all 0.1, after a shift that makes the minimum 0."""
+    field = _torchio().BiasField(coefficients=[0.1 * artefact.severity] * 20, order=3)
+    lowest = volume.min()
+    return _through(field, volume - lowest, spacing) + lowest
+
+
+def spike(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """Adds 4 times the largest real part of k-space at 0.45 of each of its sides.
+
+    This is TorchIO's spike up to version 0.20, which the published code uses. Later versions take the largest magnitude, which is that of the
+    mean: their spike grows with the background around the head, so it is made here.
+    """
+    spectrum = np.fft.fftshift(np.fft.fftn(volume.astype(np.float64)))
+    spectrum[tuple(int(0.45 * side) for side in volume.shape)] += 4.0 * artefact.severity * spectrum.real.max()
+    return np.fft.ifftn(np.fft.ifftshift(spectrum)).real.astype(np.float32)
+
+
+def ghosting(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """Multiplies every fourth plane of k-space along axis 1 by -1, but for the two in its middle.
+
+    TorchIO restores round(0.01 N) planes: two where N is 192, none below 50, and then the volume's mean turns over; two are asked for here.
+    """
+    restore = max(0.01, 2.0 / volume.shape[1])
+    return _through(_torchio().Ghosting(num_ghosts=4, axis=1, intensity=2.0 * artefact.severity, restore=restore), volume, spacing)
+
+
+def motion(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """The head moves twice during the scan, each time by 5 degrees and 5 mm about and along axes that are drawn."""
+    rng = np.random.default_rng(artefact.seed)
+    axes = rng.normal(size=(2, 2, 3))
+    degrees, translation = 5.0 * artefact.severity * axes / np.linalg.norm(axes, axis=-1, keepdims=True)
+    # Near the middle of k-space, which carries the contrast: movements further out are hardly seen.
+    times = 0.5 + np.array([-1.0, 1.0]) * rng.uniform(0.04, 0.12, size=2)
+    lowest = float(volume.min())
+    # TorchIO fills what moves in from outside with 0, which is the background once the minimum is.
+    moved = _torchio().Motion(degrees=degrees, translation=translation, times=times, image_interpolation="linear")
+    return _through(moved, volume - lowest, spacing) + lowest
+
+
+def kspace_noise(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """Uniform complex noise in all but the middle rows of the 2D k-space of each slice along axis 2 ("gaussian noise" in the published code)."""
+    rng = np.random.default_rng(artefact.seed)
+    # Noise of the same half-width gives less noise in a smaller image; the published strength is that of 192 voxels a side.
+    strength = 0.003 * artefact.severity * _PUBLISHED_SIDE / np.sqrt(volume.shape[0] * volume.shape[1])
+    slices = [noisy_slice(volume[:, :, k].astype(np.float64), strength, rng) for k in range(volume.shape[2])]
+    return np.stack(slices, axis=2).astype(np.float32)
+
+
+def noisy_slice(picture: NDArray[np.float64], strength: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A slice [rows, columns] with noise of half-width `strength` x max|Re k| (real) and x max|Im k| (imaginary) in its outer k-space rows.
+
+    As published, the widths for the last rows are taken after the first were changed.
+    """
+    spectrum = np.fft.fftshift(np.fft.fft2(picture))
+    rows = len(picture) - len(picture) // 2 - 1
+    for part in (slice(0, rows), slice(len(picture) - rows, None)):
+        shape = spectrum[part].shape
+        real, imaginary = (strength * np.abs(values).max() * rng.uniform(-1, 1, shape) for values in (spectrum.real, spectrum.imag))
+        spectrum[part] += real + 1j * imaginary
+    return np.asarray(np.fft.ifft2(np.fft.ifftshift(spectrum)).real)
+
+
+def zipper(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
+    """Three bands of 5 mm across axis 1 become noise over the range of their slice.
+
+    The published texture overflows an 8-bit integer, which differs between machines; here the noise is uniform.
+    """
+    rng = np.random.default_rng(artefact.seed)
+    changed = volume.copy()
+    middle = _middle(brain, 1)
+    width = max(1, round(_ZIPPER_WIDTH_MM * artefact.severity / spacing[1]))
+    low, high = volume.min(axis=(0, 1)), volume.max(axis=(0, 1))
+    for offset in _ZIPPER_FIRST_MM:
+        first = max(0, round(middle + offset / spacing[1]))
+        band = changed[:, first : first + width]
+        band[...] = low + (high - low) * rng.random(band.shape, dtype=np.float32)
+    return changed
+
+
+KINDS: dict[Kind, Callable[[FloatVolume, BoolVolume, Spacing, Artefact], FloatVolume]] = {
+    "top_chunk": top_chunk,
+    "middle_chunk": middle_chunk,
+    "bias_field": bias_field,
+    "spike": spike,
+    "ghosting": ghosting,
+    "motion": motion,
+    "kspace_noise": kspace_noise,
+    "zipper": zipper,
+}
+"""Every artefact: scaled volume and brain [R, A, S], spacing in mm -> the changed scaled volume."""
+
+
+def _emptied(volume: FloatVolume, first: int, count: int) -> FloatVolume:
+    changed = volume.copy()
+    changed[:, first : first + count] = volume.min()
+    return changed
+
+
+def _middle(brain: BoolVolume, axis: int) -> float:
+    hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
+    return float(hits[0] + hits[-1]) / 2
+
+
+def _through(transform: Any, volume: FloatVolume, spacing: Spacing) -> FloatVolume:
+    import torch
+
+    image = _torchio().ScalarImage(tensor=torch.from_numpy(np.ascontiguousarray(volume))[None].float(), affine=np.diag([*spacing, 1.0]))
+    return np.asarray(transform(image).data[0].numpy(), dtype=np.float32)
+
+
+def _torchio() -> Any:
+    try:
+        import torchio
+    except ImportError:
+        raise InputError("This artefact needs TorchIO, which is not installed; run: pip install itermask3d[evaluate]") from None
+    return torchio
