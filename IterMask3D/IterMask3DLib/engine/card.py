@@ -88,7 +88,7 @@ class Card:
         reader = _Reader(raw, where)
         if reader.integer("format_version") != FORMAT_VERSION:
             raise reader.wrong("format_version", f"is not {FORMAT_VERSION}; use a newer version of this software")
-        grid, limits = reader.inner("grid"), reader.inner("thresholds")
+        grid, limits, scoring = reader.inner("grid"), reader.inner("thresholds"), reader.inner("scoring")
         card = cls(
             name=reader.text("name"),
             title=reader.text("title"),
@@ -107,7 +107,7 @@ class Card:
                 shrink_ratio=limits.positive("shrink_ratio"),
                 max_shrink=limits.count("max_shrink"),
             ),
-            scoring=_scoring(reader),
+            scoring=Scoring(scoring.not_negative("smoothing_mm"), scoring.truth("healthy_error")),
             options=reader.mapping("options"),
             training=reader.mapping("training"),
             figures=reader.mapping("figures"),
@@ -115,14 +115,6 @@ class Card:
             sha256=reader.text("sha256"),
         )
         return card
-
-
-def _scoring(card: _Reader) -> Scoring:
-    # Cards written before there was a choice do not have the entry.
-    if not card.has("scoring"):
-        return Scoring()
-    reader = card.inner("scoring")
-    return Scoring(reader.not_negative("smoothing_mm"), reader.truth("healthy_error"))
 
 
 class _Reader:
@@ -138,9 +130,6 @@ class _Reader:
         if key not in self._raw:
             raise self.wrong(key, "is missing")
         return self._raw[key]
-
-    def has(self, key: str) -> bool:
-        return key in self._raw
 
     def truth(self, key: str) -> bool:
         value = self._value(key)
