@@ -140,12 +140,20 @@ def signatures(sender: Any) -> set[str]:
     return found | set(getattr(type(sender), "SIGNALS", ()))
 
 
+def _longest(sender: Any, name: str) -> int:
+    """How many arguments the signal of a name has, in its longest form."""
+    return max(_count(signature) for signature in signatures(sender) if signature.startswith(f"{name}("))
+
+
+def _count(signature: str) -> int:
+    return len([part for part in signature.rstrip(")").partition("(")[2].split(",") if part])
+
+
 def _parsed(sender: Any, signature: str) -> tuple[str, int]:
     wanted = QtCore.QMetaObject.normalizedSignature(signature).data().decode()
     if wanted not in signatures(sender):
         raise ValueError(f"{type(sender).__name__} has no signal {signature}")
-    name, _, arguments = wanted.rstrip(")").partition("(")
-    return name, len([part for part in arguments.split(",") if part])
+    return wanted.partition("(")[0], _count(wanted)
 
 
 def _connect_by_signature(self: Any, signature: str, slot: Any) -> bool:
@@ -171,12 +179,14 @@ def _connect(sender: Any, name: str, slot: Any, given: int | None) -> bool:
         raise TypeError(f"{slot!r} cannot be connected to {name}")
     count = _accepted(slot, given)
 
-    def call(*arguments: Any) -> None:
+    def run(*arguments: Any) -> None:
         try:
             slot(*arguments[:count])
         except Exception as error:
             note_error(type(error), error, error.__traceback__)
 
+    # PySide6 gives as many arguments as it counts in the signature, and none where it cannot count.
+    call = (lambda: run(), lambda a: run(a), lambda a, b: run(a, b))[_longest(sender, name)]
     key = (shiboken6.getCppPointer(sender)[0], name)
     if key not in _connections:
         _connections[key] = []
