@@ -38,6 +38,10 @@ def manifest(module: Path = MODULE) -> str:
             "  WITH_GENERIC_TESTS",
             "  )",
             "",
+            "if(BUILD_TESTING)",
+            "  slicer_add_python_unittest(SCRIPT ${MODULE_NAME}.py)",
+            "endif()",
+            "",
         ]
     )
 
