@@ -1,0 +1,75 @@
+"""Small healthy cohorts and runs that take seconds."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.training.checkpoint import load_checkpoint
+from IterMask3DLib.training.recipe import Recipe
+from IterMask3DLib.training.run import Order
+
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
+TOY = Recipe(
+    spacing=4.0,
+    widths=(2, 2, 4, 4, 4),
+    steps=8,
+    batch=2,
+    learning_rate=1e-2,
+    precision="fp32",
+    validate_every=4,
+    checkpoint_every=4,
+    log_every=1,
+)
+
+
+def toy_brain(seed: int, stripped: bool = True) -> NDArray[np.uint8]:
+    """A brain-sized ellipsoid with waves and noise on 4 mm voxels, its background 0, or some other tissue where it is not stripped."""
+    x, y, z = (np.indices((36, 44, 36)) * 4.0) - np.array([70, 86, 70])[:, None, None, None]
+    brain = (x / 60) ** 2 + (y / 72) ** 2 + (z / 58) ** 2 <= 1
+    waves = 120 + 50 * np.sin(x / (9 + seed % 3)) * np.cos(y / 11) + 30 * np.sin(z / 13)
+    values = np.clip(waves + np.random.default_rng(seed).normal(0, 5, brain.shape), 1, 255)
+    return np.where(brain, values, 0 if stripped else 40 + x / 4).astype(np.uint8)
+
+
+def toy_mask() -> NDArray[np.uint8]:
+    return (toy_brain(0) > 0).astype(np.uint8)
+
+
+def flat_cohort(folder: Path, count: int = 4) -> Path:
+    """A folder of `count` stripped volumes, c0.nii.gz and so on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(count):
+        write_nifti(toy_brain(seed), AFFINE, folder / f"c{seed}.nii.gz")
+    return folder
+
+
+def order(data: Path, run: Path, **changes: Any) -> Order:
+    """A toy training on the CPU; volumes prepared for one run of a test serve the others."""
+    return Order(data, run, replace(TOY, **changes), cache=run.parent / "cache", device="cpu", workers=1)
+
+
+def column(path: Path, name: str) -> list[float]:
+    """A column of a table of the run."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file)]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a run's checkpoint, with those of the moving average where there is one."""
+    checkpoint = load_checkpoint(run / "checkpoint.pt")
+    assert checkpoint is not None
+    return {**checkpoint.network, **{f"average of {name}": tensor for name, tensor in (checkpoint.average or {}).items()}}
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two runs hold the same weights, bit for bit."""
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(torch.equal(tensor, second[name]) for name, tensor in first.items())
