@@ -1,0 +1,74 @@
+"""What the scene needs of an engine. The real one is in `torch_engine`; tests bring a small one of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from IterMask3DLib.engine.records import Affine, BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Volume
+from IterMask3DLib.scene.records import RunOptions
+
+if TYPE_CHECKING:
+    from IterMask3DLib.results.outcome import CaseOutcome
+
+OnPhase = Callable[[str], None]
+
+
+class SweepLike(Protocol):
+    """A sweep: thresholds [points] and, for each, the mask it left."""
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]: ...
+
+    @property
+    def masks(self) -> tuple[PackedMask, ...]: ...
+
+
+class Study(Protocol):
+    """One volume prepared for one model; lives on the worker thread.
+
+    `affine`: model voxel to RAS mm; `brain`: bool [x, y, z] on the model grid; `passes`: about how many network passes a sweep takes.
+    """
+
+    affine: Affine
+    brain: BoolVolume
+    passes: int
+
+    def sweep(self) -> Generator[Step, None, SweepLike]:
+        """Every pass of the sweep."""
+        ...
+
+    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> SweepLike:
+        """A sweep that was made earlier, from what the scene kept of it."""
+        ...
+
+    def choose(self, sweep: SweepLike, gamma: float | None, point: int | None) -> tuple[Curve, tuple[str, ...]]:
+        """The threshold curve with its chosen point, and warnings. `gamma` None: as the run was asked; `point` overrules gamma."""
+        ...
+
+    def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
+        """Every shrink pass from the mask `start` [x, y, z]; the first pass is number `first`."""
+        ...
+
+    def unscaled(self, reconstruction: FloatVolume) -> NDArray[Any]:
+        """A reconstruction [x, y, z] in the intensities of the input, 0 outside the brain, in a compact type."""
+        ...
+
+    def restore(self, result: Result, seconds: float) -> CaseOutcome:
+        """The outcome on the grid of the input."""
+        ...
+
+
+class Engine(Protocol):
+    """Makes studies."""
+
+    def prepare(self, volume: Volume, brainMask: Volume | None, options: RunOptions, onPhase: OnPhase) -> Study:
+        """Reads the model, prepares the volume. Raises `InputError`."""
+        ...
+
+    def release(self) -> None:
+        """Forgets models and gives memory of the device back."""
+        ...

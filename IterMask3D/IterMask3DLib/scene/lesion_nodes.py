@@ -1,0 +1,106 @@
+"""The lesions of the anomaly as it is now: measured, shown, kept and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import slicer.util
+from numpy.typing import NDArray
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.records import Affine
+from IterMask3DLib.scene import tables
+from IterMask3DLib.scene.geometry import affineOf, vtkOrder
+from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.outcomes import lesionRow
+from IterMask3DLib.scene.records import LesionRow
+from IterMask3DLib.scene.segmentations import readSegment
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Lesions with their numbers as a label volume of the box `where` of the input's grid [i, j, k]."""
+
+    lesions: tuple[LesionRow, ...]
+    labels: NDArray[np.int32]
+    where: tuple[slice, ...]
+
+
+def measure(nodes: ResultNodes) -> Labelled:
+    """The lesions of the segment with the errors of the heatmap inside them, largest first."""
+    from IterMask3DLib.results.lesions import find_lesions
+
+    anomaly = readSegment(nodes)
+    where = _box(anomaly)
+    affine = _shifted(affineOf(nodes.input), where)
+    heatmap = (
+        slicer.util.arrayFromVolume(nodes.heatmap).T[where] if nodes.heatmap is not None else np.zeros(anomaly[where].shape, np.float32)
+    )
+    lesions, labels = find_lesions(anomaly[where], heatmap, affine)
+    return Labelled(tuple(lesionRow(lesion) for lesion in lesions), labels, where)
+
+
+def writeLesions(nodes: ResultNodes, lesions: Sequence[LesionRow]) -> None:
+    """Puts lesions into the table of their result."""
+    tables.writeLesions(nodes.own("lesionTable", "lesions"), lesions)
+
+
+def without(nodes: ResultNodes, found: Labelled, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """The anomaly without some lesions, in VTK's order [k, j, i]. Raises `InputError` for a number that is not there."""
+    _known(found, numbers)
+    anomaly = np.zeros(tuple(nodes.input.GetImageData().GetDimensions()), dtype=np.uint8)
+    anomaly[found.where] = (found.labels > 0) & ~np.isin(found.labels, list(numbers))
+    return vtkOrder(anomaly)
+
+
+def others(found: Labelled, numbers: Sequence[int]) -> list[int]:
+    """The numbers of all lesions but these. Raises `InputError` for a number that is not there."""
+    _known(found, numbers)
+    return [lesion.number for lesion in found.lesions if lesion.number not in numbers]
+
+
+def jump(nodes: ResultNodes, number: int) -> None:
+    """Brings every slice view to the centroid of a lesion."""
+    lesion = next((lesion for lesion in tables.readLesions(nodes.lesionTable) if lesion.number == number), None)
+    if lesion is None:
+        raise InputError(f"There is no lesion {number}; measure the lesions again.")
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        sliceNode.JumpSliceByCentering(*lesion.centroidRas)
+
+
+def saveTable(nodes: ResultNodes, path: Path) -> Path:
+    """Writes the lesions of the segment as it is now as CSV, with the columns of the command line."""
+    from IterMask3DLib.results.lesions import find_lesions
+    from IterMask3DLib.results.tables import write_lesions
+
+    anomaly = readSegment(nodes)
+    heatmap = slicer.util.arrayFromVolume(nodes.heatmap).T if nodes.heatmap is not None else np.zeros(anomaly.shape, np.float32)
+    write_lesions(path, find_lesions(anomaly, heatmap, affineOf(nodes.input))[0])
+    return path
+
+
+def _known(found: Labelled, numbers: Sequence[int]) -> None:
+    there = {lesion.number for lesion in found.lesions}
+    missing = [str(number) for number in numbers if number not in there]
+    if missing:
+        raise InputError(f"There is no lesion {', '.join(missing)}; measure the lesions again.")
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    # Components are found in the box around the mask: a tenth of the time on a whole head.
+    sides = []
+    for axis in range(3):
+        hits: Any = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        sides.append(slice(int(hits[0]), int(hits[-1]) + 1) if len(hits) else slice(0, 1))
+    return tuple(sides)
+
+
+def _shifted(affine: Affine, where: tuple[slice, ...]) -> Affine:
+    shifted = affine.copy()
+    shifted[:3, 3] = affine[:3, :3] @ [side.start for side in where] + affine[:3, 3]
+    return shifted

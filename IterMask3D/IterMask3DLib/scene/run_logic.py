@@ -1,0 +1,289 @@
+"""The part of the logic that runs: start, cancel, pause, the shrink phase again, and going on from an edited mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import slicer
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.scene import checks, iterations, jobs, views
+from IterMask3DLib.scene.edits import EditWatch
+from IterMask3DLib.scene.engine_port import Engine
+from IterMask3DLib.scene.geometry import affineOf, brainMaskOf, segmentsOn, shapeOf, volumeOf
+from IterMask3DLib.scene.gridmap import GridMap
+from IterMask3DLib.scene.nodes import ResultNodes, newStamp
+from IterMask3DLib.scene.receiver import Hooks, Listener, RunReceiver, Target, needResult
+from IterMask3DLib.scene.records import (
+    Progress,
+    RunOptions,
+    RunState,
+    RunSummary,
+    StepInfo,
+)
+from IterMask3DLib.scene.runs import Runs, TimerFactory
+from IterMask3DLib.scene.torch_engine import TorchEngine
+
+OnStep = Callable[[StepInfo], None]
+OnProgress = Callable[[Progress], None]
+OnDone = Callable[[Any], None]
+OnError = Callable[[str, str], None]
+OnLog = Callable[[str], None]
+
+_RECALLED = "The sweep is taken from the scene; only the volume is prepared again."
+_DEFAULT = RunOptions()
+
+
+def listenerOf(
+    onStep: OnStep | None, onProgress: OnProgress | None, onDone: OnDone | None, onError: OnError | None, onLog: OnLog | None
+) -> Listener:
+    given = {"onStep": onStep, "onProgress": onProgress, "onDone": onDone, "onError": onError, "onLog": onLog}
+    return Listener(**{name: call for name, call in given.items() if call is not None})  # type: ignore[arg-type]
+
+
+class Waiting:
+    """Keeps the end of a job for the call that waits for it."""
+
+    def __init__(self) -> None:
+        self.found: Any = None
+        self.sentence = self.trace = ""
+
+    def done(self, found: Any) -> None:
+        self.found = found
+
+    def failed(self, sentence: str, trace: str) -> None:
+        self.sentence, self.trace = sentence, trace
+
+
+class RunLogic:
+    """Owns the worker and what is observed. All of it belongs to the main thread; callbacks come out of `poll`, or out of a call that waits."""
+
+    def __init__(self, engine: Engine | None = None, timerFactory: TimerFactory | None = None) -> None:
+        self.followRun = True
+        self.beforeSegmentationWrite: Callable[[Any], None] | None = None
+        self.onSegmentationEdited: Callable[[ResultNodes], None] | None = None
+        self.onStateChanged: Callable[[RunState], None] | None = None
+        self._bench = jobs.Bench(engine or TorchEngine())
+        self._runs = Runs(timerFactory, self._stateChanged)
+        self._watch = EditWatch(self._edited)
+        self._layouts = views.Layouts()
+        scene = slicer.mrmlScene
+        self._observed = [
+            scene.AddObserver(scene.StartCloseEvent, lambda *_: self._sceneCloses()),
+            scene.AddObserver(scene.EndImportEvent, lambda *_: self.watchEdits()),
+        ]
+        self.watchEdits()
+
+    @property
+    def state(self) -> RunState:
+        return self._runs.state
+
+    @property
+    def progress(self) -> Progress | None:
+        return self._runs.progress
+
+    @property
+    def busy(self) -> bool:
+        return self._runs.busy
+
+    def poll(self) -> None:
+        """Hears the worker and writes for a while; what the timer calls."""
+        self._runs.poll()
+
+    def close(self) -> None:
+        """Ends the thread, the timer and every observer."""
+        self._runs.close()
+        self._watch.unwatch()
+        self._layouts.back()
+        for tag in self._observed:
+            slicer.mrmlScene.RemoveObserver(tag)
+        self._observed = []
+        self._bench.forget()
+
+    def watchEdits(self) -> None:
+        """Observes every anomaly of the scene, so that an edited one says so."""
+        for nodes in ResultNodes.all():
+            self._watch.watch(nodes)
+
+    def _stateChanged(self, state: RunState) -> None:
+        if self.onStateChanged is not None:
+            self.onStateChanged(state)
+
+    def _edited(self, nodes: ResultNodes) -> None:
+        if self.onSegmentationEdited is not None:
+            self.onSegmentationEdited(nodes)
+
+    def _sceneCloses(self) -> None:
+        self._runs.abort("The scene was closed; the run was cancelled.")
+        self._watch.unwatch()
+        self._layouts.forget()
+        if not self.busy:
+            self._bench.forget()
+
+    def start(
+        self,
+        volumeNode: Any,
+        options: RunOptions = _DEFAULT,
+        brainMaskNode: Any = None,
+        outputSegmentation: Any = None,
+        *,
+        onStep: OnStep | None = None,
+        onProgress: OnProgress | None = None,
+        onDone: OnDone | None = None,
+        onError: OnError | None = None,
+        onLog: OnLog | None = None,
+    ) -> int:
+        """Starts a run and returns its number at once; the callbacks tell the rest. Raises `InputError` for an input that cannot be used.
+
+        `onDone` gets a `RunSummary`, also after `cancel`; `onError` a sentence and, for what nobody expected, a traceback.
+        """
+        self._refuseWhileBusy()
+        checks.refuse(checks.checkInput(volumeNode, brainMaskNode, None))
+        mask = brainMaskOf(brainMaskNode, volumeNode) if brainMaskNode is not None else None
+        order = jobs.Order(newStamp(), volumeOf(volumeNode), mask, options)
+        target = Target(volumeNode, options, brainMaskNode, ResultNodes.find(volumeNode), outputSegmentation, order.stamp)
+        listener = listenerOf(onStep, onProgress, onDone, onError, onLog)
+        return self._runs.launch(lambda control: jobs.segment(self._bench, order, control), self._receiver("new", target, listener))
+
+    def process(
+        self,
+        volumeNode: Any,
+        options: RunOptions = _DEFAULT,
+        brainMaskNode: Any = None,
+        outputSegmentation: Any = None,
+        *,
+        onStep: OnStep | None = None,
+        onProgress: OnProgress | None = None,
+        onLog: OnLog | None = None,
+    ) -> RunSummary:
+        """Runs to the end and returns what was found. Raises `InputError`."""
+        waiting = Waiting()
+        self.start(
+            volumeNode,
+            options,
+            brainMaskNode,
+            outputSegmentation,
+            onStep=onStep,
+            onProgress=onProgress,
+            onDone=waiting.done,
+            onError=waiting.failed,
+            onLog=onLog,
+        )
+        return self._waitFor(waiting)
+
+    def rerunShrink(
+        self,
+        nodes: ResultNodes,
+        *,
+        gamma: float | None = None,
+        point: int | None = None,
+        start: str | None = None,
+        onStep: OnStep | None = None,
+        onProgress: OnProgress | None = None,
+        onDone: OnDone | None = None,
+        onError: OnError | None = None,
+        onLog: OnLog | None = None,
+    ) -> int:
+        """Runs the shrink phase alone, from the sweep already made, with another gamma, point of the curve (which wins) or start mask.
+
+        What is not given stays as it was. Raises `InputError`.
+        """
+        needResult(nodes)
+        curve, listener = nodes.curve, listenerOf(onStep, onProgress, onDone, onError, onLog)
+        assert curve is not None
+        if point is not None and not 0 <= point < len(curve.thresholds):
+            raise InputError(f"The curve has points 0 to {len(curve.thresholds) - 1}; {point} is not one of them.")
+        if gamma is None and point is None and not curve.automatic:
+            point = curve.chosen
+        slope = curve.gamma if gamma is None else gamma
+        begin = start or nodes.options.start
+        order, earlier = self._recall(nodes, listener)
+        target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, None, order.stamp)
+        number = self._runs.launch(
+            lambda control: jobs.shrinkAgain(self._bench, order, earlier, slope, point, begin, control),
+            self._receiver("again", target, listener),
+        )
+        nodes.setOptions(replace(nodes.options, gamma=slope, start=begin))
+        return number
+
+    def continueFrom(
+        self,
+        nodes: ResultNodes,
+        segmentationNode: Any,
+        segmentId: str,
+        *,
+        onStep: OnStep | None = None,
+        onProgress: OnProgress | None = None,
+        onDone: OnDone | None = None,
+        onError: OnError | None = None,
+        onLog: OnLog | None = None,
+    ) -> int:
+        """The loop goes on from a mask the user edited, at the chosen threshold. Earlier iterations stay. Raises `InputError`."""
+        needResult(nodes)
+        curve, listener = nodes.curve, listenerOf(onStep, onProgress, onDone, onError, onLog)
+        assert curve is not None
+        mask = self._gridMap(nodes).toModel(segmentsOn(segmentationNode, segmentId, nodes.input))
+        if not mask.any():
+            raise InputError("The edited mask is empty; paint what is to stay hidden from the network.")
+        order, earlier = self._recall(nodes, listener)
+        first = 1 + max(step.number for step in nodes.steps)
+        target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, None, order.stamp, mask)
+        return self._runs.launch(
+            lambda control: jobs.goOnFrom(self._bench, order, earlier, mask, curve.gamma, curve.chosen, first, control),
+            self._receiver("onward", target, listener),
+        )
+
+    def wait(self) -> None:
+        """Waits for the end of what was started, with its callbacks."""
+        self._runs.wait()
+
+    def cancel(self) -> None:
+        """Ends the run before its next pass; `onDone` follows, and what was reached is kept."""
+        self._runs.cancel()
+
+    def pause(self) -> None:
+        """Holds the run before its next pass."""
+        self._runs.pause()
+
+    def resume(self) -> None:
+        """Lets a paused run go on."""
+        self._runs.resume()
+
+    def _refuseWhileBusy(self) -> None:
+        if self.busy:
+            raise InputError("Something is running already; cancel it or wait for its end.")
+
+    def _receiver(self, kind: str, target: Target, listener: Listener) -> RunReceiver:
+        return RunReceiver(kind, target, listener, Hooks(self._watch, self._beforeWrite, lambda: self.followRun))
+
+    def _beforeWrite(self, node: Any) -> None:
+        if self.beforeSegmentationWrite is not None:
+            self.beforeSegmentationWrite(node)
+
+    def _recall(self, nodes: ResultNodes, listener: Listener) -> tuple[jobs.Order, jobs.Earlier | None]:
+        """What a job needs to go on from a sweep: nothing where the worker still holds it, else what the scene kept of it."""
+        self._refuseWhileBusy()
+        volume, curve = volumeOf(nodes.input), nodes.curve
+        assert curve is not None
+        if self._bench.stamp == nodes.stamp:
+            return jobs.Order(nodes.stamp, volume, None, nodes.options), None
+        masks = iterations.sweepMasks(nodes)
+        if len(masks) != len(curve.thresholds) or nodes.brain is None:
+            raise InputError("The scene does not hold the whole sweep of this result; run Segment again.")
+        listener.onLog(_RECALLED)
+        # The brain mask of that run, so that the model grid is the same one.
+        order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)
+        return order, jobs.Earlier(curve.thresholds, masks, max(step.number for step in nodes.steps if step.phase == "sweep"))
+
+    def _gridMap(self, nodes: ResultNodes) -> GridMap:
+        return GridMap.between(
+            iterations.iterationAffine(nodes), iterations.iterationShape(nodes), affineOf(nodes.input), shapeOf(nodes.input)
+        )
+
+    def _waitFor(self, waiting: Waiting) -> Any:
+        self.wait()
+        if waiting.sentence:
+            raise InputError(waiting.sentence) if not waiting.trace else RuntimeError(f"{waiting.sentence}\n{waiting.trace}")
+        return waiting.found
