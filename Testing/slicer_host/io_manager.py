@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-
 READERS = {
     "VolumeFile": ("vtkMRMLScalarVolumeNode", (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha")),
     "SegmentationFile": ("vtkMRMLSegmentationNode", (".seg.nrrd",)),
