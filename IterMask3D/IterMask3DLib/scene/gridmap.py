@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,6 @@ class GridMap:
         return np.ascontiguousarray(padded[np.ix_(*indices)].transpose(back))
 
 
-def _nearest(places: NDArray[np.float64]) -> NDArray[np.int64]:
+def _nearest(places: NDArray[Any]) -> NDArray[np.int64]:
     # Rounded first: a centre halfway between two voxels must not fall to either side by the last bit of an affine.
     return np.floor(np.round(places, _DECIMALS) + 0.5).astype(np.int64)

@@ -49,8 +49,8 @@ def beginIterations(nodes: ResultNodes) -> None:
     tables.clearTable(nodes.own("iterationTable", "iterations table"), tables.ITERATION_COLUMNS)
 
 
-def addIteration(nodes: ResultNodes, message: StepMessage, affine: Affine, brainMl: float) -> StepInfo:
-    """Appends one pass to the sequences and the table."""
+def addIteration(nodes: ResultNodes, message: StepMessage, number: int, affine: Affine, brainMl: float) -> StepInfo:
+    """Appends pass `number` to the sequences and the table."""
     item = nodes.maskSequence.GetNumberOfDataNodes()
     _append(nodes, "maskSequence", item, message.mask, affine)
     if message.error is not None and message.reconstruction is not None:
@@ -58,7 +58,7 @@ def addIteration(nodes: ResultNodes, message: StepMessage, affine: Affine, brain
         _append(nodes, "reconstructionSequence", item, message.reconstruction, affine)
     info = StepInfo(
         item,
-        message.number,
+        number,
         message.phase,
         message.threshold,
         message.fraction * brainMl,

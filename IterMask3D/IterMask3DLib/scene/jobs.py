@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import BoolVolume, Curve, PackedMask, Result, Step, Volume
 from IterMask3DLib.scene.engine_port import Engine, Study, SweepLike
 from IterMask3DLib.scene.geometry import vtkOrder
@@ -30,19 +31,22 @@ Found = TypeVar("Found")
 
 @dataclass
 class Bench:
-    """What the worker keeps between jobs: the engine, and the last study with its sweep of so many passes, under the stamp of its result."""
+    """What the worker keeps between jobs: the engine, and the last study with its sweep, under the stamp of its result.
+
+    `items`: for each point of the curve the iteration that left its mask.
+    """
 
     engine: Engine
     stamp: str = ""
     study: Study | None = None
     sweep: SweepLike | None = None
-    passes: int = 0
+    items: tuple[int, ...] = ()
 
-    def keep(self, stamp: str, study: Study, sweep: SweepLike, passes: int) -> None:
-        self.stamp, self.study, self.sweep, self.passes = stamp, study, sweep, passes
+    def keep(self, stamp: str, study: Study, sweep: SweepLike, items: tuple[int, ...]) -> None:
+        self.stamp, self.study, self.sweep, self.items = stamp, study, sweep, items
 
     def forget(self) -> None:
-        self.stamp, self.study, self.sweep, self.passes = "", None, None, 0
+        self.stamp, self.study, self.sweep, self.items = "", None, None, ()
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the scene kept of a sweep: enough to go on from it."""
+    """What the scene kept of a sweep: enough to go on from it. `masks`: of the iterations; `items`: the one that each point of the curve has."""
 
     thresholds: NDArray[np.float64]
     masks: tuple[PackedMask, ...]
-    passes: int
+    items: tuple[int, ...]
 
 
 def segment(bench: Bench, order: Order, control: Control) -> None:
@@ -70,10 +74,11 @@ def segment(bench: Bench, order: Order, control: Control) -> None:
     study = _prepared(bench, order, control)
     steps = _Steps(study, control)
     sweep = steps.stream(study.sweep())
-    bench.keep(order.stamp, study, sweep, steps.last)
+    # A point that no pass was spent on shares the mask of the one before.
+    bench.keep(order.stamp, study, sweep, tuple(steps.masks[id(mask)] for mask in sweep.masks))
     curve, warnings = study.choose(sweep, None, None)
     start = study.brain if order.options.start == "brain" else sweep.masks[curve.chosen].unpack()
-    _shrunk(study, control, curve, start, steps.last + 1, warnings, automatic=True)
+    _shrunk(bench, control, curve, start, warnings, automatic=True)
 
 
 def shrinkAgain(
@@ -83,17 +88,17 @@ def shrinkAgain(
     study, sweep = _recalled(bench, order, earlier, control)
     curve, warnings = study.choose(sweep, gamma, point)
     mask = study.brain if start == "brain" else sweep.masks[curve.chosen].unpack()
-    _shrunk(study, control, curve, mask, bench.passes + 1, warnings, automatic=point is None)
+    _shrunk(bench, control, curve, mask, warnings, automatic=point is None)
 
 
 def goOnFrom(
-    bench: Bench, order: Order, earlier: Earlier | None, mask: BoolVolume, gamma: float, point: int, first: int, control: Control
+    bench: Bench, order: Order, earlier: Earlier | None, mask: BoolVolume, gamma: float, point: int, skipped: int, control: Control
 ) -> None:
-    """The shrink phase from an edited mask [x, y, z], at the threshold of `point`; the first pass is number `first`."""
+    """The shrink phase from an edited mask [x, y, z], at the threshold of `point`; `skipped`: shrink passes there were before."""
     study, sweep = _recalled(bench, order, earlier, control)
     curve, _ = study.choose(sweep, gamma, point)
     # Outside the brain there is nothing to hide.
-    _shrunk(study, control, curve, mask & study.brain, first, (), automatic=False)
+    _shrunk(bench, control, curve, mask & study.brain, (), automatic=False, skipped=skipped)
 
 
 def _prepared(bench: Bench, order: Order, control: Control) -> Study:
@@ -111,8 +116,10 @@ def _recalled(bench: Bench, order: Order, earlier: Earlier | None, control: Cont
         return bench.study, bench.sweep
     bench.forget()
     study = _prepared(bench, order, control)
-    sweep = study.remembered(earlier.thresholds, earlier.masks)
-    bench.keep(order.stamp, study, sweep, earlier.passes)
+    if study.brain.shape != earlier.masks[0].shape:
+        raise InputError("The volume lies on another model grid than at the time of the run; run Segment again.")
+    sweep = study.remembered(earlier.thresholds, tuple(earlier.masks[item] for item in earlier.items))
+    bench.keep(order.stamp, study, sweep, earlier.items)
     return study, sweep
 
 
@@ -121,10 +128,12 @@ def _voxelMl(study: Study) -> float:
 
 
 def _shrunk(
-    study: Study, control: Control, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...], automatic: bool
+    bench: Bench, control: Control, curve: Curve, start: BoolVolume, warnings: tuple[str, ...], automatic: bool, skipped: int = 0
 ) -> None:
     """Streams the shrink phase and posts the outcome; a cancelled one gives the outcome of its last pass."""
-    control.post(CurveMessage(curveInfo(curve, automatic)))
+    study = bench.study
+    assert study is not None
+    control.post(CurveMessage(curveInfo(curve, bench.items, automatic)))
     steps = _Steps(study, control)
     history: list[tuple[int, float]] = []
 
@@ -142,6 +151,8 @@ def _shrunk(
             warnings=(*warnings, _STOPPED),
         )
 
+    # Counted from the end of the curve, as the whole method does, so that the same choice draws the same noise again.
+    first = len(curve.thresholds) + 1 + skipped
     result = steps.stream(study.shrink(curve, start, first, warnings), partial, history)
     control.post(PhaseMessage("restore", "Returning to the grid of the volume"))
     control.post(outcomeMessage(study.restore(result, control.elapsed)))
@@ -157,7 +168,7 @@ class _Steps:
         voxels = study.brain.size
         total = (study.passes + _USUAL_SHRINK) * voxels * (_ERROR_BYTES + study.unscaled(np.zeros(study.brain.shape, np.float32)).itemsize)
         self._every = max(1, math.ceil(total / SERIES_BYTES))
-        self.last = 0
+        self.masks: dict[int, int] = {}
         self.cancelled = False
 
     def stream(
@@ -172,10 +183,11 @@ class _Steps:
             while True:
                 self._control.checkpoint()
                 step = next(steps)
-                self.last = step.number
+                number = len(self.masks)
+                self.masks[id(step.mask)] = number
                 if history is not None:
                     history.append((int(step.mask.unpack().sum()), step.ratio if step.ratio is not None else 0.0))
-                self._control.post(self._message(step))
+                self._control.post(self._message(step, number))
         except StopIteration as end:
             found: Found = end.value
             return found
@@ -187,15 +199,14 @@ class _Steps:
         finally:
             steps.close()
 
-    def _message(self, step: Step) -> StepMessage:
-        whole = step.phase == "shrink" or (step.number - 1) % self._every == 0
+    def _message(self, step: Step, number: int) -> StepMessage:
+        whole = step.phase == "shrink" or number % self._every == 0
         error = reconstruction = None
         if whole:
             # Half precision is enough to look at, and leaves zeros behind that compress when the scene is saved.
             error = vtkOrder(step.error_map()).astype(np.float16).astype(np.float32)
             reconstruction = vtkOrder(self._study.unscaled(step.reconstruction()))
         return StepMessage(
-            number=step.number,
             phase=step.phase,
             threshold=step.threshold,
             fraction=step.masked_fraction,

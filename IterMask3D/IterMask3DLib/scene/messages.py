@@ -34,7 +34,6 @@ class GridMessage:
 class StepMessage:
     """One pass. `mask`: uint8; `error`, `reconstruction`: None where this pass is left out to spare memory; `elapsed`: seconds without pauses."""
 
-    number: int
     phase: str
     threshold: float
     fraction: float

@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from IterMask3DLib.results.outcome import CaseOutcome
 
 
-def curveInfo(curve: Curve, automatic: bool) -> CurveInfo:
+def curveInfo(curve: Curve, items: tuple[int, ...], automatic: bool) -> CurveInfo:
     return CurveInfo(
-        curve.thresholds, curve.fit, curve.derivative, curve.chosen, curve.gamma, float(curve.r_squared), curve.used_fit, automatic
+        thresholds=curve.thresholds,
+        fit=curve.fit,
+        derivative=curve.derivative,
+        chosen=curve.chosen,
+        gamma=curve.gamma,
+        rSquared=float(curve.r_squared),
+        usedFit=curve.used_fit,
+        items=items,
+        automatic=automatic,
     )
 
 
@@ -39,6 +47,7 @@ def curveText(info: CurveInfo) -> str:
         "gamma": info.gamma,
         "rSquared": info.rSquared if math.isfinite(info.rSquared) else None,
         "usedFit": info.usedFit,
+        "items": list(info.items),
         "automatic": info.automatic,
     }
     return json.dumps(record, allow_nan=False)
@@ -54,6 +63,7 @@ def curveFrom(text: str) -> CurveInfo:
         gamma=record["gamma"],
         rSquared=r_squared,
         usedFit=record["usedFit"],
+        items=tuple(record["items"]),
         automatic=record["automatic"],
     )
 

@@ -81,6 +81,7 @@ class RunReceiver:
     _grid: GridMessage | None = None
     _pace: Pace = field(default_factory=lambda: Pace(0))
     _begun: bool = False
+    _passes: int = 0
     _newest: int | None = None
     _lesions: tuple[LesionRow, ...] = ()
     _outcome: bool = False
@@ -138,15 +139,18 @@ class RunReceiver:
         elif self.kind == "again":
             swept = sum(step.phase == "sweep" for step in self._nodes.steps)
             iterations.cutIterations(self._nodes, swept)
-        elif target.edited is not None:
+        else:
+            assert target.edited is not None
             curve = self._nodes.curve
             assert curve is not None and self._grid is not None
             iterations.addEdited(self._nodes, target.edited, curve.threshold, self._grid.brainMl)
+        self._passes = max((step.number for step in self._nodes.steps), default=0)
 
     def _step(self, message: StepMessage) -> None:
         self._ensure()
         assert self._grid is not None
-        info = iterations.addIteration(self._nodes, message, self._grid.affine, self._grid.brainMl)
+        self._passes += 1
+        info = iterations.addIteration(self._nodes, message, self._passes, self._grid.affine, self._grid.brainMl)
         self._newest = info.item
         self._tell(self._pace.of(message))
         self.listener.onStep(info)

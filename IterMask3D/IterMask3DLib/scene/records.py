@@ -43,7 +43,8 @@ class Finding:
 class RunOptions:
     """What a user may choose; None means as the card of the model, or the device, says.
 
-    `model`: name or folder; `start`: "brain" or "best"; `device`: auto, cuda, mps or cpu; `half`: half precision; `passes`: of the sweep.
+    `model`: name or folder; `start`: "brain" or "best"; `device`: auto, cuda, mps or cpu; `half`: half precision; `passes`: points of the
+    threshold curve; `quality`: "fast" (only the passes that decide), "full" (every one) or "published" (every one, as in the paper alone).
     """
 
     model: str | None = None
@@ -53,6 +54,7 @@ class RunOptions:
     device: str = "auto"
     half: bool | None = None
     passes: int | None = None
+    quality: str = "fast"
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,11 @@ class StepInfo:
 
 @dataclass(frozen=True)
 class CurveInfo:
-    """The threshold curve: float64 [points]; `automatic`: False where the user chose the point."""
+    """The threshold curve: float64 [points].
+
+    `items`: for each point the iteration whose mask belongs to it (a fast sweep spends a pass on some points only); `automatic`: False where the
+    user chose the point.
+    """
 
     thresholds: NDArray[np.float64]
     fit: NDArray[np.float64]
@@ -96,6 +102,7 @@ class CurveInfo:
     gamma: float
     rSquared: float
     usedFit: bool
+    items: tuple[int, ...]
     automatic: bool = True
 
     @property

@@ -228,10 +228,10 @@ class RunLogic:
         if not mask.any():
             raise InputError("The edited mask is empty; paint what is to stay hidden from the network.")
         order, earlier = self._recall(nodes, listener)
-        first = 1 + max(step.number for step in nodes.steps)
+        skipped = sum(step.phase == "shrink" for step in nodes.steps)
         target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, None, order.stamp, mask)
         return self._runs.launch(
-            lambda control: jobs.goOnFrom(self._bench, order, earlier, mask, curve.gamma, curve.chosen, first, control),
+            lambda control: jobs.goOnFrom(self._bench, order, earlier, mask, curve.gamma, curve.chosen, skipped, control),
             self._receiver("onward", target, listener),
         )
 
@@ -270,12 +270,12 @@ class RunLogic:
         if self._bench.stamp == nodes.stamp:
             return jobs.Order(nodes.stamp, volume, None, nodes.options), None
         masks = iterations.sweepMasks(nodes)
-        if len(masks) != len(curve.thresholds) or nodes.brain is None:
+        if len(masks) <= max(curve.items) or nodes.brain is None:
             raise InputError("The scene does not hold the whole sweep of this result; run Segment again.")
         listener.onLog(_RECALLED)
         # The brain mask of that run, so that the model grid is the same one.
         order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)
-        return order, jobs.Earlier(curve.thresholds, masks, max(step.number for step in nodes.steps if step.phase == "sweep"))
+        return order, jobs.Earlier(curve.thresholds, masks, curve.items)
 
     def _gridMap(self, nodes: ResultNodes) -> GridMap:
         return GridMap.between(

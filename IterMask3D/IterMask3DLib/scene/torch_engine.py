@@ -43,8 +43,10 @@ class TorchEngine:
     def release(self) -> None:
         self._models.clear()
         gc.collect()
-        import torch
-
+        try:
+            import torch
+        except ImportError:
+            return
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -53,29 +55,26 @@ class TorchStudy:
     """A prepared volume with the network that looks at it."""
 
     def __init__(self, volume: Volume, brainMask: Volume | None, model: Model, options: RunOptions) -> None:
-        from IterMask3DLib.engine.device import Runner, choose_place
-        from IterMask3DLib.engine.execution import InferenceUNet
-        from IterMask3DLib.engine.highfreq import high_frequency
-        from IterMask3DLib.engine.prepare import Grid, prepare
-        from IterMask3DLib.methods.itermask3d import Case
-        from IterMask3DLib.pipeline import Request, settings_of
+        from IterMask3DLib.pipeline import Request, study
 
         self._started = datetime.now(timezone.utc)
-        self._model, self._volume = model, volume
-        self._request = Request(options.device, options.half, options.gamma, options.start, options.seed)  # type: ignore[arg-type]
-        settings = settings_of(model, self._request)
-        self._settings = settings if options.passes is None else replace(settings, passes=options.passes)
-        place, card = choose_place(self._request.device, options.half), model.card
-        self._prepared = prepare(volume, Grid(card.grid.spacing, card.grid.shape, card.intensity), brainMask)
-        high = high_frequency(self._prepared.volume, self._prepared.spacing, card.high_frequency_cutoff)
-        self._case = Case(self._prepared.volume, high, self._prepared.brain)
-        self._runner = Runner(InferenceUNet(model.network), place)
-        self.affine, self.brain, self.passes = self._prepared.affine, self._prepared.brain, self._settings.passes
+        request = Request(
+            device=options.device,  # type: ignore[arg-type]
+            half=options.half,
+            gamma=options.gamma,
+            start=options.start,  # type: ignore[arg-type]
+            seed=options.seed,
+            quality=options.quality,  # type: ignore[arg-type]
+            passes=options.passes,
+        )
+        self._made = study(volume, model, request, brainMask)
+        self.affine, self.brain = self._made.prepared.affine, self._made.prepared.brain
+        self.passes = self._made.settings.sweep_passes
 
     def sweep(self) -> Generator[Step, None, SweepLike]:
         from IterMask3DLib.methods.itermask3d import sweep
 
-        return sweep(self._case, self._runner, self._settings)
+        return sweep(self._made.case, self._made.runner, self._made.settings)
 
     def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> SweepLike:
         from IterMask3DLib.methods.itermask3d import Sweep
@@ -85,25 +84,26 @@ class TorchStudy:
     def choose(self, sweep: SweepLike, gamma: float | None, point: int | None) -> tuple[Curve, tuple[str, ...]]:
         from IterMask3DLib.engine.threshold import fit_curve
 
-        settings = self._settings.curve if gamma is None else replace(self._settings.curve, gamma=gamma)
-        curve, warnings = fit_curve(sweep.thresholds, settings)
+        settings = self._made.settings.curve
+        curve, warnings = fit_curve(sweep.thresholds, settings if gamma is None else replace(settings, gamma=gamma))
         return (curve, warnings) if point is None else (replace(curve, chosen=point), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
         from IterMask3DLib.methods.itermask3d import shrink
 
-        return shrink(self._case, self._runner, curve, self._settings, start, first=first, warnings=warnings)
+        return shrink(self._made.case, self._made.runner, curve, self._made.settings, start, first=first, warnings=warnings)
 
     def unscaled(self, reconstruction: FloatVolume) -> NDArray[Any]:
-        scaled = self._prepared.scaled
+        scaled, original = self._made.prepared.scaled, self._made.prepared.original
         values = np.where(self.brain, reconstruction * scaled.factor + scaled.offset, 0)
-        whole = self._volume.array.dtype.kind in "iub" and np.abs(values).max() < np.iinfo(np.int16).max
+        whole = original.array.dtype.kind in "iub" and np.abs(values).max() < np.iinfo(np.int16).max
         return np.round(values).astype(np.int16) if whole else values.astype(np.float32)
 
     def restore(self, result: Result, seconds: float) -> CaseOutcome:
         from IterMask3DLib.pipeline import provenance_of, restored
 
-        curve = replace(self._settings.curve, gamma=result.curve.gamma)
-        provenance = provenance_of(self._model, self._request, replace(self._settings, curve=curve), self._runner, self._started, seconds)
-        outcome = restored(self._volume, self._prepared, result, provenance)
-        return replace(outcome, warnings=outcome.warnings + tuple(self._runner.notices))
+        made = self._made
+        settings = replace(made.settings, curve=replace(made.settings.curve, gamma=result.curve.gamma))
+        provenance = provenance_of(made.model, made.request, settings, made.runner, self._started, seconds)
+        outcome = restored(made.prepared.original, made.prepared, result, provenance)
+        return replace(outcome, warnings=outcome.warnings + tuple(made.runner.notices))
