@@ -1,46 +1,186 @@
-"""The Slicer module: brings the bundled brain into Sample Data and the engine onto Slicer's Python path."""
+"""The Slicer module: thin classes around IterMask3DLib.scene (what is done) and IterMask3DLib.ui (how it is shown)."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
+import vtk
+from IterMask3DLib.scene.logic import SceneLogic
 from slicer.i18n import tr as _
-from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleWidget
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
 
 _SAMPLE = Path(__file__).parent / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
-_HELP = _(
-    "Finds what a network of healthy brains cannot explain in a brain MRI. Research software, not a medical device: "
-    "not for diagnosis or treatment. The engine runs from the command itermask3d and from Python: see IterMask3DLib.pipeline.segment."
-)
+_SAMPLE_NAME = "BrainT1MultipleSclerosis"
+_POLL_MS = 100
 
 
 class IterMask3D(ScriptedLoadableModule):
     """Describes the module to Slicer."""
 
-    def __init__(self, parent) -> None:
+    def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
-        parent.title = "IterMask3D"
-        parent.categories = ["Segmentation"]
+        parent.title = _("IterMask3D")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = []
         parent.contributors = ["The IterMask3D developers"]
-        parent.helpText = _HELP
+        parent.helpText = _(
+            "Finds what a network of healthy brains cannot explain in a brain MRI, pass by pass, and lets you step through every pass, correct it and "
+            "save it. Research software, not a medical device: not for diagnosis or treatment. "
+            "The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process and IterMask3DLib.pipeline.segment."
+        )
         parent.acknowledgementText = _(
-            "Method: Liang et al., IterMask3D, Medical Image Analysis 107, 103763. Sample brain: open_ms_data (CC BY). Model: IXI data set (CC BY-SA 3.0)."
+            "Method: Liang et al., IterMask3D, Medical Image Analysis 107, 103763. Sample brain: open_ms_data (CC BY). "
+            "Model: IXI data set (CC BY-SA 3.0)."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class IterMask3DWidget(ScriptedLoadableModuleWidget):
-    """Says what the module brings and how it is reached."""
+class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Follows the life of the module's panel: shown, hidden, scene closed, module reloaded."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: Any = None
+        self.panel: Any = None
+        self._parameters: Any = None
+        self._guiTag: Any = None
 
     def setup(self) -> None:
+        """Builds the panel. Slicer calls this when the user opens the module for the first time."""
+        from IterMask3DLib.ui.panel import Panel
+
         ScriptedLoadableModuleWidget.setup(self)
-        label = qt.QLabel(_HELP)
-        label.wordWrap = True
-        self.layout.addWidget(label)
-        self.layout.addStretch(1)
+        form = slicer.util.loadUI(self.resourcePath("UI/IterMask3D.ui"))
+        self.layout.addWidget(form)
+        self.ui = slicer.util.childWidgetVariables(form)
+        form.setMRMLScene(slicer.mrmlScene)
+        self.logic = self.makeLogic()
+        self.panel = Panel(self.ui, self.logic, Path(self.resourcePath("")))
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneImported)
+        self.useParameters()
+
+    def makeLogic(self) -> IterMask3DLogic:
+        return IterMask3DLogic()
+
+    def cleanup(self) -> None:
+        """The panel goes: nothing that it started stays."""
+        self.dropParameters()
+        if self.panel is not None:
+            self.panel.close()
+            self.panel = None
+        self.removeObservers()
+
+    def enter(self) -> None:
+        self.useParameters()
+        self.panel.enter()
+
+    def exit(self) -> None:
+        self.panel.leave()
+
+    def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
+        self.logic.cancel()
+        self.dropParameters()
+
+    def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
+        if self.parent.isEntered:
+            self.useParameters()
+
+    def onSceneImported(self, _caller: Any, _event: Any) -> None:
+        # A loaded scene brings the parameters with which it was saved.
+        self.dropParameters()
+        self.useParameters()
+
+    def useParameters(self) -> None:
+        """Binds the panel to the parameter node of the scene, which is made if there is none."""
+        from IterMask3DLib.ui.parameters import Parameters
+
+        if self._parameters is not None:
+            return
+        self._parameters = Parameters(self.logic.getParameterNode())
+        self._guiTag = self._parameters.connectGui(self.ui)
+        self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
+        if self._parameters.inputVolume is None:
+            self._parameters.inputVolume = self.ui.inputVolumeSelector.currentNode()
+        self.panel.setParameters(self._parameters)
+
+    def dropParameters(self) -> None:
+        if self._parameters is None:
+            return
+        self._parameters.disconnectGui(self._guiTag)
+        self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
+        self._parameters = self._guiTag = None
+        self.panel.setParameters(None)
+
+    def onReload(self) -> None:
+        """For developers: Slicer reloads this file only, so the library is forgotten first."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "IterMask3DLib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+
+class IterMask3DLogic(SceneLogic, ScriptedLoadableModuleLogic):
+    """Everything the panel does, without the panel: see `SceneLogic`. `process` waits for the result, `start` does not."""
+
+    def __init__(self, engine: Any = None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        SceneLogic.__init__(self, engine, makeTimer)
+
+
+def makeTimer(tick: Callable[[], None]) -> qt.QTimer:
+    """A timer that calls `tick` ten times a second once it is started."""
+    timer = qt.QTimer()
+    timer.setInterval(_POLL_MS)
+    timer.connect("timeout()", tick)
+    return timer
+
+
+class IterMask3DTest(ScriptedLoadableModuleTest):
+    """Runs in Slicer: the module on its own sample, from volume to segmentation. Needs the packages that the panel installs."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        self.setUp()
+        self.test_sample()
+
+    def test_sample(self) -> None:
+        """The sample has multiple sclerosis: an anomaly is found inside the brain, on the grid of the volume, and a scene keeps it."""
+        logic = IterMask3DLogic()
+        missing = logic.missingPackages()
+        if missing:
+            self.skipTest(f"the engine needs {', '.join(missing)}")
+        volume = slicer.util.loadVolume(str(_SAMPLE), {"name": _SAMPLE_NAME})
+        self.delayDisplay("Segmenting the sample")
+        summary = logic.process(volume)
+        nodes = summary.nodes
+        self.assertFalse(summary.cancelled)
+        self.assertGreater(summary.anomalyMl, 0)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, volume)
+        self.assertEqual(mask.shape, slicer.util.arrayFromVolume(volume).shape)
+        self.assertEqual(nodes.browser.GetNumberOfItems(), len(nodes.steps))
+        self.delayDisplay("Saving the scene and opening it again")
+        scene = Path(slicer.app.temporaryPath) / "IterMask3DTest.mrb"
+        self.assertTrue(slicer.util.saveScene(str(scene)))
+        slicer.mrmlScene.Clear()
+        self.assertTrue(slicer.util.loadScene(str(scene)))
+        self.assertTrue(logic.lesions(type(nodes).all()[0]))
+        logic.close()
 
 
 def registerSampleData() -> None:
@@ -49,9 +189,9 @@ def registerSampleData() -> None:
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="IterMask3D",
-        sampleName="BrainT1MultipleSclerosis",
+        sampleName=_SAMPLE_NAME,
         uris=_SAMPLE.as_uri(),
         fileNames=_SAMPLE.name,
-        nodeNames="BrainT1MultipleSclerosis",
+        nodeNames=_SAMPLE_NAME,
         loadFileTypes="VolumeFile",
     )

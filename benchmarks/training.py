@@ -96,11 +96,11 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
     parser.add_argument("--steps", type=int, default=8, help="steps a round, the first two not counted (default: 8)")
     parser.add_argument("--rounds", type=int, default=2, help="how often they take turns (default: 2)")
-    parser.add_argument("--workers", type=int, default=usual_workers())
+    parser.add_argument("--workers", type=int, help="threads that make batches (default: as in training)")
     options = parser.parse_args()
     recipe = Recipe(shape=(80, 96, 80), steps=options.steps, log_every=1, validate_every=10**9, checkpoint_every=10**9)
     device = choose_place(options.device).device
-    chosen = fast_precision(device, "auto")
+    chosen, workers = fast_precision(device, "auto"), options.workers or usual_workers(device, 1)
     plain: list[float] = []
     ours: dict[str, list[float]] = {precision: [] for precision in dict.fromkeys(("fp32", chosen))}
     waited = 0.0
@@ -110,11 +110,11 @@ def main() -> None:
             plain += plain_steps(volumes, recipe, torch.device(device))[_WARM_UP:]
             for precision, seconds in ours.items():
                 folder = Path(scratch, f"{precision}-{number}")
-                clock = our_steps(volumes, replace(recipe, precision=precision), options.device, folder, options.workers)
+                clock = our_steps(volumes, replace(recipe, precision=precision), options.device, folder, workers)
                 seconds += clock.seconds[_WARM_UP:]
                 waited += sum(clock.waited[_WARM_UP:])
     middle = statistics.median(plain)
-    print(f"batch {recipe.batch} on {device}, {torch.get_num_threads()} threads, {options.workers} workers; auto takes {chosen}")
+    print(f"batch {recipe.batch} on {device}, {torch.get_num_threads()} threads, {workers} workers; auto takes {chosen}")
     print(f"plain    : {middle:.3f} s a step")
     for precision, seconds in ours.items():
         print(f"ours {precision}: {statistics.median(seconds):.3f} s a step, time ratio {middle / statistics.median(seconds):.2f}")

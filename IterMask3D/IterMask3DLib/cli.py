@@ -10,6 +10,7 @@ from pathlib import Path
 
 from IterMask3DLib import __version__
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.evaluation.cli import add_evaluate
 from IterMask3DLib.training.cli import add_train
 
 _NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--gamma", type=float, default=0.05)
 
     add_train(commands)
+    add_evaluate(commands)
     return parser
 
 

@@ -13,6 +13,7 @@ from IterMask3DLib.engine.models import Model, find_model, install, list_models,
 from IterMask3DLib.engine.resources import sample_volume
 from IterMask3DLib.engine.share import position, share, together
 from IterMask3DLib.engine.volumes import case_name, read_volume
+from IterMask3DLib.evaluation.cli import run_evaluate
 from IterMask3DLib.pipeline import Request, segment, settings_of
 from IterMask3DLib.progress import ProgressBar, clock
 from IterMask3DLib.results.lesions import find_lesions
@@ -29,6 +30,8 @@ def run(options: argparse.Namespace) -> int:
         return segment_all([str(sample_volume())], options)
     if options.command == "train":
         return run_train(options)
+    if options.command == "evaluate":
+        return run_evaluate(options)
     if options.command == "convert":
         card = convert(
             options.checkpoint,

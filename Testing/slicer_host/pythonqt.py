@@ -7,6 +7,7 @@ PythonQtInstanceWrapper.cpp and PythonQtSignal.cpp, commontk/PythonQt.
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import sys
 import traceback
@@ -100,7 +101,7 @@ def _get_strictly(self: Any, name: str) -> Any:
     value = _ORIGINAL_GET(self, name)
     if isinstance(value, QtCore.SignalInstance) and _asked_from_outside():
         return BoundSignal(self, name)
-    if name.startswith("_") and not name.startswith("__") and _asked_from_outside():
+    if name.startswith("_") and not name.startswith("__") and _asked_from_outside() and name in sys._getframe(1).f_code.co_names:
         raise AttributeError(f"{type(self).__name__} has no attribute {name}: it is the stand-in's own")
     return value
 
@@ -243,8 +244,16 @@ def conform(cls: type) -> type:
     return cls
 
 
+def _keep_constants_alive() -> None:
+    """PySide6 6.12 gives back None and True once too often in each emission, which ends the process where Python counts them (before 3.12)."""
+    if sys.version_info < (3, 12):
+        for constant in (None, True, False):
+            ctypes.c_ssize_t.from_address(id(constant)).value += 2**40
+
+
 def make_qt() -> types.ModuleType:
     """The module `qt`: the classes and the namespace Qt, none of PySide6's own helpers. To be called once in a process."""
+    _keep_constants_alive()
     sys.excepthook = note_error
     for cls in _classes():
         _make_properties(cls)

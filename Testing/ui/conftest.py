@@ -48,7 +48,7 @@ def load(host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., A
         module = LoadedModule(MODULE_FILE)
         monkeypatch.setattr(module.python, "_POLL_MS", QUICK_MS)
         monkeypatch.setattr(module.python.IterMask3DWidget, "makeLogic", lambda self: module.python.IterMask3DLogic(engine))
-        users.append(User(module))
+        users.append(User(module, engine))
         return users[-1]
 
     yield open_panel
@@ -58,7 +58,9 @@ def load(host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., A
 
 @pytest.fixture
 def user(load: Callable[..., Any]) -> Any:
-    """A user of the panel with an engine that answers at once, and one volume in the scene."""
+    """A user of the panel with an engine that answers at once; the sweep is short."""
     from Testing.scene.fake_engine import FakeEngine
 
-    return load(FakeEngine())
+    user = load(FakeEngine())
+    user.fewPasses()
+    return user

@@ -8,16 +8,26 @@ from typing import Any
 
 from PySide6 import QtCore
 
+from Testing.scene.fake_engine import FakeEngine
 from Testing.slicer_host.application import LoadedModule
 
 PATIENCE_S = 60.0
+MANY = 1000
+PASSES = 12
+
+
+class GatedEngine(FakeEngine):
+    """Does a pass whenever the user lets it: see `User.reach`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(gated=True, **options)
 
 
 class User:
     """Does with the panel what hands can do, and nothing else."""
 
-    def __init__(self, module: LoadedModule) -> None:
-        self.module = module
+    def __init__(self, module: LoadedModule, engine: Any) -> None:
+        self.module, self.engine = module, engine
         self.widget = module.enter()
 
     @property
@@ -69,8 +79,15 @@ class User:
             loop.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
         guard.stop()
 
+    def reach(self, steps: int) -> None:
+        """Lets a gated engine do so many passes, and waits until the scene shows them."""
+        if isinstance(self.engine, GatedEngine):
+            self.engine.allow(steps)
+        self.until(lambda: self.nodes is not None and len(self.nodes.steps) >= steps, f"step {steps}")
+
     def wait(self) -> None:
-        """Until nothing is being computed."""
+        """Until nothing is being computed; a gated engine is let go."""
+        self.letGo()
         self.until(lambda: not self.logic.busy, "the end of the run")
 
     def segment(self) -> None:
@@ -79,6 +96,16 @@ class User:
         assert self.ui.applyButton.text == "Cancel", self.status
         self.wait()
 
+    def letGo(self) -> None:
+        """A gated engine may do as many passes as it wants."""
+        if isinstance(self.engine, GatedEngine):
+            self.engine.allow(MANY)
+
+    def fewPasses(self) -> None:
+        """A short sweep; the card asks for 100 passes."""
+        self.set("passesSpinBox", PASSES)
+
     def leave(self) -> None:
         """The application closes."""
+        self.letGo()
         self.module.unload()

@@ -49,13 +49,16 @@ def beginIterations(nodes: ResultNodes) -> None:
     tables.clearTable(nodes.own("iterationTable", "iterations table"), tables.ITERATION_COLUMNS)
 
 
-def addIteration(nodes: ResultNodes, message: StepMessage, number: int, affine: Affine, brainMl: float) -> StepInfo:
-    """Appends pass `number` to the sequences and the table."""
-    item = nodes.maskSequence.GetNumberOfDataNodes()
-    _append(nodes, "maskSequence", item, message.mask, affine)
-    if message.error is not None and message.reconstruction is not None:
-        _append(nodes, "errorSequence", item, message.error, affine)
-        _append(nodes, "reconstructionSequence", item, message.reconstruction, affine)
+def writeVolume(nodes: ResultNodes, role: str, item: int, array: NDArray[Any], affine: Affine) -> None:
+    """Puts one volume of an iteration, in VTK's order, into the sequence of a role."""
+    scratch = getattr(slicer, _SERIES[role][2])()
+    scratch.SetName(f"{nodes.input.GetName()} {_SERIES[role][1]}")
+    setVoxels(scratch, array, affine)
+    getattr(nodes, role).SetDataNodeAtValue(scratch, str(item))
+
+
+def writeNumbers(nodes: ResultNodes, message: StepMessage, item: int, number: int, brainMl: float) -> StepInfo:
+    """Puts the numbers of pass `number` into the table, once its volumes are there."""
     info = StepInfo(
         item,
         number,
@@ -74,7 +77,7 @@ def addEdited(nodes: ResultNodes, mask: BoolVolume, threshold: float, brainMl: f
     """Appends a mask the user edited, [x, y, z] on the model grid."""
     affine = iterationAffine(nodes)
     item = nodes.maskSequence.GetNumberOfDataNodes()
-    _append(nodes, "maskSequence", item, np.ascontiguousarray(mask.T).view(np.uint8), affine)
+    writeVolume(nodes, "maskSequence", item, np.ascontiguousarray(mask.T).view(np.uint8), affine)
     ml = float(mask.sum()) * abs(float(np.linalg.det(affine[:3, :3]))) / 1000
     info = StepInfo(item, 0, EDITED, threshold, ml, ml / brainMl if brainMl else 0.0, 0.0, None)
     tables.appendStep(nodes.iterationTable, info)
@@ -88,13 +91,6 @@ def cutIterations(nodes: ResultNodes, items: int) -> None:
         while sequence.GetNumberOfDataNodes() and float(sequence.GetNthIndexValue(sequence.GetNumberOfDataNodes() - 1)) >= items:
             sequence.RemoveDataNodeAtValue(sequence.GetNthIndexValue(sequence.GetNumberOfDataNodes() - 1))
     tables.cutSteps(nodes.iterationTable, items)
-
-
-def _append(nodes: ResultNodes, role: str, item: int, array: NDArray[Any], affine: Affine) -> None:
-    scratch = getattr(slicer, _SERIES[role][2])()
-    scratch.SetName(f"{nodes.input.GetName()} {_SERIES[role][1]}")
-    setVoxels(scratch, array, affine)
-    getattr(nodes, role).SetDataNodeAtValue(scratch, str(item))
 
 
 def select(nodes: ResultNodes, item: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ class RunReceiver:
         elif isinstance(message, GridMessage):
             self._grid, self._pace = message, Pace(message.passes if self.kind == "new" else 0)
         elif isinstance(message, StepMessage):
-            yield lambda: self._step(message)
+            yield from self._step(message)
         elif isinstance(message, CurveMessage):
             yield self._ensure
             yield lambda: writeCurve(self._nodes, message.curve)
@@ -146,12 +147,22 @@ class RunReceiver:
             iterations.addEdited(self._nodes, target.edited, curve.threshold, self._grid.brainMl)
         self._passes = max((step.number for step in self._nodes.steps), default=0)
 
-    def _step(self, message: StepMessage) -> None:
-        self._ensure()
+    def _step(self, message: StepMessage) -> Iterator[Task]:
+        yield self._ensure
+        nodes, grid = self._nodes, self._grid
+        assert grid is not None
+        item = nodes.maskSequence.GetNumberOfDataNodes()
+        series = {"maskSequence": message.mask, "errorSequence": message.error, "reconstructionSequence": message.reconstruction}
+        for role, array in series.items():
+            if array is not None:
+                yield partial(iterations.writeVolume, nodes, role, item, array, grid.affine)
+        yield lambda: self._numbers(message, item)
+
+    def _numbers(self, message: StepMessage, item: int) -> None:
         assert self._grid is not None
         self._passes += 1
-        info = iterations.addIteration(self._nodes, message, self._passes, self._grid.affine, self._grid.brainMl)
-        self._newest = info.item
+        info = iterations.writeNumbers(self._nodes, message, item, self._passes, self._grid.brainMl)
+        self._newest = item
         self._tell(self._pace.of(message))
         self.listener.onStep(info)
 

@@ -50,9 +50,10 @@ class Light:
             height, brain = height[::-1], brain[::-1]
         if rng.random() < self.affine:
             height, brain = self._turned(height, brain, rng)
-        top = float(height.max())
-        exponent = np.exp(rng.uniform(-self.gamma, self.gamma))
-        changed = np.asarray(top * (height / top) ** exponent, dtype=np.float32)
+        values = height[brain]
+        top = values.max()
+        changed = np.zeros_like(height)
+        changed[brain] = top * (values / top) ** np.float32(np.exp(rng.uniform(-self.gamma, self.gamma)))
         return zscore_clip3(changed, brain).array, brain
 
     def _turned(self, height: FloatVolume, brain: BoolVolume, rng: np.random.Generator) -> Augmented:

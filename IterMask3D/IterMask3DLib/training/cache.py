@@ -74,7 +74,7 @@ def prepared(sources: Sequence[Source], folder: Path, spacing: float, tell: Call
         try:
             for source, file in part:
                 if problem is None and not file.exists():
-                    tell(f"preparing {source.path.name}")
+                    tell(f"preparing {source.path.name} ({files.index(file) + 1} of {len(files)})")
                     _prepare(source, file, spacing, tell)
         except InputError as error:
             problem = str(error)

@@ -28,7 +28,7 @@ def add_train(commands: Any) -> None:
     parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept (default: RUN/cache)")
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads that make batches (default: half of the cores, at most 8)")
+    parser.add_argument("--workers", type=int, metavar="N", help="threads that make batches (default: as many as help)")
     recipe = parser.add_argument_group("recipe")
     for name, option in OPTIONS.items():
         recipe.add_argument(f"--{name.replace('_', '-')}", dest=name, help=_help(option), **_kind(option))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,12 @@ def fast_precision(device: str, wanted: str) -> str:
     return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
 
 
+def processes_here() -> int:
+    """How many processes of the launcher run on this machine."""
+    here = position()
+    return int(os.environ.get("LOCAL_WORLD_SIZE", here.world)) if here.world > 1 else 1
+
+
 def start_fabric(device: DeviceName, precision: str) -> Any:
     """A launched Fabric over the processes that torchrun started, or over this one. Raises `InputError` if Lightning is not installed."""
     try:
@@ -35,8 +42,10 @@ def start_fabric(device: DeviceName, precision: str) -> Any:
         from lightning.fabric.strategies import DDPStrategy
     except ImportError:
         raise InputError("Training needs Lightning: pip install itermask3d[train].") from None
+    # What precision is used is told by the run itself.
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     here = position()
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", here.world)) if here.world > 1 else 1
+    local = processes_here()
     fabric = Fabric(
         accelerator=choose_place(device).device,
         devices=local,

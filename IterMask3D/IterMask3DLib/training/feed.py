@@ -44,9 +44,13 @@ def batch_of(examples: Sequence[Example], loss_region: str, pinned: bool = False
     return Batch(given, target, region)
 
 
-def usual_workers() -> int:
-    """Threads that make batches where the user names no number: half of the cores, at most eight."""
-    return max(1, min(8, (os.cpu_count() or 2) // 2))
+def usual_workers(device: str, processes: int) -> int:
+    """Threads that make batches where the user names no number: beside a GPU nearly all cores, for on the CPU the network needs them too.
+
+    `processes`: how many share this machine.
+    """
+    cores = (os.cpu_count() or 2) // processes
+    return max(1, cores // 4 if device == "cpu" else min(16, cores - 1))
 
 
 class Feed:

@@ -149,6 +149,18 @@ class Trainer:
         kept = f"; the last good checkpoint is kept in {path}" if path.exists() else ""
         return InputError(f"{self.job.folder}: {what} (learning rate {rate:.3g}); begin a new run with a lower --learning-rate{kept}.")
 
+    def checkpoint(self) -> Checkpoint:
+        """All that a run needs to go on from here."""
+        return Checkpoint(
+            network=self.plain.state_dict(),
+            optimiser=self._bare_optimiser.state_dict(),
+            average=None if self.average is None else self.average.state,
+            progress=self.progress,
+            recipe=self.job.recipe.record(),
+            cohort=self.job.training.key,
+            precision=self.job.precision,
+        )
+
     def weights(self) -> dict[str, Tensor]:
         """The weights a model would get now: the moving average where the recipe has one, on the CPU."""
         state = self.plain.state_dict() if self.average is None else self.average.state
@@ -180,17 +192,5 @@ class Trainer:
             monitor.sheet(step, sheet_rows(volumes if len(volumes) else self.job.training, recipe, self._reconstruct))
 
     def _save(self) -> None:
-        if not self.fabric.is_global_zero:
-            return
-        save_checkpoint(
-            self.job.folder / CHECKPOINT,
-            Checkpoint(
-                network=self.plain.state_dict(),
-                optimiser=self._bare_optimiser.state_dict(),
-                average=None if self.average is None else self.average.state,
-                progress=self.progress,
-                recipe=self.job.recipe.record(),
-                cohort=self.job.training.key,
-                precision=self.job.precision,
-            ),
-        )
+        if self.fabric.is_global_zero:
+            save_checkpoint(self.job.folder / CHECKPOINT, self.checkpoint())

@@ -15,6 +15,7 @@ import torch
 
 from IterMask3DLib.engine.card import Card, CardGrid
 from IterMask3DLib.engine.device import DeviceName, Runner, choose_place
+from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.execution import InferenceUNet
 from IterMask3DLib.engine.highfreq import high_frequency
 from IterMask3DLib.engine.models import save_model
@@ -23,7 +24,7 @@ from IterMask3DLib.engine.share import position, share, together
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
 from IterMask3DLib.methods.itermask3d import Case, Settings, result_of, shrink, sweep
 from IterMask3DLib.training.augment import described
-from IterMask3DLib.training.checkpoint import BEST, Checkpoint
+from IterMask3DLib.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from IterMask3DLib.training.data import Volumes
 from IterMask3DLib.training.recipe import Recipe
 from IterMask3DLib.training.validate import KINDS, validation_errors
@@ -37,26 +38,30 @@ _RECORDED = ("full_brain_share", "scattered_share", "loss_region", "learning_rat
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights a model gets and where in the run they come from."""
+    """The weights a model gets, where in the run they come from, and what they were computed in."""
 
     tensors: Mapping[str, torch.Tensor]
     step: int
     description: str
+    precision: str
 
 
-def chosen_weights(run: Path, checkpoint: Checkpoint, recipe: Recipe) -> Weights:
+def chosen_weights(run: Path, recipe: Recipe) -> Weights:
     """The best weights on validation or the last ones, as the recipe says; the moving average of either where it has one."""
+    checkpoint = load_checkpoint(run / CHECKPOINT)
+    if checkpoint is None:
+        raise InputError(f"{run / CHECKPOINT} is gone; train again.")
     average = f", moving average with decay {recipe.ema:g}" if recipe.ema else ""
     if recipe.packed == "best" and (run / BEST).exists():
         best = torch.load(run / BEST, map_location="cpu", weights_only=True)
-        return Weights(best["network"], best["step"], f"best on validation, step {best['step']}{average}")
+        return Weights(best["network"], best["step"], f"best on validation, step {best['step']}{average}", checkpoint.precision)
     step = checkpoint.progress.step
-    return Weights(checkpoint.average or checkpoint.network, step, f"last, step {step}{average}")
+    return Weights(checkpoint.average or checkpoint.network, step, f"last, step {step}{average}", checkpoint.precision)
 
 
 def pack(
     run: Path,
-    checkpoint: Checkpoint,
+    weights: Weights,
     recipe: Recipe,
     shape: tuple[int, ...],
     healthy: Volumes,
@@ -67,7 +72,6 @@ def pack(
 
     `facts`: what the card says of the training data and the command. Every process takes its share of the volumes; the first one writes.
     """
-    weights = chosen_weights(run, checkpoint, recipe)
     network = UNet3D(recipe.widths, recipe.dropout)
     network.load_state_dict(weights.tensors)
     network.eval()
@@ -96,7 +100,7 @@ def pack(
         options={
             **{key: getattr(recipe, key) for key in _RECORDED},
             "augmentation": described(recipe.augmentation),
-            "precision": checkpoint.precision,
+            "precision": weights.precision,
             "weights": weights.description,
         },
         training={**recipe.about, **facts, "steps": weights.step, "batch": recipe.batch, "seed": recipe.seed},

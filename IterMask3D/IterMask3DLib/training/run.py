@@ -14,13 +14,12 @@ from IterMask3DLib.engine.device import DeviceName, choose_place
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.share import position
 from IterMask3DLib.training.cache import Cached, cut_volumes, fitted_shape, prepared
-from IterMask3DLib.training.checkpoint import CHECKPOINT, load_checkpoint
 from IterMask3DLib.training.cohort import Split, find_cohort
-from IterMask3DLib.training.fabric import fast_precision, start_fabric
+from IterMask3DLib.training.fabric import fast_precision, processes_here, start_fabric
 from IterMask3DLib.training.feed import usual_workers
 from IterMask3DLib.training.loop import Job, Trainer
 from IterMask3DLib.training.monitor import Monitor
-from IterMask3DLib.training.pack import pack
+from IterMask3DLib.training.pack import chosen_weights, pack
 from IterMask3DLib.training.recipe import OPTIONS, PRESETS, Recipe
 
 Tell = Callable[[str], None]
@@ -54,7 +53,7 @@ def train(order: Order) -> Card:
         raise InputError(f"{order.run} cannot be written ({error.strerror}); choose another folder with -o.") from None
     say = _say if here.rank == 0 else _silent
     training, validation = _volumes(order, split, say)
-    workers = order.workers or usual_workers()
+    workers = order.workers or usual_workers(fabric.device.type, processes_here())
     trainer = Trainer(Job(training, validation, recipe, order.run, precision, workers), fabric)
     begun = f"going on from step {trainer.progress.step}" if trainer.progress.step else "beginning"
     sizes = f"{len(training)} training and {len(validation)} validation volumes of {_sides(training.shape)} voxels"
@@ -62,6 +61,8 @@ def train(order: Order) -> Card:
     monitor = Monitor(order.run, sys.stderr, trainer.progress.step, trainer.total) if here.rank == 0 else None
     try:
         trainer.run(monitor)
+    except KeyboardInterrupt:
+        raise InputError(f"{order.run}: interrupted; the same command goes on from the last checkpoint.") from None
     finally:
         if monitor is not None:
             monitor.close()
@@ -69,14 +70,11 @@ def train(order: Order) -> Card:
 
 
 def _packed(order: Order, split: Split, training: Cached, validation: Cached, fabric: Any, say: Tell) -> Card:
-    # The first process writes the checkpoint and the best weights; all others must see them whole.
-    fabric.barrier()
-    checkpoint = load_checkpoint(order.run / CHECKPOINT)
-    if checkpoint is None:
-        raise InputError(f"{order.run / CHECKPOINT} is not there; all processes must see the same RUN folder.")
+    # The first process reads for all, so that machines need not share the folder of the run.
+    weights = fabric.broadcast(chosen_weights(order.run, order.recipe) if fabric.is_global_zero else None)
     say("choosing gamma on the validation volumes" if len(validation) else "no validation volumes: gamma is the published 0.05")
     facts = {"subjects": len({source.subject for source in split.training}), "volumes": len(training), "command": command_of(order)}
-    return pack(order.run, checkpoint, order.recipe, training.shape, validation, facts, order.device)
+    return pack(order.run, weights, order.recipe, training.shape, validation, facts, order.device)
 
 
 def _volumes(order: Order, split: Split, say: Tell) -> tuple[Cached, Cached]:

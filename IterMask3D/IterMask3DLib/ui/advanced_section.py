@@ -41,8 +41,11 @@ class AdvancedSection:
         ui = self._ui
         for widget in (ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.gammaSlider):
             widget.enabled = not busy
-        ui.clearFolderButton.enabled = ui.freeMemoryButton.enabled = not busy
-        ui.modelFolderLabel.text = str(self._session.logic.modelFolder())
+        folder = self._session.logic.modelFolder()
+        ui.openFolderButton.enabled = folder is not None
+        ui.clearFolderButton.enabled = folder is not None and not busy
+        ui.freeMemoryButton.enabled = not busy
+        ui.modelFolderLabel.text = str(folder) if folder is not None else _("Known once the missing packages are installed.")
 
     def onOpenFolder(self) -> None:
         folder = self._session.logic.modelFolder()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from IterMask3DLib.scene.records import Finding, ModelInfo, Severity
@@ -17,6 +19,8 @@ class InputSection:
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self._models: list[ModelInfo] = []
+        self._volume: Any = None
+        self._volumeEvents = slicer.util.VTKObservationMixin()
         self._checked: tuple[Any, ...] | None = None
         self._filling = False
         self.findings: list[Finding] = []
@@ -87,6 +91,7 @@ class InputSection:
         if parameters is None:
             return
         volume, mask = parameters.inputVolume, parameters.brainMask
+        self._observe(volume)
         transform = volume.GetParentTransformNode() if volume is not None else None
         now = (volume, volume and volume.GetImageData(), transform, mask, parameters.model, parameters.device)
         if now != self._checked and not busy:
@@ -94,6 +99,24 @@ class InputSection:
             self.findings = self._session.logic.checkInput(volume, mask, runOptions(parameters)) if volume is not None else []
         self._ui.hardenTransformButton.visible = transform is not None
         self._ui.checksLabel.text = self._words(volume)
+
+    def close(self) -> None:
+        self._observe(None)
+
+    def onVolumeModified(self, *_event: object) -> None:
+        """A volume is in the scene before its image is, and the user may put it under a transform at any time."""
+        if not self._session.logic.busy:
+            self._checked = None
+            self._session.refresh()
+
+    def _observe(self, volume: Any) -> None:
+        if volume is self._volume:
+            return
+        self._volumeEvents.removeObservers()
+        self._volume = volume
+        if volume is not None:
+            for event in (vtk.vtkCommand.ModifiedEvent, volume.ImageDataModifiedEvent, volume.TransformModifiedEvent):
+                self._volumeEvents.addObserver(volume, event, self.onVolumeModified)
 
     def _words(self, volume: Any) -> str:
         if volume is None:
@@ -118,6 +141,6 @@ class InputSection:
         elif model.problem:
             self._ui.modelLabel.text = _("Cannot be used: {problem}").format(problem=model.problem)
         else:
-            self._ui.modelLabel.text = _("Trained on {training} Voxels of {spacing:g} mm.").format(
-                training=model.training, spacing=model.spacing
+            self._ui.modelLabel.text = _("Trained on {training}. Voxels of {spacing:g} mm.").format(
+                training=model.training.rstrip("."), spacing=model.spacing
             )

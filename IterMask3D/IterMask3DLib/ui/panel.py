@@ -95,6 +95,7 @@ class Panel:
 
     def _forgetScene(self) -> None:
         self.session.nodes = self.session.editedMask = None
+        self.input.close()
         self.heatmap.leave()
         self.iterations.close()
         self.anomaly.editor.close()

@@ -1,0 +1,165 @@
+"""What is compared: anything that finds anomalies in a volume, IterMask3D among them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from IterMask3DLib.engine.models import Model
+from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Volume
+from IterMask3DLib.methods.itermask3d import sweep
+from IterMask3DLib.pipeline import OnStep, Request, segment, settings_of, study
+
+ERROR_THRESHOLDS: NDArray[np.float64] = np.geomspace(1e-4, 1e4, 641)
+"""Thresholds that are tried on errors; neighbours differ by 3 %."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found in a volume, [i, j, k] on its grid.
+
+    `mask`: the finder's own; `score`: larger is more anomalous, 0 outside the brain; `reconstruction`: in the intensities of the volume.
+    """
+
+    mask: BoolVolume
+    score: FloatVolume
+    reconstruction: FloatVolume | None = None
+
+
+class Finder(Protocol):
+    """Anything that can be evaluated."""
+
+    @property
+    def name(self) -> str:
+        """A short word for files and columns."""
+
+    @property
+    def title(self) -> str:
+        """What a reader sees."""
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """Thresholds on the score, ascending, among which a best one is looked for."""
+
+    def identity(self) -> Mapping[str, Any]:
+        """All that decides what is found, JSON-able: results with another identity are computed again."""
+
+    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
+        """Looks at a volume [i, j, k] whose brain is known. Raises `InputError`."""
+
+
+class Scorer(Protocol):
+    """A baseline before its threshold is chosen: like `Finder`, but gives a score and perhaps a reconstruction."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]: ...
+
+    def identity(self) -> Mapping[str, Any]: ...
+
+    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+        """The score [i, j, k], 0 outside `brain`, and the reconstruction in the volume's intensities where there is one."""
+
+
+@dataclass(frozen=True)
+class IterMask3D:
+    """The method with the settings of its model's card; `on_step` hears every network pass."""
+
+    model: Model
+    request: Request
+    on_step: OnStep = lambda step: None
+    name: str = "itermask3d"
+    title: str = "IterMask3D"
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        return ERROR_THRESHOLDS
+
+    def identity(self) -> Mapping[str, Any]:
+        return {**model_identity(self.model), "settings": asdict(settings_of(self.model, self.request)), **_request_identity(self.request)}
+
+    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
+        outcome = segment(volume, self.model, self.request, _as_volume(brain, volume), on_step=self.on_step)
+        return Finding(outcome.anomaly, outcome.heatmap, outcome.reconstruction)
+
+
+@dataclass(frozen=True)
+class OnePass:
+    """The same network, once, with the whole brain hidden: what the iterations have to improve on."""
+
+    model: Model
+    request: Request
+    name: str = "one_pass"
+    title: str = "One pass, no iterations"
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        return ERROR_THRESHOLDS
+
+    def identity(self) -> Mapping[str, Any]:
+        settings = settings_of(self.model, self.request)
+        return {**model_identity(self.model), "smoothing": settings.smoothing, "seed": settings.seed, **_request_identity(self.request)}
+
+    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+        made = study(volume, self.model, self.request, _as_volume(brain, volume))
+        step = next(sweep(made.case, made.runner, made.settings))
+        errors, reconstruction = step.error_map(), step.reconstruction()
+        return made.prepared.restore_map(errors) * brain, made.prepared.restore_intensity(reconstruction)
+
+
+@dataclass(frozen=True)
+class Thresholded:
+    """A scorer whose own mask is where its score is above `threshold`, less components of fewer than `smallest_voxels`."""
+
+    scorer: Scorer
+    threshold: float
+    smallest_voxels: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.scorer.name
+
+    @property
+    def title(self) -> str:
+        return self.scorer.title
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        return self.scorer.thresholds
+
+    def identity(self) -> Mapping[str, Any]:
+        return {**self.scorer.identity(), "threshold": self.threshold, "smallest_voxels": self.smallest_voxels}
+
+    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
+        score, reconstruction = self.scorer.score(volume, brain)
+        mask = (score > self.threshold) & brain
+        if self.smallest_voxels > 1:
+            labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool))
+            mask &= np.bincount(labels.ravel())[labels] >= self.smallest_voxels
+        return Finding(mask, score, reconstruction)
+
+
+def model_identity(model: Model) -> dict[str, Any]:
+    """Name, weights and everything on the card that decides a result."""
+    deciding = replace(model.card, title="", training={}, figures={}, options={}, created="")
+    card = hashlib.sha256(deciding.to_json().encode()).hexdigest()
+    return {"model": model.card.name, "sha256": model.card.sha256, "card": card}
+
+
+def _request_identity(request: Request) -> dict[str, Any]:
+    return {"quality": request.quality, "half": request.half, "backend": request.backend}
+
+
+def _as_volume(brain: BoolVolume, volume: Volume) -> Volume:
+    return Volume(brain, volume.affine, volume.name, volume.source or volume.name)

@@ -1,0 +1,147 @@
+"""The table as a reader wants it: one line a finder, the figures that matter side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from IterMask3DLib.evaluation.bootstrap import Estimate
+from IterMask3DLib.evaluation.table import ORACLE, Row
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric of a table: its key in the rows, its heading, the digits shown, and whether more is better."""
+
+    metric: str
+    heading: str
+    digits: int = 2
+    higher_is_better: bool = True
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One table: the figures of a group of cases, a line for each finder."""
+
+    title: str
+    section: str
+    group: str
+    columns: tuple[Column, ...]
+    note: str = ""
+
+
+_OVERLAP = (
+    Column("dice", "Dice, own mask"),
+    Column(ORACLE, "Dice, best threshold (oracle)"),
+    Column("auroc", "AUROC, brain voxels"),
+    Column("average_precision", "Average precision"),
+    Column("sensitivity", "Sensitivity"),
+    Column("precision", "Precision"),
+    Column("iou", "IoU"),
+)
+_DISTANCE = (
+    Column("assd_mm", "ASSD (mm)", 1, False),
+    Column("hd95_mm", "HD95 (mm)", 1, False),
+    Column("volume_error_ml", "Volume error (ml)", 1, False),
+    Column("absolute_volume_error_ml", "Absolute volume error (ml)", 1, False),
+    Column("lesion_f1", "Lesion F1"),
+    Column("psnr_healthy_db", "PSNR, healthy tissue (dB)", 1),
+)
+_SIZES = tuple(Column("dice", f"Dice, {size}", group=size) for size in ("small", "medium", "large")) + tuple(
+    Column("auroc", f"AUROC, {size}", group=size) for size in ("small", "medium", "large")
+)
+_DETECTION = tuple(
+    Column(f"{metric}_by_{score}", f"{heading}, {by}", 2, better)
+    for score, by in (("masked_share", "mask size"), ("mean_score", "mean score"))
+    for metric, heading, better in (
+        ("auroc", "AUROC", True),
+        ("average_precision", "Average precision", True),
+        ("fpr_at_80_tpr", "FPR at 80 % TPR", False),
+        ("fpr_at_90_tpr", "FPR at 90 % TPR", False),
+    )
+)
+_KINDS = ("top_chunk", "middle_chunk", "bias_field", "spike", "ghosting", "motion", "kspace_noise", "zipper")
+_BY_KIND = tuple(
+    Column("auroc_by_masked_share", kind.replace("_", " ").replace("kspace", "k-space"), group=f"medium {kind}") for kind in _KINDS
+)
+_HEALTHY = (
+    Column("false_positive_ml", "False positives (ml)", 1, False),
+    Column("false_positive_percent", "False positives (% of the brain)", 2, False),
+    Column("psnr_healthy_db", "PSNR (dB)", 1),
+)
+
+BLOCKS = (
+    Block("Synthetic strokes: overlap", "strokes", "all", _OVERLAP),
+    Block("Synthetic strokes: distance, volume and lesions", "strokes", "all", _DISTANCE),
+    Block("Synthetic strokes by size", "strokes", "all", _SIZES, "Small: below 5 ml; medium: 5 to 30 ml; large: 30 ml and more."),
+    Block("Healthy brains: what is masked although nothing is there", "healthy", "all", _HEALTHY),
+    Block("Artefacts of medium severity: detection", "artefacts", "medium", _DETECTION),
+    Block("Artefacts of medium severity: AUROC by mask size, by kind", "artefacts", "medium", _BY_KIND),
+    Block("Mild artefacts: detection", "artefacts", "mild", _DETECTION),
+    Block("Severe artefacts: detection", "artefacts", "severe", _DETECTION),
+    Block("Labelled volumes: overlap", "labelled", "all", _OVERLAP),
+    Block("Labelled volumes: distance, volume and lesions", "labelled", "all", _DISTANCE),
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A finder's figures in the order of the block's columns; `best`: for each, whether no other finder has a better one."""
+
+    title: str
+    estimates: tuple[Estimate | None, ...]
+    best: tuple[bool, ...]
+
+
+def lines_of(block: Block, rows: Sequence[Row]) -> list[Line]:
+    """The lines of a block, in the order of the finders; empty where the section was not evaluated."""
+    known = {(row.group, row.metric, row.finder): row.estimate for row in rows if row.section == block.section}
+    titles = {row.finder: row.title for row in rows if row.section == block.section}
+    if not any(row.section == block.section and row.group == block.group for row in rows):
+        return []
+    columns = [[known.get((column.group or block.group, column.metric, finder)) for finder in titles] for column in block.columns]
+    best = [_best(column, estimates) for column, estimates in zip(block.columns, columns, strict=True)]
+    return [
+        Line(title, tuple(column[number] for column in columns), tuple(column[number] for column in best))
+        for number, title in enumerate(titles.values())
+    ]
+
+
+def shown(estimate: Estimate | None, digits: int) -> tuple[str, str]:
+    """A figure and its interval as text; a dash where there is none."""
+    if estimate is None or estimate.value is None:
+        return "–", ""
+    interval = "" if estimate.low is None or estimate.high is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
+    return f"{estimate.value:.{digits}f}", interval
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The main figures as plain text."""
+    wanted = (
+        ("strokes", "all", "dice", "Dice"),
+        ("strokes", "all", ORACLE, "oracle"),
+        ("strokes", "all", "auroc", "AUROC"),
+        ("healthy", "all", "false_positive_percent", "FP %"),
+        ("artefacts", "medium", "auroc_by_masked_share", "artef."),
+        ("labelled", "all", "dice", "label."),
+    )
+    known = {(row.section, row.group, row.metric, row.finder): row.estimate for row in rows}
+    titles = {row.finder: row.title for row in rows}
+    there = [column for column in wanted if any((*column[:3], finder) in known for finder in titles)]
+    lines = [f"{'':40}" + "".join(f"{heading:>8}" for *_, heading in there)]
+    for finder, title in titles.items():
+        cells = [shown(known.get((section, group, metric, finder)), 2)[0] for section, group, metric, _ in there]
+        lines.append(f"{title:40}" + "".join(f"{cell:>8}" for cell in cells))
+    return "\n".join(lines)
+
+
+def _best(column: Column, estimates: Sequence[Estimate | None]) -> list[bool]:
+    """A bias has no best direction but towards 0; everything else has a better side."""
+    values = [None if e is None or e.value is None else e.value for e in estimates]
+    ranked = [None if v is None else abs(v) if column.metric == "volume_error_ml" else v for v in values]
+    there = [value for value in ranked if value is not None]
+    if not there:
+        return [False] * len(ranked)
+    top = max(there) if column.higher_is_better else min(there)
+    return [value == top for value in ranked]

@@ -1,0 +1,75 @@
+"""What a run leaves behind when it is cancelled: its results, and nothing else."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("PySide6", reason="needs PySide6 (pip install 'itermask3d[test]')")
+pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install 'itermask3d[test]')")
+
+import slicer
+
+from Testing.scene.fake_engine import FakeEngine
+from Testing.slicer_host import pythonqt
+from Testing.ui.story import load_sample
+from Testing.ui.user import User
+
+RUNS = 100
+
+
+def classes_in_the_scene() -> Counter[str]:
+    nodes = [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
+    return Counter(node.GetClassName() for node in nodes)
+
+
+def observers(scene: Any) -> int:
+    """Observers that Python holds on the scene and on every node, counted by VTK itself."""
+    nodes = [scene, *(scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes()))]
+    return sum(str(node.__class__.__str__(node)).count("vtkPythonCommand") for node in nodes)
+
+
+def state() -> dict[str, Any]:
+    gc.collect()
+    return {
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "timers": len(pythonqt.timers),
+        "running timers": sum(timer.active for timer in pythonqt.timers),
+        "connections": pythonqt.live_connections(),
+        "nodes": classes_in_the_scene(),
+        "observers": observers(slicer.mrmlScene),
+    }
+
+
+def run_and_cancel(user: User, steps: int) -> None:
+    user.click("applyButton")
+    user.until(lambda: not user.logic.busy or (user.nodes is not None and len(user.nodes.steps) >= steps), f"step {steps}")
+    if user.logic.busy:
+        user.click("applyButton")
+    user.wait()
+
+
+def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(load: Callable[..., Any]) -> None:
+    draw = random.Random(3)
+    before_the_panel = state()
+    user = load(FakeEngine(passes=10, secondsPerPass=0.001))
+    load_sample()
+    run_and_cancel(user, 1)
+    user.segment()
+    known = state()
+    for _ in range(RUNS):
+        run_and_cancel(user, draw.randrange(0, 14))
+    assert not user.logic.busy
+    user.segment()
+    assert state() == known
+    user.leave()
+    slicer.mrmlScene.Clear(0)
+    after = state()
+    for what in ("threads", "running timers", "connections"):
+        assert after[what] == before_the_panel[what], what
