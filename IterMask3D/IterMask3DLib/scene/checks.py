@@ -71,7 +71,8 @@ def _unusable(node: Any) -> Finding | None:
     name = node.GetName()
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
         return Finding(Severity.ERROR, f"{name} is not a scalar volume; choose one with a single number a voxel.")
-    if node.GetImageData() is None or min(shapeOf(node)) < 2:
+    # An image has its size before its voxels while it is being made.
+    if node.GetImageData() is None or min(shapeOf(node)) < 2 or node.GetImageData().GetPointData().GetScalars() is None:
         return Finding(Severity.ERROR, f"{name} holds no 3D image; load the volume again.")
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
         return Finding(Severity.ERROR, f"{name} holds several numbers a voxel; one is needed.")
