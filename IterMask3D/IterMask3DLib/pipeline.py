@@ -73,6 +73,7 @@ def settings_of(model: Model, request: Request) -> Settings:
         start=request.start,
         stop_ratio=limits.shrink_ratio,
         max_shrink=limits.max_shrink,
+        regrow=None if published else card.scoring.regrow,
         seed=request.seed,
     )
 

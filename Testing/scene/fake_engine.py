@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, PackedM
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
 from IterMask3DLib.pipeline import restored
 from IterMask3DLib.results.outcome import CaseOutcome
-from IterMask3DLib.scene.engine_port import OnPhase
+from IterMask3DLib.scene.engine_port import Choice, OnPhase
 from IterMask3DLib.scene.records import RunOptions
 
 GRID = Grid(4.0, (48, 48, 48), "zscore_clip3")
@@ -93,12 +93,10 @@ class FakeStudy:
     def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> FakeSweep:
         return FakeSweep(thresholds, masks)
 
-    def choose(self, sweep: Any, gamma: float | None, point: int | None) -> tuple[Curve, tuple[str, ...]]:
+    def choose(self, sweep: Any, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
         asked = self._options.gamma or 0.5
-        curve, warnings = fit_curve(sweep.thresholds, CurveSettings(gamma=asked if gamma is None else gamma))
-        if point is None:
-            return curve, warnings
-        return Curve(curve.thresholds, curve.fit, curve.derivative, curve.r_squared, curve.used_fit, curve.gamma, point), ()
+        curve, warnings = fit_curve(sweep.thresholds, CurveSettings(gamma=asked if choice.gamma is None else choice.gamma))
+        return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
         mask, number, history = start & self.brain, first, []
@@ -142,7 +140,7 @@ class FakeStudy:
         scaled = self._prepared.scaled
         return np.round(np.where(self.brain, reconstruction * scaled.factor + scaled.offset, 0)).astype(np.int16)
 
-    def restore(self, result: Result, seconds: float) -> CaseOutcome:
+    def restore(self, result: Result, seconds: float, choice: Choice) -> CaseOutcome:
         made = {"model": "fake", "model_sha256": "0" * 64, "seed": self._options.seed, "seconds": round(seconds, 2), "settings": {}}
         return restored(self._prepared.original, self._prepared, result, {**made, "versions": {"itermask3d": "fake"}})
 

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -158,13 +159,18 @@ class LoadedModule:
         """The panel, created and set up when first asked for."""
         if self._representation is None:
             # A widget of the module panel knows whether it is the one shown; Slicer keeps that in qSlicerAbstractModuleWidget.
-            self._representation = ModulePanel()
+            self._representation = ModulePanel(self._create)
             self._representation.setLayout(QtWidgets.QVBoxLayout())
             self._representation.setMRMLScene(slicer.mrmlScene)
-            widget = getattr(self.python, f"{self.name}Widget")(self._representation)
-            setattr(slicer.modules, f"{self.name}Widget", widget)
-            widget.setup()
+            self._create()
         return self._representation
+
+    def _create(self) -> None:
+        """The Python half, from the code as it is in `sys.modules` now; as in Slicer, `enter` is not called."""
+        self.python = sys.modules[self.name]
+        widget = getattr(self.python, f"{self.name}Widget")(self._representation)
+        setattr(slicer.modules, f"{self.name}Widget", widget)
+        widget.setup()
 
     def widget(self) -> Any:
         self.widgetRepresentation()
@@ -185,9 +191,6 @@ class LoadedModule:
         if self._representation is None:
             return
         slicer.app.moduleManager().moduleAboutToBeUnloaded.emit(self.name)
-        widget = self.widget()
-        if not REAL_LAYER:
-            widget.cleanup()
         delattr(slicer.modules, f"{self.name}Widget")
         self._representation.deleteLater()
         self._representation = None
@@ -195,6 +198,14 @@ class LoadedModule:
 
 
 class ModulePanel(mrml_widgets.qMRMLWidget):
-    """The widget in which a module's panel stands."""
+    """The widget in which a module's panel stands; `create` makes its Python half."""
 
     isEntered = ctk_widgets.stored(bool, "isEntered", False)
+
+    def __init__(self, create: Callable[[], None]) -> None:
+        super().__init__()
+        self._create = create
+
+    def reload(self) -> None:
+        """What qSlicerScriptedLoadableModuleWidget does after the code was read again."""
+        self._create()

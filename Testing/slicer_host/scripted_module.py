@@ -30,6 +30,7 @@ class ScriptedLoadableModuleWidget:
         self.developerMode = False
         self.parent = parent
         self.layout = parent.layout()
+        slicer.app.moduleManager().connect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def resourcePath(self, name: str) -> str:
         return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / name)
@@ -39,6 +40,11 @@ class ScriptedLoadableModuleWidget:
 
     def cleanup(self) -> None:
         """Slicer calls this when the widget goes."""
+
+    def _onModuleAboutToBeUnloaded(self, name: str) -> None:
+        if name == self.moduleName:
+            self.cleanup()
+            slicer.app.moduleManager().disconnect("moduleAboutToBeUnloaded(QString)", self._onModuleAboutToBeUnloaded)
 
     def onReload(self) -> None:
         slicer.util.reloadScriptedModule(self.moduleName)

@@ -25,6 +25,13 @@ def anomaly(nodes: Any) -> Any:
     return slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, nodes.input)
 
 
+def algorithm(nodes: Any) -> str:
+    """How the segment Anomaly came about, as DICOM will say it."""
+    value = vtk.reference("")
+    nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId).GetTag("DICOM.SegmentAlgorithmType", value)
+    return str(value)
+
+
 def click_cell(table: Any, row: int) -> None:
     """A click with the mouse on the first cell of a row."""
     place = table.visualItemRect(table.item(row, 0)).center()
@@ -66,6 +73,7 @@ def segment_to_the_end(user: User) -> None:
     user.segment()
     assert user.ui.progressBar.value == user.ui.progressBar.maximum
     assert anomaly(user.nodes).any() and user.ui.lesionsTable.rowCount > 0
+    assert algorithm(user.nodes) == "AUTOMATIC"
     assert user.ui.outputSegmentationSelector.currentNode() is user.nodes.segmentation
 
 
@@ -109,8 +117,7 @@ def edit_the_anomaly(user: User) -> None:
     middle = tuple(size // 2 for size in mask.shape)
     mask[middle[0] - 3 : middle[0] + 3, middle[1] - 3 : middle[1] + 3, middle[2] - 3 : middle[2] + 3] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, user.nodes.segmentation, user.nodes.segmentId, user.nodes.input)
-    segment = user.nodes.segmentation.GetSegmentation().GetSegment(user.nodes.segmentId)
-    assert segment.GetTag("DICOM.SegmentAlgorithmType") == "SEMIAUTOMATIC" or "SEMIAUTOMATIC" in str(segment)
+    assert algorithm(user.nodes) == "SEMIAUTOMATIC"
     user.click("measureButton")
 
 

@@ -341,8 +341,8 @@ def test_a_click_on_a_lesion_selects_it_and_keep_and_delete_follow(done: User) -
 
 def make_three_lesions(user: User) -> None:
     mask = np.zeros_like(anomaly(user.nodes))
-    for at, size in ((10, 8), (30, 6), (50, 4)):
-        mask[at : at + size, 60 : 60 + size, 60 : 60 + size] = 1
+    for at, size in ((6, 6), (18, 4), (30, 2)):
+        mask[at : at + size, 20 : 20 + size, 20 : 20 + size] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(mask, user.nodes.segmentation, user.nodes.segmentId, user.nodes.input)
 
 

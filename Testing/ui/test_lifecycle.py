@@ -81,15 +81,21 @@ def test_removing_the_volume_ends_the_run_with_a_word(load: Callable[..., Any]) 
     assert "removed" in user.status
 
 
-def test_a_reloaded_module_works_with_new_code(load: Callable[..., Any]) -> None:
+def test_a_reloaded_module_works_with_new_code(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     user = load(FakeEngine())
+    for name in [name for name in sys.modules if name.split(".")[0] in ("IterMask3D", "IterMask3DLib")]:
+        # The other tests go on with the code they imported.
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])
     phantomNode()
     user.segment()
     old = sys.modules["IterMask3DLib.ui.panel"]
     user.widget.onReload()
     assert sys.modules["IterMask3DLib.ui.panel"] is not old
+    assert slicer.modules.IterMask3DWidget is not user.widget
     user.widget = slicer.modules.IterMask3DWidget
     assert user.nodes is not None and user.nodes.segmentation is not None
+    user.ui.seekWidget.setSelectedItemNumber(1)
+    assert user.ui.passLabel.text == "2"
 
 
 def test_the_panel_that_goes_leaves_no_thread_and_no_timer(load: Callable[..., Any]) -> None:
@@ -135,6 +141,7 @@ def test_the_reason_of_a_failed_installation_is_shown(load: Callable[..., Any], 
 
     monkeypatch.setattr(SceneLogic, "missingPackages", lambda self: ["torch"])
     monkeypatch.setattr(section, "install", fail)
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
     user = load(FakeEngine())
     user.click("installButton")
     assert "no space left" in user.status and user.can("installButton")

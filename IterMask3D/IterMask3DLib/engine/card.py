@@ -43,11 +43,13 @@ class Scoring:
     """How a residual becomes an error, beyond the paper.
 
     `smoothing_mm`: standard deviation of the Gaussian that averages the residual inside the brain before it is squared;
-    `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table.
+    `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table; `regrow`: what
+    stays masked is grown to the regions whose error exceeded this many thresholds in the first pass of the shrink phase (None: it is not).
     """
 
     smoothing_mm: float = 0.0
     healthy_error: bool = False
+    regrow: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Card:
                 shrink_ratio=limits.positive("shrink_ratio"),
                 max_shrink=limits.count("max_shrink"),
             ),
-            scoring=Scoring(scoring.not_negative("smoothing_mm"), scoring.truth("healthy_error")),
+            scoring=Scoring(scoring.not_negative("smoothing_mm"), scoring.truth("healthy_error"), scoring.positive_or_none("regrow")),
             options=reader.mapping("options"),
             training=reader.mapping("training"),
             figures=reader.mapping("figures"),
@@ -167,6 +169,9 @@ class _Reader:
         if value <= 0:
             raise self.wrong(key, "must be above 0")
         return value
+
+    def positive_or_none(self, key: str) -> float | None:
+        return None if self._value(key) is None else self.positive(key)
 
     def not_negative(self, key: str) -> float:
         value = self.number(key)

@@ -98,7 +98,7 @@ class Result:
     """What a run found, on the model grid; all volumes [x, y, z].
 
     `heatmap`: squared error of the last pass inside the brain; `mask`: voxels of `heatmap` above the chosen threshold, so that mask,
-    heatmap and reconstruction belong to the same pass; `shrink`: (voxels masked, ratio lifted) after each shrink pass;
+    heatmap and reconstruction belong to the same pass, regrown where the settings say so; `shrink`: (voxels masked, ratio lifted) after each shrink pass;
     `mask_size`: voxels in `mask`; `mean_error`: mean of `heatmap` over the brain.
     """
 

@@ -13,7 +13,7 @@ from IterMask3DLib.engine.models import Model, find_model, load_model
 from IterMask3DLib.engine.share import position, together
 from IterMask3DLib.evaluation import autoencoder
 from IterMask3DLib.evaluation.baselines import AutoEncoderError, Intensity, ZScore
-from IterMask3DLib.evaluation.finders import Finder, IterMask3D, OnePass, Scorer
+from IterMask3DLib.evaluation.finders import Finder, IterMask3D, Scorer, one_passes
 from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.mean_brain import mean_brain
 from IterMask3DLib.evaluation.protocols import (
@@ -107,7 +107,7 @@ def _baselines(options: argparse.Namespace, model: Model, request: Request, coho
     tally.begin("Laying healthy brains over each other")
     healthy = mean_brain(cohort.train, options.out / "mean_brain.npz", lambda done, count: tally.case(done, count, ""))
     return [
-        OnePass(model, request),
+        *one_passes(model, request),
         AutoEncoderError.read(folder, request.device),
         ZScore(healthy),
         Intensity("dark"),

@@ -96,26 +96,47 @@ class IterMask3D:
 
 @dataclass(frozen=True)
 class OnePass:
-    """The same network, once, with the whole brain hidden: what the iterations have to improve on."""
+    """The same network, once, with the whole brain hidden: what the iterations have to improve on.
+
+    `scored`: its error is scored as the model's card says (smoothed, divided by that of healthy brains); else it is the plain squared error.
+    """
 
     model: Model
     request: Request
-    name: str = "one_pass"
-    title: str = "One pass, no iterations"
+    scored: bool = False
+
+    @property
+    def name(self) -> str:
+        return "one_pass_scored" if self.scored else "one_pass"
+
+    @property
+    def title(self) -> str:
+        return f"One pass, {'error scored alike' if self.scored else 'squared error'}"
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
         return ERROR_THRESHOLDS
 
     def identity(self) -> Mapping[str, Any]:
-        settings = settings_of(self.model, self.request)
-        return {**model_identity(self.model), "smoothing": settings.smoothing, "seed": settings.seed, **_request_identity(self.request)}
+        settings = settings_of(self.model, self._asked)
+        deciding = {"smoothing": settings.smoothing, "box_margin": settings.box_margin, "seed": settings.seed}
+        return {**model_identity(self.model), **deciding, **_request_identity(self._asked)}
 
     def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
-        made = study(volume, self.model, self.request, _as_volume(brain, volume))
+        made = study(volume, self.model, self._asked, _as_volume(brain, volume))
         step = next(sweep(made.case, made.runner, made.settings))
         errors, reconstruction = step.error_map(), step.reconstruction()
         return made.prepared.restore_map(errors) * brain, made.prepared.restore_intensity(reconstruction)
+
+    @property
+    def _asked(self) -> Request:
+        return self.request if self.scored else replace(self.request, quality="published")
+
+
+def one_passes(model: Model, request: Request) -> list[OnePass]:
+    """One pass with the plain error, and with the model's scoring where that is another one."""
+    plain = request.quality == "published" or not (model.card.scoring.smoothing_mm or model.card.scoring.healthy_error)
+    return [OnePass(model, request)] if plain else [OnePass(model, request, scored=True), OnePass(model, request)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from IterMask3DLib import __version__
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Affine, BoolVolume, FloatVolume, Volume
 from IterMask3DLib.engine.share import share, together
@@ -45,13 +46,13 @@ def grid_affine() -> Affine:
 
 
 def mean_brain(volumes: Sequence[Path], cache: Path, on_volume: Callable[[int, int], None] = lambda done, count: None) -> MeanBrain:
-    """The mean of stripped healthy volumes, or what `cache` (an .npz file) holds of the same volumes.
+    """The mean of stripped healthy volumes, or what `cache` (an .npz file) holds of the same volumes from the same version.
 
     Under a launcher each process lays its share of the volumes over. Raises `InputError` if there are fewer than two.
     """
     if len(volumes) < 2:
         raise InputError("A mean healthy brain needs at least two healthy volumes for training.")
-    wanted = np.array([str(path.name) for path in volumes])
+    wanted = np.array([__version__, *(path.name for path in volumes)])
     kept = _read(cache, wanted)
     # Asked together, so that no process waits for one that found the file.
     if all(together(kept is not None)) and kept is not None:

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import Tensor
 
 from IterMask3DLib.engine.noise import Noise, seeded_noise
@@ -34,7 +35,9 @@ class Settings:
     `passes` (None: all, as published), the others are interpolated; `smoothing`: mm, of the residual before it is squared (0 as published);
     `box_margin`: voxels of background around the brain that the network sees (None: the whole grid, as published); `start`: the shrink phase
     begins with the whole brain masked, or with the mask of the chosen threshold; `stop_ratio`: the shrink ends when a pass lifts less than
-    this share of the mask; `max_shrink`: and at the latest after this many passes; `seed`: of the noise.
+    this share of the mask; `max_shrink`: and at the latest after this many passes; `regrow`: what stays masked is grown to the whole regions
+    whose error exceeded this many thresholds when the shrink began, while the network had seen nothing of them (None: it is not, as
+    published); `seed`: of the noise.
     """
 
     curve: CurveSettings = field(default_factory=CurveSettings)
@@ -45,6 +48,7 @@ class Settings:
     start: Start = "brain"
     stop_ratio: float = 0.01
     max_shrink: int = 100
+    regrow: float | None = None
     seed: int = 0
 
     @property
@@ -116,6 +120,12 @@ def result_of(steps: Generator[Step, None, Outcome], on_step: Callable[[Step], N
         on_step(step)
 
 
+def regrown(seeds: BoolVolume, extent: BoolVolume) -> BoolVolume:
+    """`seeds` with all of `extent` that touches them, directly or through more of it, by a face, an edge or a corner: [x, y, z]."""
+    regions, _ = ndimage.label(seeds | extent, structure=np.ones((3, 3, 3)))
+    return np.asarray(np.isin(regions, np.setdiff1d(regions[seeds], 0)))
+
+
 def _eye(case: Case, reconstruct: Reconstruct, settings: Settings, noise: Noise | None) -> Eye:
     return Eye(case, reconstruct, noise or seeded_noise(settings.seed), settings.smoothing, settings.box_margin)
 
@@ -145,8 +155,11 @@ def _shrink(
     eye: Eye, curve: Curve, settings: Settings, mask: Tensor, first: int, warnings: tuple[str, ...]
 ) -> Generator[Step, None, Result]:
     history: list[tuple[int, float]] = []
+    extent: Tensor | None = None
     while True:
         seen = eye.look(mask, draw=first + len(history))
+        if extent is None and settings.regrow is not None:
+            extent = mask.to(seen.errors.device) & (seen.errors > settings.regrow * curve.threshold)
         smaller = seen.errors > curve.threshold
         before, after = int(mask.sum()), int(smaller.sum())
         ratio = (before - after) / before if before else -1.0
@@ -159,14 +172,15 @@ def _shrink(
             warnings += (f"The mask was still shrinking after {settings.max_shrink} passes; the last one was kept.",)
             break
         mask = smaller
-    heatmap = eye.error_map(seen)
+    kept = np.asarray(eye.filled(smaller), dtype=bool)
+    anomaly = kept if extent is None else regrown(kept, np.asarray(eye.filled(extent), dtype=bool))
     return Result(
-        mask=np.asarray(eye.filled(smaller), dtype=bool),
-        heatmap=heatmap,
+        mask=anomaly,
+        heatmap=eye.error_map(seen),
         reconstruction=eye.reconstruction(seen),
         curve=curve,
         shrink=tuple(history),
-        mask_size=after,
+        mask_size=int(anomaly.sum()),
         mean_error=float(seen.errors.double().mean()),
         warnings=warnings,
     )

@@ -12,7 +12,8 @@ from typing import Any
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Step
-from IterMask3DLib.scene.engine_port import Engine, Study
+from IterMask3DLib.scene.engine_port import Choice, Engine, Study
+from IterMask3DLib.scene.jobs import startMask
 from IterMask3DLib.scene.messages import CaseMessage, EndMessage, FailMessage, Message
 from IterMask3DLib.scene.receiver import Listener, Task
 from IterMask3DLib.scene.records import BatchCase, Progress, RunOptions
@@ -20,6 +21,7 @@ from IterMask3DLib.scene.worker import Cancelled, Control
 
 SUMMARY = "summary.csv"
 SUMMARY_COLUMNS = ("case", "status", "anomaly_ml", "lesions", "brain_ml", "mean_error", "seconds", "message")
+_PART = f".{SUMMARY}.part"
 _USUAL_SHRINK = 6
 
 
@@ -52,6 +54,17 @@ def findCases(folder: Path) -> tuple[BatchCase, ...]:
         if names.count(name) > 1:
             raise InputError(f"Several files of {folder} would write the case {name}; give them different names.")
     return tuple(found)
+
+
+def writable(out: Path) -> Path:
+    """The folder of the results, made if it is not there. Raises `InputError`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _PART).write_text("", encoding="utf-8")
+        (out / _PART).unlink()
+    except OSError as error:
+        raise InputError(f"{out} cannot be written ({error.strerror}); choose another folder.") from None
+    return out
 
 
 def runBatch(engine: Engine, order: BatchOrder, control: Control) -> None:
@@ -111,10 +124,10 @@ def _outcome(study: Study, order: BatchOrder, case: BatchCase, index: int, contr
             steps.close()
 
     sweep = ended(study.sweep())
-    curve, warnings = study.choose(sweep, None, None)
-    start = study.brain if order.options.start == "brain" else sweep.masks[curve.chosen].unpack()
-    result = ended(study.shrink(curve, start, len(sweep.masks) + 1, warnings))
-    return study.restore(result, time.perf_counter() - begun)
+    choice = Choice(start=order.options.start)
+    curve, warnings = study.choose(sweep, choice)
+    result = ended(study.shrink(curve, startMask(study, sweep, curve, choice.start), len(curve.thresholds) + 1, warnings))
+    return study.restore(result, time.perf_counter() - begun, choice)
 
 
 def _written(out: Path, name: str) -> dict[str, Any]:
@@ -133,8 +146,7 @@ def _written(out: Path, name: str) -> dict[str, Any]:
 
 
 def _summarise(out: Path, cases: list[BatchCase], rows: dict[str, dict[str, Any]]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    beside = out / f".{SUMMARY}.part"
+    beside = out / _PART
     with beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, SUMMARY_COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene import model_list
 from IterMask3DLib.scene.geometry import affineOf, parentTransform, shapeOf
-from IterMask3DLib.scene.records import Finding, ModelInfo, Severity
+from IterMask3DLib.scene.records import Finding, ModelInfo, RunOptions, Severity
 
 _SAMPLES = 60
 """Voxels along each axis that are looked at."""
@@ -33,6 +33,7 @@ _MODALITIES = {
     "SWI": r"swi|gre|t2star",
     "CT": r"ct",
 }
+_CHOICES = {"start": ("brain", "best"), "quality": ("fast", "full", "published"), "device": ("auto", "cuda", "mps", "cpu")}
 _TOKEN = re.compile(r"[a-z0-9]+")
 
 
@@ -50,6 +51,22 @@ def checkInput(volumeNode: Any, brainMaskNode: Any, model: ModelInfo | None) -> 
         findings.append(Finding(Severity.ERROR, model.problem))
     order = (Severity.ERROR, Severity.WARNING, Severity.INFO)
     return sorted(findings, key=lambda finding: order.index(finding.severity))
+
+
+def checkOptions(options: RunOptions) -> list[Finding]:
+    """What no run can be made with; the panel offers none of it, a script can."""
+    findings = []
+    for name, choices in _CHOICES.items():
+        if getattr(options, name) not in choices:
+            text = f"The option {name} is {getattr(options, name)!r}; choose one of {', '.join(choices)}."
+            findings.append(Finding(Severity.ERROR, text))
+    if options.gamma is not None and not options.gamma > 0:
+        findings.append(Finding(Severity.ERROR, f"Gamma is {options.gamma:g}; it must be above 0."))
+    if options.passes is not None and options.passes < 1:
+        findings.append(Finding(Severity.ERROR, f"The sweep has {options.passes} passes; it needs at least 1."))
+    if options.seed < 0:
+        findings.append(Finding(Severity.ERROR, f"The seed is {options.seed}; it must not be below 0."))
+    return findings
 
 
 def noModel(name: str | None) -> Finding:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import slicer
+import vtk
 
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.segmentations import tagEdited
@@ -29,7 +30,13 @@ class EditWatch:
         if known is not None and known[0] is segmentation:
             return
         self._drop(key)
-        tag = segmentation.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, lambda *_: self._edited(nodes))
+
+        @vtk.calldata_type(vtk.VTK_STRING)
+        def heard(_caller: Any, _event: str, segmentId: str) -> None:
+            if segmentId == nodes.segmentId:
+                self._edited(nodes)
+
+        tag = segmentation.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, heard)
         self._observed[key] = (segmentation, tag)
 
     def unwatch(self) -> None:
@@ -52,7 +59,7 @@ class EditWatch:
             known[0].RemoveObserver(known[1])
 
     def _edited(self, nodes: ResultNodes) -> None:
-        if self._own or not nodes.segmentId:
+        if self._own:
             return
         tagEdited(nodes)
         self._onEdited(nodes)

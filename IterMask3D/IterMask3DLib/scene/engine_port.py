@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -15,6 +16,18 @@ if TYPE_CHECKING:
     from IterMask3DLib.results.outcome import CaseOutcome
 
 OnPhase = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the shrink phase is to begin with.
+
+    `gamma`: None as the run was asked; `point`: of the curve, chosen by hand, overrules gamma; `start`: brain, best or edited.
+    """
+
+    gamma: float | None = None
+    point: int | None = None
+    start: str = "brain"
 
 
 class SweepLike(Protocol):
@@ -45,8 +58,8 @@ class Study(Protocol):
         """A sweep that was made earlier, from what the scene kept of it."""
         ...
 
-    def choose(self, sweep: SweepLike, gamma: float | None, point: int | None) -> tuple[Curve, tuple[str, ...]]:
-        """The threshold curve with its chosen point, and warnings. `gamma` None: as the run was asked; `point` overrules gamma."""
+    def choose(self, sweep: SweepLike, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
+        """The threshold curve with its chosen point, and warnings."""
         ...
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
@@ -57,8 +70,8 @@ class Study(Protocol):
         """A reconstruction [x, y, z] in the intensities of the input, 0 outside the brain, in a compact type."""
         ...
 
-    def restore(self, result: Result, seconds: float) -> CaseOutcome:
-        """The outcome on the grid of the input."""
+    def restore(self, result: Result, seconds: float, choice: Choice) -> CaseOutcome:
+        """The outcome on the grid of the input, with what made it."""
         ...
 
 

@@ -70,6 +70,11 @@ def volumeOf(node: Any) -> Volume:
     return Volume(array, affine, name, sourceOf(node))
 
 
+def sameVolume(one: Volume, other: Volume) -> bool:
+    """Whether two volumes hold the same voxels in the same place."""
+    return bool(np.array_equal(one.affine, other.affine) and np.array_equal(one.array, other.array))
+
+
 def sourceOf(node: Any) -> str:
     """The file a node was read from, or its name."""
     storage = node.GetStorageNode()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import slicer
 import vtk
 
 from IterMask3DLib.scene import names
-from IterMask3DLib.scene.nodes import ResultNodes
+
+if TYPE_CHECKING:
+    from IterMask3DLib.scene.nodes import ResultNodes
 
 _IN_FOLDER = (
     "editedMask",

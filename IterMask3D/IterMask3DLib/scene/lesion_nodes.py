@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import slicer
@@ -15,26 +15,38 @@ from numpy.typing import NDArray
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Affine
 from IterMask3DLib.scene import tables
-from IterMask3DLib.scene.geometry import affineOf, vtkOrder
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.geometry import affineOf, shapeOf, vtkOrder
+from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.outcomes import lesionRow
 from IterMask3DLib.scene.records import LesionRow
 from IterMask3DLib.scene.segmentations import readSegment
 
+if TYPE_CHECKING:
+    from IterMask3DLib.results.lesions import Lesion
+
+
+_SAME = 1e-3
+"""Millilitres and mm by which a lesion may differ from its row in the table."""
+
 
 @dataclass(frozen=True)
 class Labelled:
-    """Lesions with their numbers as a label volume of the box `where` of the input's grid [i, j, k]."""
+    """Lesions, largest first, with their numbers as a label volume of the box `where` of the input's grid [i, j, k]."""
 
-    lesions: tuple[LesionRow, ...]
+    lesions: tuple[Lesion, ...]
     labels: NDArray[np.int32]
     where: tuple[slice, ...]
 
+    @property
+    def rows(self) -> tuple[LesionRow, ...]:
+        return tuple(lesionRow(lesion) for lesion in self.lesions)
+
 
 def measure(nodes: ResultNodes) -> Labelled:
-    """The lesions of the segment with the errors of the heatmap inside them, largest first."""
+    """The lesions of the segment as it is now, with the errors of the heatmap inside them."""
     from IterMask3DLib.results.lesions import find_lesions
 
+    needInput(nodes)
     anomaly = readSegment(nodes)
     where = _box(anomaly)
     affine = _shifted(affineOf(nodes.input), where)
@@ -42,7 +54,17 @@ def measure(nodes: ResultNodes) -> Labelled:
         slicer.util.arrayFromVolume(nodes.heatmap).T[where] if nodes.heatmap is not None else np.zeros(anomaly[where].shape, np.float32)
     )
     lesions, labels = find_lesions(anomaly[where], heatmap, affine)
-    return Labelled(tuple(lesionRow(lesion) for lesion in lesions), labels, where)
+    return Labelled(lesions, labels, where)
+
+
+def listed(nodes: ResultNodes) -> Labelled:
+    """The same, if they are those of the table. Raises `InputError` where the segment was edited since: numbers would mean other lesions."""
+    found = measure(nodes)
+    now, then = ([(row.volumeMl, *row.centroidRas) for row in rows] for rows in (found.rows, tables.readLesions(nodes.lesionTable)))
+    # Nearly: a table that was saved comes back with fewer digits.
+    if len(now) != len(then) or not np.allclose(now, then, rtol=0, atol=_SAME):
+        raise InputError("The anomaly has changed since its lesions were measured; measure them again.")
+    return found
 
 
 def writeLesions(nodes: ResultNodes, lesions: Sequence[LesionRow]) -> None:
@@ -52,16 +74,17 @@ def writeLesions(nodes: ResultNodes, lesions: Sequence[LesionRow]) -> None:
 
 def without(nodes: ResultNodes, found: Labelled, numbers: Sequence[int]) -> NDArray[np.uint8]:
     """The anomaly without some lesions, in VTK's order [k, j, i]. Raises `InputError` for a number that is not there."""
+    others = [lesion.number for lesion in found.lesions if lesion.number not in numbers]
     _known(found, numbers)
-    anomaly = np.zeros(tuple(nodes.input.GetImageData().GetDimensions()), dtype=np.uint8)
-    anomaly[found.where] = (found.labels > 0) & ~np.isin(found.labels, list(numbers))
+    return only(nodes, found, others)
+
+
+def only(nodes: ResultNodes, found: Labelled, numbers: Sequence[int]) -> NDArray[np.uint8]:
+    """The anomaly with these lesions alone, in VTK's order [k, j, i]. Raises `InputError` for a number that is not there."""
+    _known(found, numbers)
+    anomaly = np.zeros(shapeOf(nodes.input), dtype=np.uint8)
+    anomaly[found.where] = np.isin(found.labels, list(numbers))
     return vtkOrder(anomaly)
-
-
-def others(found: Labelled, numbers: Sequence[int]) -> list[int]:
-    """The numbers of all lesions but these. Raises `InputError` for a number that is not there."""
-    _known(found, numbers)
-    return [lesion.number for lesion in found.lesions if lesion.number not in numbers]
 
 
 def jump(nodes: ResultNodes, number: int) -> None:
@@ -75,12 +98,9 @@ def jump(nodes: ResultNodes, number: int) -> None:
 
 def saveTable(nodes: ResultNodes, path: Path) -> Path:
     """Writes the lesions of the segment as it is now as CSV, with the columns of the command line."""
-    from IterMask3DLib.results.lesions import find_lesions
     from IterMask3DLib.results.tables import write_lesions
 
-    anomaly = readSegment(nodes)
-    heatmap = slicer.util.arrayFromVolume(nodes.heatmap).T if nodes.heatmap is not None else np.zeros(anomaly.shape, np.float32)
-    write_lesions(path, find_lesions(anomaly, heatmap, affineOf(nodes.input))[0])
+    write_lesions(path, measure(nodes).lesions)
     return path
 
 

@@ -16,10 +16,10 @@ from IterMask3DLib.scene import batch, checks, iterations, lesion_nodes, model_l
 from IterMask3DLib.scene.diagnostics import diagnostics, missingPackages
 from IterMask3DLib.scene.geometry import vtkOrder
 from IterMask3DLib.scene.hierarchy import placeResults
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.records import BatchCase, Finding, LesionRow, ModelInfo, RunOptions, SaveOptions, StepInfo
 from IterMask3DLib.scene.run_logic import OnDone, OnError, OnLog, OnProgress, RunLogic, listenerOf
-from IterMask3DLib.scene.segmentations import ensureSegmentation, segmentMl, tagEdited, writeSegment
+from IterMask3DLib.scene.segmentations import ensureSegment, ensureSegmentation, segmentMl, tagEdited, writeSegment
 
 _DEFAULT = RunOptions()
 _SAVE_ALL = SaveOptions()
@@ -79,22 +79,27 @@ class SceneLogic(RunLogic):
 
     def useIteration(self, nodes: ResultNodes, item: int) -> None:
         """Copies the mask of an iteration into the anomaly, on the grid of the input. Raises `InputError`."""
-        self._step(nodes, item)
-        self._writeEdited(nodes, vtkOrder(self._gridMap(nodes).toInput(iterations.iterationMask(nodes, item))).view(np.uint8))
+        mask = self._maskOnInput(nodes, item)
+        # Interpolated masks may reach beyond the brain by half a voxel; a run cuts them off as well.
+        brain = slicer.util.arrayFromVolume(nodes.brain) if nodes.brain is not None else 1
+        self._writeEdited(nodes, mask & brain)
 
     def editIteration(self, nodes: ResultNodes, item: int) -> tuple[Any, str]:
         """A segmentation with the mask of an iteration to paint on, for `continueFrom`. Raises `InputError`."""
-        self._step(nodes, item)
+        mask = self._maskOnInput(nodes, item)
         node = nodes.own("editedMask", "mask to edit")
         node.CreateDefaultDisplayNodes()
         node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.input)
         node.GetSegmentation().RemoveAllSegments()
         segmentId = node.GetSegmentation().AddEmptySegment("mask", "Mask", _EDIT_RGB)
-        writeSegment(
-            node, segmentId, vtkOrder(self._gridMap(nodes).toInput(iterations.iterationMask(nodes, item))).view(np.uint8), nodes.input
-        )
+        writeSegment(node, segmentId, mask, nodes.input)
         placeResults(nodes)
         return node, str(segmentId)
+
+    def _maskOnInput(self, nodes: ResultNodes, item: int) -> NDArray[np.uint8]:
+        """The mask of an iteration on the grid of the input, in VTK's order [k, j, i]."""
+        self._step(nodes, item)
+        return vtkOrder(self._gridMap(nodes).toInput(iterations.iterationMask(nodes, item))).view(np.uint8)
 
     def _step(self, nodes: ResultNodes, item: int) -> StepInfo:
         info = self.stepInfo(nodes, item)
@@ -102,15 +107,16 @@ class SceneLogic(RunLogic):
             raise InputError(f"There is no iteration {item + 1}.")
         return info
 
-    def _writeEdited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> None:
-        """Writes the anomaly by the user's hand, with the undo checkpoint before."""
+    def _writeEdited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[LesionRow]:
+        """Writes the anomaly by the user's hand, with the undo checkpoint before, and measures it."""
         with self._watch.ownWriting():
-            node, segmentId = ensureSegmentation(nodes)
+            node = ensureSegmentation(nodes)
             self._beforeWrite(node)
-            writeSegment(node, segmentId, array, nodes.input)
+            writeSegment(node, ensureSegment(nodes), array, nodes.input)
             tagEdited(nodes)
         self._watch.watch(nodes)
         placeResults(nodes)
+        return self.measureLesions(nodes)
 
     # Views
 
@@ -150,10 +156,10 @@ class SceneLogic(RunLogic):
 
     def thresholdHeatmap(self, nodes: ResultNodes, threshold: float) -> float:
         """Writes the voxels whose error is above a threshold into the anomaly, without the network; returns their millilitres."""
+        needInput(nodes)
         if nodes.heatmap is None:
             raise InputError("There is no heatmap yet; run Segment first.")
         self._writeEdited(nodes, (slicer.util.arrayFromVolume(nodes.heatmap) > threshold).view(np.uint8))
-        self.measureLesions(nodes)
         return segmentMl(nodes)
 
     def compare(self, nodes: ResultNodes) -> bool:
@@ -185,7 +191,7 @@ class SceneLogic(RunLogic):
         """Measures the lesions of the anomaly as it is now."""
         if not nodes.segmentId:
             return []
-        found = lesion_nodes.measure(nodes).lesions
+        found = lesion_nodes.measure(nodes).rows
         lesion_nodes.writeLesions(nodes, found)
         return list(found)
 
@@ -195,13 +201,11 @@ class SceneLogic(RunLogic):
 
     def deleteLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `InputError`."""
-        found = lesion_nodes.measure(nodes)
-        self._writeEdited(nodes, lesion_nodes.without(nodes, found, numbers))
-        return self.measureLesions(nodes)
+        return self._writeEdited(nodes, lesion_nodes.without(nodes, lesion_nodes.listed(nodes), numbers))
 
     def keepLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
         """Takes all other lesions out of the anomaly. Raises `InputError`."""
-        return self.deleteLesions(nodes, lesion_nodes.others(lesion_nodes.measure(nodes), numbers))
+        return self._writeEdited(nodes, lesion_nodes.only(nodes, lesion_nodes.listed(nodes), numbers))
 
     def saveLesions(self, nodes: ResultNodes, path: str | Path) -> Path:
         """Writes the lesions as CSV. Raises `InputError`."""
@@ -230,7 +234,8 @@ class SceneLogic(RunLogic):
         onLog: OnLog | None = None,
     ) -> int:
         """Segments every volume of a folder into another one, with a summary; `cancel` stops it, `onDone` gets the cases. Raises `InputError`."""
-        order = batch.BatchOrder(batch.findCases(Path(inputFolder)), Path(outputFolder), options, skipExisting)
+        checks.refuse(checks.checkOptions(options))
+        order = batch.BatchOrder(batch.findCases(Path(inputFolder)), batch.writable(Path(outputFolder)), options, skipExisting)
         listener = listenerOf(None, onProgress, onDone, onError, onLog)
         engine = self._bench.engine
         return self._runs.launch(lambda control: batch.runBatch(engine, order, control), batch.BatchReceiver(listener, onCase, order.cases))

@@ -10,7 +10,9 @@ from typing import Any
 import slicer
 import slicer.util
 
+from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene import names
+from IterMask3DLib.scene.hierarchy import removeFolder
 from IterMask3DLib.scene.outcomes import curveFrom, curveText
 from IterMask3DLib.scene.records import CurveInfo, RunOptions, StepInfo
 from IterMask3DLib.scene.tables import readSteps
@@ -158,6 +160,7 @@ class ResultNodes:
 
     def remove(self) -> None:
         """Takes the result out of the scene, the segmentation too."""
+        removeFolder(self)
         scene = slicer.mrmlScene
         waiting = [self.maskProxy, self.errorProxy, self.reconstructionProxy]
         waiting += [getattr(self, role) for role in names.OWNED]
@@ -165,6 +168,12 @@ class ResultNodes:
             if node is not None and scene.IsNodePresent(node):
                 _removeWithParts(node)
         scene.RemoveNode(self.root)
+
+
+def needInput(nodes: ResultNodes) -> None:
+    """Raises `InputError` where the volume of a result is gone."""
+    if nodes.input is None:
+        raise InputError("The volume of this result is no longer in the scene; load it and run Segment again.")
 
 
 def newStamp() -> str:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import BoolVolume
 from IterMask3DLib.scene import iterations, lesion_nodes, names, tables, volumes
 from IterMask3DLib.scene.curves import writeCurve
@@ -29,7 +28,7 @@ from IterMask3DLib.scene.messages import (
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.pace import Pace, waiting
 from IterMask3DLib.scene.records import LesionRow, Progress, RunOptions, RunSummary, StepInfo
-from IterMask3DLib.scene.segmentations import ensureSegmentation, tagAutomatic, tagEdited, writeSegment
+from IterMask3DLib.scene.segmentations import ensureSegment, ensureSegmentation, tagAutomatic, tagEdited, writeSegment
 
 Task = Callable[[], None]
 
@@ -109,7 +108,7 @@ class RunReceiver:
         elif isinstance(message, EndMessage):
             yield lambda: self._end(message)
         elif isinstance(message, FailMessage):
-            yield lambda: self.listener.onError(message.sentence, message.trace)
+            yield lambda: self._fail(message)
 
     def settle(self) -> None:
         """Shows the newest iteration, once for all that were written since."""
@@ -138,6 +137,7 @@ class RunReceiver:
             iterations.beginIterations(target.nodes)
             forgetOutcome(target.nodes)
         elif self.kind == "again":
+            self._nodes.setOptions(target.options)
             swept = sum(step.phase == "sweep" for step in self._nodes.steps)
             iterations.cutIterations(self._nodes, swept)
         else:
@@ -182,9 +182,9 @@ class RunReceiver:
     def _writeSegment(self, anomaly: np.ndarray[Any, Any]) -> None:
         nodes = self._nodes
         with self.hooks.watch.ownWriting():
-            node, segmentId = ensureSegmentation(nodes, self.target.segmentation)
+            node = ensureSegmentation(nodes, self.target.segmentation)
             self.hooks.beforeWrite(node)
-            writeSegment(node, segmentId, anomaly, nodes.input)
+            writeSegment(node, ensureSegment(nodes), anomaly, nodes.input)
             # A mask that a person drew has gone into this one.
             (tagEdited if self.kind == "onward" else tagAutomatic)(nodes)
         self.hooks.watch.watch(nodes)
@@ -192,6 +192,11 @@ class RunReceiver:
     def _writeRecords(self, message: OutcomeMessage) -> None:
         self._nodes.setJson(names.RECORD, message.record)
         self._nodes.setJson(names.PROVENANCE, message.provenance)
+
+    def _fail(self, message: FailMessage) -> None:
+        if self._begun:
+            placeResults(self._nodes)
+        self.listener.onError(message.sentence, message.trace)
 
     def _end(self, message: EndMessage) -> None:
         nodes = self.target.nodes
@@ -229,9 +234,3 @@ def forgetOutcome(nodes: ResultNodes) -> None:
         nodes.discard(role)
     if nodes.lesionTable is not None:
         tables.writeLesions(nodes.lesionTable, ())
-
-
-def needResult(nodes: ResultNodes) -> None:
-    """Raises `InputError` where a result has no curve yet."""
-    if nodes.curve is None:
-        raise InputError("The sweep of this result did not end; run Segment again.")

@@ -11,18 +11,12 @@ import slicer
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene import checks, iterations, jobs, views
 from IterMask3DLib.scene.edits import EditWatch
-from IterMask3DLib.scene.engine_port import Engine
-from IterMask3DLib.scene.geometry import affineOf, brainMaskOf, segmentsOn, shapeOf, volumeOf
+from IterMask3DLib.scene.engine_port import Choice, Engine
+from IterMask3DLib.scene.geometry import affineOf, brainMaskOf, sameVolume, segmentsOn, shapeOf, volumeOf
 from IterMask3DLib.scene.gridmap import GridMap
-from IterMask3DLib.scene.nodes import ResultNodes, newStamp
-from IterMask3DLib.scene.receiver import Hooks, Listener, RunReceiver, Target, needResult
-from IterMask3DLib.scene.records import (
-    Progress,
-    RunOptions,
-    RunState,
-    RunSummary,
-    StepInfo,
-)
+from IterMask3DLib.scene.nodes import ResultNodes, needInput, newStamp
+from IterMask3DLib.scene.receiver import Hooks, Listener, RunReceiver, Target
+from IterMask3DLib.scene.records import CurveInfo, Progress, RunOptions, RunState, RunSummary, StepInfo
 from IterMask3DLib.scene.runs import Runs, TimerFactory
 from IterMask3DLib.scene.torch_engine import TorchEngine
 
@@ -118,9 +112,8 @@ class RunLogic:
     def _sceneCloses(self) -> None:
         self._runs.abort("The scene was closed; the run was cancelled.")
         self._watch.unwatch()
-        self._layouts.forget()
-        if not self.busy:
-            self._bench.forget()
+        self._layouts.back()
+        self._bench.forget()
 
     def start(
         self,
@@ -140,7 +133,7 @@ class RunLogic:
         `onDone` gets a `RunSummary`, also after `cancel`; `onError` a sentence and, for what nobody expected, a traceback.
         """
         self._refuseWhileBusy()
-        checks.refuse(checks.checkInput(volumeNode, brainMaskNode, None))
+        checks.refuse(checks.checkOptions(options) + checks.checkInput(volumeNode, brainMaskNode, None))
         mask = brainMaskOf(brainMaskNode, volumeNode) if brainMaskNode is not None else None
         order = jobs.Order(newStamp(), volumeOf(volumeNode), mask, options)
         target = Target(volumeNode, options, brainMaskNode, ResultNodes.find(volumeNode), outputSegmentation, order.stamp)
@@ -190,23 +183,20 @@ class RunLogic:
 
         What is not given stays as it was. Raises `InputError`.
         """
-        needResult(nodes)
-        curve, listener = nodes.curve, listenerOf(onStep, onProgress, onDone, onError, onLog)
-        assert curve is not None
+        curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         if point is not None and not 0 <= point < len(curve.thresholds):
             raise InputError(f"The curve has points 0 to {len(curve.thresholds) - 1}; {point} is not one of them.")
         if gamma is None and point is None and not curve.automatic:
             point = curve.chosen
-        slope = curve.gamma if gamma is None else gamma
-        begin = start or nodes.options.start
-        order, earlier = self._recall(nodes, listener)
-        target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, None, order.stamp)
-        number = self._runs.launch(
-            lambda control: jobs.shrinkAgain(self._bench, order, earlier, slope, point, begin, control),
-            self._receiver("again", target, listener),
+        earlier = nodes.options
+        options = replace(earlier, gamma=earlier.gamma if gamma is None else gamma, start=start or earlier.start)
+        checks.refuse(checks.checkOptions(options))
+        choice = Choice(curve.gamma if gamma is None else gamma, point, options.start)
+        source = self._recall(nodes, curve, listener)
+        target = Target(nodes.input, options, nodes.brainMask, nodes)
+        return self._runs.launch(
+            lambda control: jobs.shrinkAgain(self._bench, source, choice, control), self._receiver("again", target, listener)
         )
-        nodes.setOptions(replace(nodes.options, gamma=slope, start=begin))
-        return number
 
     def continueFrom(
         self,
@@ -221,18 +211,16 @@ class RunLogic:
         onLog: OnLog | None = None,
     ) -> int:
         """The loop goes on from a mask the user edited, at the chosen threshold. Earlier iterations stay. Raises `InputError`."""
-        needResult(nodes)
-        curve, listener = nodes.curve, listenerOf(onStep, onProgress, onDone, onError, onLog)
-        assert curve is not None
+        curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         mask = self._gridMap(nodes).toModel(segmentsOn(segmentationNode, segmentId, nodes.input))
         if not mask.any():
             raise InputError("The edited mask is empty; paint what is to stay hidden from the network.")
-        order, earlier = self._recall(nodes, listener)
+        source = self._recall(nodes, curve, listener)
         skipped = sum(step.phase == "shrink" for step in nodes.steps)
-        target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, None, order.stamp, mask)
+        choice = Choice(curve.gamma, None if curve.automatic else curve.chosen, "edited")
+        target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, edited=mask)
         return self._runs.launch(
-            lambda control: jobs.goOnFrom(self._bench, order, earlier, mask, curve.gamma, curve.chosen, skipped, control),
-            self._receiver("onward", target, listener),
+            lambda control: jobs.goOnFrom(self._bench, source, choice, mask, skipped, control), self._receiver("onward", target, listener)
         )
 
     def wait(self) -> None:
@@ -262,22 +250,33 @@ class RunLogic:
         if self.beforeSegmentationWrite is not None:
             self.beforeSegmentationWrite(node)
 
-    def _recall(self, nodes: ResultNodes, listener: Listener) -> tuple[jobs.Order, jobs.Earlier | None]:
-        """What a job needs to go on from a sweep: nothing where the worker still holds it, else what the scene kept of it."""
+    def _curve(self, nodes: ResultNodes) -> CurveInfo:
+        """The curve of a result that can be gone on with. Raises `InputError`."""
         self._refuseWhileBusy()
-        volume, curve = volumeOf(nodes.input), nodes.curve
-        assert curve is not None
-        if self._bench.stamp == nodes.stamp:
-            return jobs.Order(nodes.stamp, volume, None, nodes.options), None
+        needInput(nodes)
+        curve = nodes.curve
+        if curve is None:
+            raise InputError("The sweep of this result did not end; run Segment again.")
+        return curve
+
+    def _recall(self, nodes: ResultNodes, curve: CurveInfo, listener: Listener) -> jobs.Swept | jobs.Earlier:
+        """The sweep of a result: the one on the bench where it is still there, else what the scene kept of it."""
+        volume, kept = volumeOf(nodes.input), self._bench.swept
+        if kept is not None and kept.order.stamp == nodes.stamp:
+            if not sameVolume(volume, kept.order.volume):
+                raise InputError(f"{volume.name} has changed since the run; run Segment again.")
+            return kept
         masks = iterations.sweepMasks(nodes)
         if len(masks) <= max(curve.items) or nodes.brain is None:
             raise InputError("The scene does not hold the whole sweep of this result; run Segment again.")
         listener.onLog(_RECALLED)
         # The brain mask of that run, so that the model grid is the same one.
         order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)
-        return order, jobs.Earlier(curve.thresholds, masks, curve.items)
+        source = str(nodes.record.get("brainSource", ""))
+        return jobs.Earlier(order, curve.thresholds, masks, curve.items, iterations.iterationAffine(nodes), source)
 
     def _gridMap(self, nodes: ResultNodes) -> GridMap:
+        needInput(nodes)
         return GridMap.between(
             iterations.iterationAffine(nodes), iterations.iterationShape(nodes), affineOf(nodes.input), shapeOf(nodes.input)
         )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene.geometry import affineOf, volumeOf
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.outcomes import caseOutcome, curveOf
 from IterMask3DLib.scene.records import SaveOptions
 from IterMask3DLib.scene.segmentations import readSegment
@@ -21,6 +21,7 @@ from IterMask3DLib.scene.segmentations import readSegment
 
 def save(nodes: ResultNodes, folder: Path, what: SaveOptions) -> list[Path]:
     """Writes the chosen files and returns them; a file that is there already is replaced. Raises `InputError`."""
+    needInput(nodes)
     case = caseName(nodes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,8 +61,10 @@ def _writeFiles(nodes: ResultNodes, folder: Path, case: str, what: SaveOptions) 
         if curve is not None:
             written.append(folder / f"{case}_curve.csv")
             write_curve(written[-1], curveOf(curve))
-    if not (what.lesions or what.report) or not nodes.segmentId or nodes.heatmap is None or curve is None:
+    if not (what.lesions or what.report) or curve is None or not nodes.segmentId:
         return written
+    if None in (nodes.brain, nodes.heatmap, nodes.reconstruction):
+        raise InputError(f"A volume of the result of {case} is no longer in the scene; run Segment again.")
     outcome = caseOutcome(
         volumeOf(nodes.input),
         {

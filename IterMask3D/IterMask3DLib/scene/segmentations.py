@@ -28,14 +28,22 @@ TERMINOLOGY = (
 """The nearest type that Slicer's list has: it knows no lesion of unknown kind. The segment's name says what it is."""
 
 
-def ensureSegmentation(nodes: ResultNodes, given: Any = None) -> tuple[Any, str]:
-    """The segmentation of a result and its segment, made if they are not there. `given`: one the user chose to be written to."""
-    if given is not None:
+def ensureSegmentation(nodes: ResultNodes, given: Any = None) -> Any:
+    """The segmentation of a result, made if it is not there. `given`: one the user chose to be written to."""
+    if given is not None and given is not nodes.segmentation:
         nodes.adopt("segmentation", given)
+        # The same id may be another segment there.
+        nodes.root.UnsetParameter(names.SEGMENT)
     node = nodes.own("segmentation", "anomaly")
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.input)
+    return node
+
+
+def ensureSegment(nodes: ResultNodes) -> str:
+    """The id of the segment "Anomaly", made if it is not there."""
+    node = nodes.segmentation
     segmentId = nodes.segmentId or node.GetSegmentation().GetSegmentIdBySegmentName(names.SEGMENT_NAME)
     if not segmentId:
         segmentId = node.GetSegmentation().AddEmptySegment("", names.SEGMENT_NAME, COLOR)
@@ -45,7 +53,7 @@ def ensureSegmentation(nodes: ResultNodes, given: Any = None) -> tuple[Any, str]
         segment.SetName(names.SEGMENT_NAME)
         segment.SetColor(*COLOR)
     nodes.root.SetParameter(names.SEGMENT, segmentId)
-    return node, str(segmentId)
+    return str(segmentId)
 
 
 def writeSegment(node: Any, segmentId: str, array: NDArray[np.uint8], volumeNode: Any) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Volume
-from IterMask3DLib.scene.engine_port import OnPhase, Study, SweepLike
+from IterMask3DLib.scene.engine_port import Choice, OnPhase, Study, SweepLike
 from IterMask3DLib.scene.records import RunOptions
 
 if TYPE_CHECKING:
@@ -81,12 +81,12 @@ class TorchStudy:
 
         return Sweep(thresholds, masks)
 
-    def choose(self, sweep: SweepLike, gamma: float | None, point: int | None) -> tuple[Curve, tuple[str, ...]]:
+    def choose(self, sweep: SweepLike, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
         from IterMask3DLib.engine.threshold import fit_curve
 
         settings = self._made.settings.curve
-        curve, warnings = fit_curve(sweep.thresholds, settings if gamma is None else replace(settings, gamma=gamma))
-        return (curve, warnings) if point is None else (replace(curve, chosen=point), ())
+        curve, warnings = fit_curve(sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma))
+        return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
         from IterMask3DLib.methods.itermask3d import shrink
@@ -99,11 +99,13 @@ class TorchStudy:
         whole = original.array.dtype.kind in "iub" and np.abs(values).max() < np.iinfo(np.int16).max
         return np.round(values).astype(np.int16) if whole else values.astype(np.float32)
 
-    def restore(self, result: Result, seconds: float) -> CaseOutcome:
+    def restore(self, result: Result, seconds: float, choice: Choice) -> CaseOutcome:
         from IterMask3DLib.pipeline import provenance_of, restored
 
         made = self._made
-        settings = replace(made.settings, curve=replace(made.settings.curve, gamma=result.curve.gamma))
+        curve = replace(made.settings.curve, gamma=result.curve.gamma)
+        settings = replace(made.settings, curve=curve, start=choice.start)  # type: ignore[arg-type]
         provenance = provenance_of(made.model, made.request, settings, made.runner, self._started, seconds)
+        provenance["point_chosen_by"] = "gamma" if choice.point is None else "hand"
         outcome = restored(made.prepared.original, made.prepared, result, provenance)
         return replace(outcome, warnings=outcome.warnings + tuple(made.runner.notices))
