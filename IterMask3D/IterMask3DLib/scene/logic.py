@@ -80,9 +80,10 @@ class SceneLogic(RunLogic):
     def useIteration(self, nodes: ResultNodes, item: int) -> None:
         """Copies the mask of an iteration into the anomaly, on the grid of the input. Raises `InputError`."""
         mask = self._maskOnInput(nodes, item)
-        # Interpolated masks may reach beyond the brain by half a voxel; a run cuts them off as well.
-        brain = slicer.util.arrayFromVolume(nodes.brain) if nodes.brain is not None else 1
-        self._writeEdited(nodes, mask & brain)
+        if nodes.brain is not None:
+            # On finer voxels a mask reaches a little beyond the brain; a run cuts that off as well.
+            mask &= slicer.util.arrayFromVolume(nodes.brain)
+        self._writeEdited(nodes, mask)
 
     def editIteration(self, nodes: ResultNodes, item: int) -> tuple[Any, str]:
         """A segmentation with the mask of an iteration to paint on, for `continueFrom`. Raises `InputError`."""
