@@ -10,7 +10,7 @@ import torch
 
 from IterMask3DLib.engine.records import Result, Step
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.methods.itermask3d import Settings, refine, result_of, shrink, sweep
+from IterMask3DLib.methods.itermask3d import Settings, fast_points, refine, regrown, result_of, shrink, sweep
 from Testing.engine.published import NUMBERS, mean_filter, no_noise, published_case
 
 CASE = published_case()
@@ -129,3 +129,64 @@ def test_the_shrink_phase_ends_at_its_bound_and_says_so() -> None:
     settings = Settings(max_shrink=2)
     result, steps = run(settings)
     assert len(steps) == 102 and "still shrinking after 2 passes" in result.warnings[-1]
+
+
+def test_a_sweep_of_all_points_is_the_published_one() -> None:
+    every, published = (result_of(sweep(CASE, mean_filter, Settings(visited=v))) for v in (tuple(range(1, 101)), None))
+    np.testing.assert_array_equal(every.thresholds, published.thresholds)
+    for one, other in zip(every.masks, published.masks, strict=True):
+        np.testing.assert_array_equal(one.bits, other.bits)
+
+
+def test_a_fast_sweep_takes_a_fifth_of_the_passes_and_finds_the_same_anomaly() -> None:
+    full, _ = run(Settings())
+    fast, steps = run(Settings(visited=fast_points(100)))
+    assert len([step for step in steps if step.phase == "sweep"]) == len(fast_points(100)) <= 20
+    assert len(fast.curve.thresholds) == 100 and (np.diff(fast.curve.thresholds) >= 0).all()
+    overlap = 2 * (full.mask & fast.mask).sum() / (full.mask_size + fast.mask_size)
+    assert overlap >= 0.98
+
+
+def test_a_fast_sweep_visits_the_first_and_the_last_point_whatever_their_number() -> None:
+    for passes in (1, 2, 7, 40, 100, 250):
+        points = fast_points(passes)
+        assert points[0] == 1 and points[-1] == passes and list(points) == sorted(set(points))
+
+
+def test_every_point_of_a_fast_sweep_has_a_mask_to_start_from() -> None:
+    swept = result_of(sweep(CASE, mean_filter, Settings(visited=fast_points(100))))
+    sizes = [mask.unpack().sum() for mask in swept.masks]
+    assert len(sizes) == 100 and sizes == sorted(sizes, reverse=True)
+
+
+def test_only_regions_with_something_left_are_regrown() -> None:
+    seeds, extent = np.zeros((8, 8, 8), dtype=bool), np.zeros((8, 8, 8), dtype=bool)
+    seeds[1, 1, 1] = seeds[7, 7, 7] = True
+    extent[1:4, 1, 1] = extent[4, 2, 2] = True  # touches the seed, then itself by a corner
+    extent[6, 1:3, 6] = True  # touches nothing
+    wanted = np.zeros((8, 8, 8), dtype=bool)
+    wanted[1:4, 1, 1] = wanted[4, 2, 2] = wanted[7, 7, 7] = True
+    np.testing.assert_array_equal(regrown(seeds, extent), wanted)
+    assert not regrown(np.zeros_like(seeds), extent).any()
+
+
+def test_a_regrown_anomaly_holds_the_last_mask_and_what_the_first_look_found_around_it() -> None:
+    bare, steps = run(Settings())
+    settings = Settings(regrow=1.5)
+    grown, _ = run(settings)
+    first = steps[100]
+    assert first.phase == "shrink"
+    swept = result_of(sweep(CASE, mean_filter, settings, no_noise))
+    curve, _ = fit_curve(swept.thresholds, settings.curve)
+    found = next(shrink(CASE, mean_filter, curve, settings, CASE.brain, no_noise)).error_map() > 1.5 * curve.threshold
+    assert not (bare.mask & ~grown.mask).any() and grown.mask_size > bare.mask_size
+    assert not (grown.mask & ~(bare.mask | found)).any()
+    np.testing.assert_array_equal(grown.heatmap, bare.heatmap)
+
+
+def test_nothing_is_regrown_beyond_the_mask_that_the_shrink_began_with() -> None:
+    curve = run(Settings())[0].curve
+    start = CASE.brain & (np.arange(32) < 16)[:, None, None]
+    result = result_of(shrink(CASE, mean_filter, curve, Settings(regrow=0.1), start, no_noise))
+    outside = result_of(shrink(CASE, mean_filter, curve, Settings(), start, no_noise)).mask & ~start
+    assert not (result.mask & ~start & ~outside).any()
