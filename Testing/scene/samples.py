@@ -30,6 +30,50 @@ def brainNode() -> Any:
     return slicer.util.loadVolume(str(BRAIN), {})
 
 
+SPOT_RAS, SPOT_MM = (26.0, 22.0, 8.0), 15.0
+"""Centre and radius of the bright spot in `headNode`."""
+
+
+def headNode(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "brain") -> Any:
+    """A stripped brain with a bright spot that stands still in space, wherever the grid lies."""
+    places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+    x, y, z = (places[..., axis] for axis in range(3))
+    brain = (x / 64) ** 2 + (y / 80) ** 2 + (z / 60) ** 2 <= 1
+    values = 300 + 12 * np.sin(x / 9) * np.cos(y / 11) + 8 * np.sin(z / 13)
+    values[((places - SPOT_RAS) ** 2).sum(axis=-1) <= SPOT_MM**2] += 250
+    return volumeNode(np.where(brain, values, 0).astype(np.int16), affine, name)
+
+
+def centred(directions: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:
+    """The affine of a grid with these axes (columns, mm per voxel) and the brain's middle in its own."""
+    affine = np.eye(4)
+    affine[:3, :3] = directions
+    affine[:3, 3] = -directions @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def anomalyOf(nodes: Any) -> NDArray[np.bool_]:
+    """The segment on the grid of the input: bool [i, j, k]."""
+    return np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, nodes.input).T > 0)
+
+
+def voxels(node: Any) -> NDArray[Any]:
+    """A copy of a volume node's voxels [i, j, k]."""
+    return np.array(slicer.util.arrayFromVolume(node).T)
+
+
+def reopened(path: Path) -> Any:
+    """Saves the scene, closes it, opens it again, and gives its one result."""
+    from IterMask3DLib.scene.nodes import ResultNodes
+
+    assert slicer.util.saveScene(str(path), {})
+    slicer.mrmlScene.Clear(False)
+    assert not ResultNodes.all()
+    assert slicer.util.loadScene(str(path), {})
+    (nodes,) = ResultNodes.all()
+    return nodes
+
+
 def oblique(degrees: float) -> NDArray[np.float64]:
     """A turn about an axis that is none of the scanner's."""
     axis = np.array([1.0, 2.0, 0.5]) / np.linalg.norm([1.0, 2.0, 0.5])

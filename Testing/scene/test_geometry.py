@@ -1,0 +1,191 @@
+"""Results lie where the anatomy is, however the volume lies in space; checked in RAS, also in the files that are read by others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import vtk
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff
+from numpy.typing import NDArray
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.intensity import zscore_clip3
+from IterMask3DLib.engine.prepare import Grid, prepare
+from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.scene.gridmap import GridMap
+from IterMask3DLib.scene.records import SaveOptions
+from Testing.brains import phantom
+from Testing.scene.samples import SPOT_MM, SPOT_RAS, anomalyOf, centred, headNode, oblique, volumeNode, voxels
+
+SHAPE = (44, 52, 44)
+SPOT_ML = 4 / 3 * np.pi * SPOT_MM**3 / 1000
+
+GRIDS: dict[str, tuple[NDArray[np.float64], tuple[int, int, int]]] = {
+    "as the scanner's axes": (np.diag([4.0, 4.0, 4.0]), SHAPE),
+    "oblique": (oblique(27)[:3, :3] * 4, (48, 56, 48)),
+    "anisotropic": (np.diag([2.0, 3.0, 5.0]), (80, 66, 32)),
+    "left-handed": (np.diag([-4.0, 4.0, 4.0]), SHAPE),
+    "sagittal slices": (np.array([[0, 0, 4.0], [-4.0, 0, 0], [0, -4.0, 0]]), (52, 44, 44)),
+    "oblique, anisotropic, left-handed": (oblique(-19)[:3, :3] @ np.diag([2.5, -3.0, 5.0]), (70, 72, 36)),
+}
+"""Axes of the grid as columns, mm per voxel, and its shape."""
+
+
+@pytest.fixture(params=GRIDS, ids=[name.replace(" ", "-") for name in GRIDS])
+def head(request: pytest.FixtureRequest) -> Any:
+    directions, shape = GRIDS[request.param]
+    return headNode(centred(directions, shape), shape)
+
+
+def affineOf(node: Any) -> NDArray[np.float64]:
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+
+
+def centre(mask: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.argwhere(mask).mean(axis=0) @ affine[:3, :3].T + affine[:3, 3]
+
+
+def millilitres(mask: NDArray[Any], affine: NDArray[np.float64]) -> float:
+    return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
+
+
+def test_the_segmentation_and_the_heatmap_lie_on_the_grid_of_the_input_and_over_the_lesion(logic: Any, head: Any) -> None:
+    summary = logic.process(head)
+    nodes, affine = summary.nodes, affineOf(head)
+    for node in (nodes.heatmap, nodes.reconstruction, nodes.brain):
+        assert voxels(node).shape == voxels(head).shape
+        np.testing.assert_allclose(affineOf(node), affine, atol=1e-6)
+    for mask in (anomalyOf(nodes), voxels(nodes.heatmap) > 6):
+        np.testing.assert_allclose(centre(mask, affine), SPOT_RAS, atol=1.0)
+        assert 0.75 < millilitres(mask, affine) / SPOT_ML < 1.25
+    (lesion,) = summary.lesions
+    np.testing.assert_allclose(lesion.centroidRas, SPOT_RAS, atol=1.0)
+    assert summary.anomalyMl == pytest.approx(millilitres(anomalyOf(nodes), affine))
+
+
+def test_the_segment_itself_is_in_the_place_of_the_lesion(logic: Any, head: Any) -> None:
+    nodes = logic.process(head).nodes
+    image = slicer.vtkOrientedImageData()
+    nodes.segmentation.GetBinaryLabelmapRepresentation(nodes.segmentId, image)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    first = np.array(image.GetExtent()[::2])
+    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]).T
+    toRas = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+    np.testing.assert_allclose((np.argwhere(array > 0).mean(axis=0) + first) @ toRas[:3, :3].T + toRas[:3, 3], SPOT_RAS, atol=1.0)
+
+
+def test_on_the_spacing_of_the_model_every_voxel_of_the_heatmap_is_the_error_of_that_voxel(logic: Any) -> None:
+    for directions in (GRIDS["oblique"], GRIDS["left-handed"], GRIDS["sagittal slices"]):
+        head = headNode(centred(*directions), directions[1])
+        summary = logic.process(head)
+        array = voxels(head)
+        scaled = zscore_clip3(array, array != 0).array
+        passes = sum(step.phase == "shrink" for step in summary.nodes.steps)
+        expected = np.where(array != 0, scaled**2 * (1 + 0.5**passes), 0)
+        np.testing.assert_allclose(voxels(summary.nodes.heatmap), expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(anomalyOf(summary.nodes), expected > summary.nodes.curve.threshold)
+        np.testing.assert_array_equal(voxels(summary.nodes.brain) > 0, array != 0)
+
+
+def test_the_iterations_lie_over_the_input_as_well(logic: Any, head: Any) -> None:
+    nodes = logic.process(head).nodes
+    logic.showIteration(nodes, len(nodes.steps) - 1)
+    for proxy, level in ((nodes.maskProxy, 0), (nodes.errorProxy, 6)):
+        np.testing.assert_allclose(centre(voxels(proxy) > level, affineOf(proxy)), SPOT_RAS, atol=2.0)
+    assert np.linalg.det(affineOf(nodes.maskProxy)) > 0
+
+
+def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: Any, tmp_path: Path) -> None:
+    nodes = logic.process(head).nodes
+    logic.save(nodes, tmp_path, SaveOptions(report=False, iterations=False, lesions=False))
+    for name, level in (("brain_anomaly.nii.gz", 0), ("brain_heatmap.nii.gz", 6)):
+        file = nib.load(tmp_path / name)
+        np.testing.assert_allclose(file.affine, affineOf(head), atol=1e-4)
+        np.testing.assert_allclose(centre(np.asarray(file.dataobj) > level, file.affine), SPOT_RAS, atol=1.0)
+    image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
+    places = np.argwhere(sitk.GetArrayFromImage(image) > 0)[:, ::-1]
+    lps = np.mean([image.TransformIndexToPhysicalPoint([int(i) for i in place]) for place in places], axis=0)
+    np.testing.assert_allclose(lps * (-1, -1, 1), SPOT_RAS, atol=1.0)
+
+
+def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(logic: Any) -> None:
+    head = headNode(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
+    moved = oblique(33)
+    moved[:3, 3] = [15, -40, 8]
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
+    head.SetAndObserveTransformNodeID(transform.GetID())
+    with pytest.raises(InputError, match="brain hangs under the transform registration; harden the transform first"):
+        logic.start(head)
+    logic.hardenTransform(head)
+    assert head.GetParentTransformNode() is None
+    nodes = logic.process(head).nodes
+    np.testing.assert_allclose(affineOf(nodes.heatmap), affineOf(head))
+    expected = moved[:3, :3] @ SPOT_RAS + moved[:3, 3]
+    np.testing.assert_allclose(centre(anomalyOf(nodes), affineOf(head)), expected, atol=1.0)
+    np.testing.assert_allclose(logic.lesions(nodes)[0].centroidRas, expected, atol=1.0)
+
+
+def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_be_hardened(logic: Any) -> None:
+    head = headNode(centred(*GRIDS["as the scanner's axes"]), SHAPE)
+    head.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
+    assert logic.process(head).anomalyMl > 0
+    bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
+    bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    head.SetAndObserveTransformNodeID(bent.GetID())
+    with pytest.raises(InputError, match="warp bends space; resample brain with it instead"):
+        logic.hardenTransform(head)
+
+
+@pytest.mark.parametrize("spacing", [4.0, 3.0])
+def test_masks_go_to_the_input_and_back_without_a_voxel_lost_in_all_48_orientations(spacing: float) -> None:
+    array, affine = phantom()
+    mask = np.random.default_rng(1).random((64, 64, 64)) > 0.5
+    for code in [a + b + c for a in "RLAPSI" for b in "RLAPSI" for c in "RLAPSI"]:
+        if len({"RLAPSI".index(letter) // 2 for letter in code}) < 3:
+            continue
+        orientation = axcodes2ornt(tuple(code))
+        turned = nib.as_closest_canonical(nib.Nifti1Image(array, affine)).as_reoriented(orientation)
+        volume = Volume(np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain")
+        made = prepare(volume, Grid(spacing, (48, 48, 48), "zscore_clip3"))
+        within = np.zeros(made.brain.shape, dtype=bool)
+        within[made.brain] = mask[: made.brain.shape[0], : made.brain.shape[1], : made.brain.shape[2]][made.brain]
+        grids = GridMap.between(made.affine, made.brain.shape, volume.affine, volume.array.shape)
+        np.testing.assert_array_equal(grids.toInput(within), made.restore_mask(within) > 0)
+        if spacing >= 4:
+            np.testing.assert_array_equal(grids.toModel(grids.toInput(within)), within)
+
+
+def test_a_volume_that_was_turned_since_the_run_does_not_take_its_masks(logic: Any) -> None:
+    head = headNode(centred(*GRIDS["as the scanner's axes"]), SHAPE)
+    nodes = logic.process(head).nodes
+    head.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(oblique(10)))
+    with pytest.raises(InputError, match="The volume has been moved since the run; run Segment again"):
+        logic.useIteration(nodes, 0)
+
+
+def test_a_brain_mask_from_a_segmentation_or_a_label_map_is_the_brain_of_the_run(logic: Any) -> None:
+    head = headNode(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
+    half = (voxels(head) != 0) & (np.arange(80) < 45)[:, None, None]
+    labels = volumeNode(half.astype(np.uint8), affineOf(head), "half")
+    segments = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "half segments")
+    segments.SetReferenceImageGeometryParameterFromVolumeNode(head)
+    for side in (0, 1):
+        segment = segments.GetSegmentation().AddEmptySegment("", f"part {side}")
+        part = half & ((np.arange(66) < 30)[:, None] == bool(side))
+        slicer.util.updateSegmentBinaryLabelmapFromArray(np.ascontiguousarray(part.T).astype(np.uint8), segments, segment, head)
+    for mask in (labels, segments):
+        nodes = logic.process(head, brainMaskNode=mask).nodes
+        np.testing.assert_array_equal(voxels(nodes.brain) > 0, half)
+        assert nodes.brainMask is mask
+        assert not voxels(nodes.heatmap)[~half].any()
