@@ -17,8 +17,8 @@ pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install '
 import slicer
 
 from Testing.scene.fake_engine import FakeEngine
+from Testing.scene.samples import phantomNode
 from Testing.slicer_host import pythonqt
-from Testing.ui.story import load_sample
 from Testing.ui.user import User
 
 RUNS = 100
@@ -69,7 +69,7 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(load: Callable[.
     before_the_panel = state()
     user = load(FakeEngine())
     user.fewPasses()
-    load_sample()
+    phantomNode()
     whole = max(run(user, None), run(user, None))
     known = state()
     ends = Counter()

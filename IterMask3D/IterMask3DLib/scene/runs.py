@@ -116,6 +116,8 @@ class Runs:
         try:
             self._pump(time.perf_counter() + BUDGET_SECONDS)
         except Exception as error:  # A node that cannot be written must end the run, not the timer.
+            if not self.busy:
+                raise  # A callback failed after the end of its run: there is nothing left to end.
             self._fail(error, traceback.format_exc())
         finally:
             self._polling = False
@@ -174,10 +176,10 @@ class Runs:
 
     def _fail(self, error: Exception, trace: str) -> None:
         receiver = self._receiver
+        assert receiver is not None
         self._worker.cancel()
-        if receiver is not None:
-            self._ended()
-            receiver.listener.onError(f"The result could not be written: {error}", trace)
+        self._ended()
+        receiver.listener.onError(f"The result could not be written: {error}", trace)
 
     def _ended(self) -> None:
         self._receiver = None

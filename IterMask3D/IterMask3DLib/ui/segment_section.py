@@ -64,11 +64,9 @@ class SegmentSection:
             self._session.messages.say(progress.text)
 
     def onDone(self, summary: RunSummary) -> None:
-        self._session.nodes = summary.nodes
-        if self._session.parameters is not None:
-            self._session.parameters.outputSegmentation = summary.nodes.segmentation
-        for warning in summary.warnings:
-            self._session.messages.log(warning)
+        parameters, nodes = self._session.parameters, summary.nodes
+        if nodes is not None and parameters is not None and nodes.segmentation is not None:
+            parameters.outputSegmentation = nodes.segmentation
         self._session.messages.tell(summary.text)
         if not summary.cancelled:
             self._ui.progressBar.value = _BAR
