@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 DRAWS = 2000
-Statistic = Callable[[NDArray[np.int64]], float | None]
-"""A figure of the cases with the given numbers (a number may come several times); None where it has no meaning."""
+Weights = NDArray[np.float64]
+"""How often each draw holds each case [draws, cases]."""
+Statistic = Callable[[Weights], NDArray[np.float64]]
+"""A figure for every draw [draws]; NaN where it has no meaning."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +32,14 @@ def estimate(subjects: Sequence[str], statistic: Statistic, seed: int = 0, draws
     `subjects`: whose each case is [n]; a subject is drawn with all of its cases, because they are not independent. Draws for which the figure has
     no meaning are left out.
     """
-    every = np.arange(len(subjects))
-    value = statistic(every) if len(subjects) else None
-    if value is None:
-        return Estimate(None, None, None, len(subjects))
-    names = sorted(set(subjects))
-    of_subject = [np.flatnonzero([subject == name for subject in subjects]) for name in names]
-    rng = np.random.default_rng(seed)
-    drawn = (statistic(np.concatenate([of_subject[n] for n in rng.integers(len(names), size=len(names))])) for _ in range(draws))
-    values = [figure for figure in drawn if figure is not None]
-    low, high = np.percentile(values, (2.5, 97.5)) if values else (None, None)
-    return Estimate(value, _number(low), _number(high), len(subjects))
+    count = len(subjects)
+    value = float(statistic(np.ones((1, count)))[0]) if count else float("nan")
+    if np.isnan(value):
+        return Estimate(None, None, None, count)
+    figures = statistic(_drawn(tuple(subjects), seed, draws))
+    known = figures[~np.isnan(figures)]
+    low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (value, value)
+    return Estimate(value, float(low), float(high), count)
 
 
 def mean_of(values: Sequence[float | None]) -> Statistic:
@@ -47,12 +47,27 @@ def mean_of(values: Sequence[float | None]) -> Statistic:
     array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
     known = ~np.isnan(array)
 
-    def mean(cases: NDArray[np.int64]) -> float | None:
-        chosen = cases[known[cases]]
-        return float(array[chosen].mean()) if len(chosen) else None
+    def mean(weights: Weights) -> NDArray[np.float64]:
+        chosen = weights[:, known]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(chosen @ array[known] / chosen.sum(axis=1))
 
     return mean
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
+def highest_mean_of(curves: NDArray[np.float64]) -> Statistic:
+    """The highest point of the mean curve over the cases; `curves`: [cases, points]."""
+
+    def highest(weights: Weights) -> NDArray[np.float64]:
+        return np.asarray((weights @ curves / weights.sum(axis=1, keepdims=True)).max(axis=1))
+
+    return highest
+
+
+@lru_cache(maxsize=32)
+def _drawn(subjects: tuple[str, ...], seed: int, draws: int) -> Weights:
+    """The same draws for every figure of the same cases, so that figures of a column are compared on the same subjects."""
+    names = sorted(set(subjects))
+    rng = np.random.default_rng(seed)
+    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
+    return times[:, [names.index(subject) for subject in subjects]].astype(np.float64)

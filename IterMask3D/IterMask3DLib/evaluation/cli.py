@@ -14,7 +14,7 @@ def add_evaluate(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="measure a model beside baselines",
-        description="Writes a table of figures with 95 % intervals as OUT/table.html, .csv and .json, and every case in OUT/cases.csv. Run again, it "
+        description="Writes a table of figures with 95 % intervals as OUT/table.html, .csv, .json and .md, and every case in OUT/cases.csv. Run again, it "
         "goes on where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli evaluate …",
     )
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")

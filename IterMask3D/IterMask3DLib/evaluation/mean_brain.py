@@ -23,6 +23,7 @@ SHAPE = (96, 112, 96)
 SPACING_MM = 2.0
 _LEAST_SHARE = 0.1
 _LEAST_SPREAD = 0.1
+_UNIT = 2.0**24
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,14 @@ def mean_brain(volumes: Sequence[Path], cache: Path, on_volume: Callable[[int, i
     if all(together(kept is not None)) and kept is not None:
         return kept
     mine = share(volumes)
-    sums = np.zeros((3, *SHAPE))
+    sums = np.zeros((3, *SHAPE), dtype=np.int64)
     for number, path in enumerate(mine):
         volume = read_volume(path)
         values, weight = laid_over(volume, volume.array > 0)
-        sums += np.stack([weight, weight * values, weight * values**2])
+        # In whole numbers, so that the sum is the same over however many processes.
+        sums += np.rint(_UNIT * np.stack([weight, weight * values, weight * values**2])).astype(np.int64)
         on_volume(number + 1, len(mine))
-    count, total, squares = np.sum(together(sums), axis=0)
+    count, total, squares = np.sum(together(sums), axis=0) / _UNIT
     known = count >= _LEAST_SHARE * len(volumes)
     mean = np.where(known, total / np.maximum(count, 1e-6), 0)
     variance = np.where(known, squares / np.maximum(count, 1e-6) - mean**2, 1)

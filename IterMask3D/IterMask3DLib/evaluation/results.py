@@ -20,7 +20,7 @@ from IterMask3DLib.evaluation.page import write_page
 from IterMask3DLib.evaluation.protocols import Trial
 from IterMask3DLib.evaluation.run import records_of
 from IterMask3DLib.evaluation.store import Record, Store
-from IterMask3DLib.evaluation.summary import summary
+from IterMask3DLib.evaluation.summary import markdown, summary
 from IterMask3DLib.evaluation.table import Row, all_rows, write_cases, write_rows
 from IterMask3DLib.pipeline import Request, settings_of
 
@@ -40,7 +40,7 @@ class Run:
 
 
 def write_results(out: Path, run: Run) -> str:
-    """Writes `table.csv`, `table.json`, `table.html` and `cases.csv` to `out` and returns the main figures as text for a terminal."""
+    """Writes `table.csv`, `table.json`, `table.html`, `table.md` and `cases.csv` to `out` and returns the main figures as text for a terminal."""
     records = {finder.name: records_of(run.trials, finder, run.store) for finder in run.finders}
     titles = {finder.name: finder.title for finder in run.finders}
     thresholds = {finder.name: finder.thresholds for finder in run.finders}
@@ -49,6 +49,7 @@ def write_results(out: Path, run: Run) -> str:
     write_rows(out / "table.csv", rows)
     write_cases(out / "cases.csv", [record for found in records.values() for record in found])
     _write(out / "table.json", json.dumps({"provenance": made, "rows": [_flat(row) for row in rows]}, indent=1, allow_nan=False) + "\n")
+    _write(out / "table.md", markdown(rows))
     examples: Sequence[Example] = chosen_examples(run.trials, run.finders, run.store)
     write_page(out / "table.html", rows, made, examples)
     return f"{summary(rows)}\n\n{out / 'table.html'}"

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from IterMask3DLib.evaluation.bootstrap import Estimate
-from IterMask3DLib.evaluation.table import ORACLE, Row
+from IterMask3DLib.evaluation.table import BEHIND, ORACLE, Row
 
 
 @dataclass(frozen=True)
 class Column:
-    """A metric of a table: its key in the rows, its heading, the digits shown, and whether more is better."""
+    """A metric of a table: its key in the rows, its heading, the digits shown, and whether more is better (None: no value is marked as best)."""
 
     metric: str
     heading: str
     digits: int = 2
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True
     group: str | None = None
 
 
@@ -33,6 +33,7 @@ class Block:
 
 _OVERLAP = (
     Column("dice", "Dice, own mask"),
+    Column(BEHIND, "Dice behind the first line", 2, None),
     Column(ORACLE, "Dice, best threshold (oracle)"),
     Column("auroc", "AUROC, brain voxels"),
     Column("average_precision", "Average precision"),
@@ -116,24 +117,58 @@ def shown(estimate: Estimate | None, digits: int) -> tuple[str, str]:
     return f"{estimate.value:.{digits}f}", interval
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """The main figures as plain text."""
-    wanted = (
-        ("strokes", "all", "dice", "Dice"),
-        ("strokes", "all", ORACLE, "oracle"),
-        ("strokes", "all", "auroc", "AUROC"),
-        ("healthy", "all", "false_positive_percent", "FP %"),
-        ("artefacts", "medium", "auroc_by_masked_share", "artef."),
-        ("labelled", "all", "dice", "label."),
-    )
+@dataclass(frozen=True)
+class MainFigure:
+    """A figure that belongs into a summary: where it is in the rows, and what it is called in a terminal and in a text."""
+
+    section: str
+    group: str
+    metric: str
+    short: str
+    heading: str
+
+
+MAIN_FIGURES = (
+    MainFigure("strokes", "all", "dice", "Dice", "Strokes: Dice, own mask"),
+    MainFigure("strokes", "small", "dice", "small", "small"),
+    MainFigure("strokes", "medium", "dice", "medium", "medium"),
+    MainFigure("strokes", "large", "dice", "large", "large"),
+    MainFigure("strokes", "all", ORACLE, "oracle", "Dice, best threshold (oracle)"),
+    MainFigure("strokes", "all", "auroc", "AUROC", "AUROC, brain voxels"),
+    MainFigure("healthy", "all", "false_positive_percent", "FP %", "Healthy: masked, % of the brain"),
+    MainFigure("artefacts", "medium", "auroc_by_masked_share", "artef.", "Artefacts: AUROC by mask size"),
+    MainFigure("artefacts", "medium", "auroc_by_mean_score", "by mean", "by mean score"),
+    MainFigure("labelled", "all", "dice", "label.", "Labelled: Dice, own mask"),
+)
+
+
+def main_cells(rows: Sequence[Row]) -> tuple[list[MainFigure], dict[str, list[tuple[str, str]]]]:
+    """The main figures that were evaluated and, for each finder's title, the text of each with that of its interval."""
     known = {(row.section, row.group, row.metric, row.finder): row.estimate for row in rows}
     titles = {row.finder: row.title for row in rows}
-    there = [column for column in wanted if any((*column[:3], finder) in known for finder in titles)]
-    lines = [f"{'':40}" + "".join(f"{heading:>8}" for *_, heading in there)]
-    for finder, title in titles.items():
-        cells = [shown(known.get((section, group, metric, finder)), 2)[0] for section, group, metric, _ in there]
-        lines.append(f"{title:40}" + "".join(f"{cell:>8}" for cell in cells))
-    return "\n".join(lines)
+    there = [main for main in MAIN_FIGURES if any((main.section, main.group, main.metric, finder) in known for finder in titles)]
+    lines = {
+        title: [shown(known.get((main.section, main.group, main.metric, finder)), 2) for main in there] for finder, title in titles.items()
+    }
+    return there, lines
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """The main figures as plain text."""
+    there, lines = main_cells(rows)
+    text = [f"{'':40}" + "".join(f"{main.short:>8}" for main in there)]
+    text += [f"{title:40}" + "".join(f"{value:>8}" for value, _ in cells) for title, cells in lines.items()]
+    return "\n".join(text)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The main figures as a Markdown table, each with its 95 % interval in brackets."""
+    there, lines = main_cells(rows)
+    text = ["| | " + " | ".join(main.heading for main in there) + " |", "|---|" + "---|" * len(there)]
+    for title, cells in lines.items():
+        joined = [value if not interval else f"{value} ({interval.replace(' to ', '–')})" for value, interval in cells]
+        text.append(f"| {title} | " + " | ".join(joined) + " |")
+    return "\n".join(text) + "\n"
 
 
 def _best(column: Column, estimates: Sequence[Estimate | None]) -> list[bool]:
@@ -141,7 +176,7 @@ def _best(column: Column, estimates: Sequence[Estimate | None]) -> list[bool]:
     values = [None if e is None or e.value is None else e.value for e in estimates]
     ranked = [None if v is None else abs(v) if column.metric == "volume_error_ml" else v for v in values]
     there = [value for value in ranked if value is not None]
-    if not there:
+    if not there or column.higher_is_better is None:
         return [False] * len(ranked)
     top = max(there) if column.higher_is_better else min(there)
     return [value == top for value in ranked]

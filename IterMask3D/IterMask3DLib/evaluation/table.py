@@ -6,18 +6,21 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.evaluation.bootstrap import Estimate, Statistic, estimate, mean_of
+from IterMask3DLib.evaluation.bootstrap import Estimate, Statistic, estimate, highest_mean_of, mean_of
 from IterMask3DLib.evaluation.metrics import Segmentation
-from IterMask3DLib.evaluation.ranking import average_precision, false_positive_rate_at, roc_auc
+from IterMask3DLib.evaluation.ranking import average_precisions, false_positive_rates_at, roc_aucs
 from IterMask3DLib.evaluation.store import Record
 
 SEGMENTATION = tuple(field.name for field in fields(Segmentation))
 ORACLE = "dice_at_best_threshold_oracle"
+BEHIND = "dice_behind_first"
+DETECTION_SCORES = ("masked_share", "mean_score")
 CASE_COLUMNS = ("section", "case", "subject", "group", "finder", *SEGMENTATION, "masked_share", "masked_ml", "mean_score")
 
 
@@ -36,10 +39,12 @@ class Row:
 def all_rows(
     records: Mapping[str, Sequence[Record]], titles: Mapping[str, str], thresholds: Mapping[str, NDArray[np.float64]], seed: int
 ) -> list[Row]:
-    """The whole table. `records`, `titles`, `thresholds`: of each finder by its name, in the order of the table."""
+    """The whole table. `records`, `titles`, `thresholds`: of each finder by its name, in the order of the table, with the same cases in each."""
     rows: list[Row] = []
+    first = next(iter(records))
     for name, found in records.items():
         made = [
+            *(_behind(records[first], found, seed) if name != first else ()),
             *_segmentation(found, "strokes", thresholds[name], seed),
             *_segmentation(found, "labelled", thresholds[name], seed),
             *_healthy(found, seed),
@@ -66,7 +71,16 @@ def _segmentation(
         for metric in SEGMENTATION:
             yield section, group, metric, estimate(subjects, mean_of([record.figures[metric] for record in members]), seed)
         curves = np.array([record.curve for record in members])
-        yield section, group, ORACLE, estimate(subjects, lambda cases, curves=curves: float(curves[cases].mean(axis=0).max()), seed)  # type: ignore[misc]
+        yield section, group, ORACLE, estimate(subjects, highest_mean_of(curves), seed)
+
+
+def _behind(first: Sequence[Record], records: Sequence[Record], seed: int) -> Iterable[tuple[str, str, str, Estimate]]:
+    """How much lower the Dice is than the first finder's on the same cases: an interval above 0 means that the first is ahead."""
+    for section in ("strokes", "labelled"):
+        pairs = [(ahead, record) for ahead, record in zip(first, records, strict=True) if record.section == section]
+        if pairs:
+            differences = [(ahead.figures["dice"] or 0.0) - (record.figures["dice"] or 0.0) for ahead, record in pairs]
+            yield section, "all", BEHIND, estimate([record.subject for _, record in pairs], mean_of(differences), seed)
 
 
 def _healthy(records: Sequence[Record], seed: int) -> Iterable[tuple[str, str, str, Estimate]]:
@@ -97,15 +111,13 @@ def _detected(healthy: Sequence[Record], anomalous: Sequence[Record], seed: int,
     together = [*healthy, *anomalous]
     subjects = [record.subject for record in together]
     truth = np.array([False] * len(healthy) + [True] * len(anomalous))
-    for score in ("masked_share", "mean_score"):
+    for score in DETECTION_SCORES:
         values = np.array([getattr(record, score) for record in together], dtype=np.float64)
-        figures: dict[str, Statistic] = {"auroc": lambda cases, v=values: roc_auc(v[cases], truth[cases])}  # type: ignore[misc]
+        figures: dict[str, Statistic] = {"auroc": partial(roc_aucs, values, truth)}
         if everything:
-            figures["average_precision"] = lambda cases, v=values: average_precision(v[cases], truth[cases])  # type: ignore[misc]
-            for percent in (80, 90):
-                figures[f"fpr_at_{percent}_tpr"] = lambda cases, v=values, p=percent: false_positive_rate_at(
-                    v[cases], truth[cases], p / 100
-                )  # type: ignore[misc]
+            figures["average_precision"] = partial(average_precisions, values, truth)
+            figures["fpr_at_80_tpr"] = partial(false_positive_rates_at, values, truth, 0.8)
+            figures["fpr_at_90_tpr"] = partial(false_positive_rates_at, values, truth, 0.9)
         for metric, statistic in figures.items():
             yield f"{metric}_by_{score}", estimate(subjects, statistic, seed)
 
