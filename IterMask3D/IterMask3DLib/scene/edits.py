@@ -32,7 +32,8 @@ class EditWatch:
         self._drop(key)
 
         @vtk.calldata_type(vtk.VTK_STRING)
-        def heard(_caller: Any, _event: str, segmentId: str) -> None:
+        def heard(_caller: Any, _event: str, segmentId: str = "") -> None:
+            # Without a segment it is the representation of all that changed, as when a scene is closed.
             if segmentId == nodes.segmentId:
                 self._edited(nodes)
 
