@@ -34,7 +34,7 @@ class EditWatch:
         @vtk.calldata_type(vtk.VTK_STRING)
         def heard(_caller: Any, _event: str, segmentId: str = "") -> None:
             # Without a segment it is the representation of all that changed, as when a scene is closed.
-            if segmentId == nodes.segmentId:
+            if segmentId and segmentId == nodes.segmentId:
                 self._edited(nodes)
 
         tag = segmentation.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, heard)
