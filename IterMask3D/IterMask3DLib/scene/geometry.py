@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -106,9 +107,9 @@ def segmentsOn(segmentation: Any, segmentId: str | None, volumeNode: Any) -> NDA
     wanted = [segmentId] if segmentId is not None else list(segmentation.GetSegmentation().GetSegmentIDs())
     found = np.zeros(shapeOf(volumeNode), dtype=bool)
     for each in wanted:
-        array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, each, volumeNode)
-        if array is not None:
-            found |= array.T > 0
+        # A segment with nothing in it has no labelmap that could be brought to another grid.
+        with suppress(RuntimeError):
+            found |= slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, each, volumeNode).T > 0
     return found
 
 
