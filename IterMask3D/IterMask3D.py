@@ -178,7 +178,7 @@ class IterMask3DTest(ScriptedLoadableModuleTest):
         scene = Path(slicer.app.temporaryPath) / "IterMask3DTest.mrb"
         self.assertTrue(slicer.util.saveScene(str(scene)))
         slicer.mrmlScene.Clear()
-        self.assertTrue(slicer.util.loadScene(str(scene)))
+        slicer.util.loadScene(str(scene), {})
         self.assertTrue(logic.lesions(type(nodes).all()[0]))
         logic.close()
 

@@ -54,7 +54,7 @@ def tell(user: User, folder: Path, steps_before_cancel: int) -> None:
     slicer.mrmlScene.Clear(0)
     assert user.nodes is None and not user.can("saveButton")
     (bundle,) = folder.rglob("*.mrb")
-    assert slicer.util.loadScene(str(bundle))
+    slicer.util.loadScene(str(bundle), {})
     assert_all_is_there(user, kept)
 
 

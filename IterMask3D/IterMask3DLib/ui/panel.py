@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import slicer
+
 from IterMask3DLib.scene.logic import SceneLogic
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.ui.advanced_section import AdvancedSection
@@ -60,7 +62,8 @@ class Panel:
 
     def update(self, *_event: object) -> None:
         """Shows the state of the logic, the parameters and the results, in every section; showing changes parameters, once."""
-        if self._updating:
+        # Half of a scene that is being read is nothing to show: its nodes come before their voxels.
+        if self._updating or slicer.mrmlScene.IsImporting() or slicer.mrmlScene.IsClosing():
             return
         self._updating = True
         try:
