@@ -15,7 +15,7 @@ import slicer.util
 from numpy.typing import NDArray
 
 from IterMask3DLib.engine.records import Affine, BoolVolume, PackedMask
-from IterMask3DLib.scene import tables
+from IterMask3DLib.scene import names, tables
 from IterMask3DLib.scene.colors import maskColors
 from IterMask3DLib.scene.geometry import affineOf, setVoxels, shapeOf
 from IterMask3DLib.scene.messages import StepMessage
@@ -101,9 +101,14 @@ def select(nodes: ResultNodes, item: int) -> None:
         ("errorSequence", nodes.errorProxy),
         ("reconstructionSequence", nodes.reconstructionProxy),
     ):
-        if proxy is None or proxy.GetDisplayNode() is not None:
+        if proxy is None:
             continue
-        proxy.CreateDefaultDisplayNodes()
+        if proxy.GetDisplayNode() is None:
+            proxy.CreateDefaultDisplayNodes()
+        if proxy.GetDisplayNode().GetAttribute(names.ROLE) == role:
+            continue
+        # The browser may have made a display of its own; this one is the user's from now on.
+        proxy.GetDisplayNode().SetAttribute(names.ROLE, role)
         if role == "maskSequence":
             proxy.GetDisplayNode().SetAndObserveColorNodeID(maskColors().GetID())
         elif role == "errorSequence":
