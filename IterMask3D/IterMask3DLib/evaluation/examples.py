@@ -19,6 +19,7 @@ from IterMask3DLib.evaluation.table import group_of
 from IterMask3DLib.results.figures import OUTLINE
 
 TRUTH = "#39d5ff"
+_WIDTH, _TITLE = 2.1, 0.45
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ def _example(caption: str, trial: Trial, finders: Sequence[Finder], store: Store
 
 def draw(pictures: Sequence[Picture], titles: Sequence[str]) -> str:
     """The case with the outline of the truth, then for each finder its mask, filled, on the same slice; PNG as a data address."""
-    first = pictures[0]
-    height = 2.1 * first.volume.shape[0] * first.aspect / first.volume.shape[1]
-    figure = Figure(figsize=(2.1 * (len(pictures) + 1), height + 0.45), facecolor="black", dpi=90)
+    first, count = pictures[0], len(pictures) + 1
+    height = _WIDTH * first.volume.shape[0] * first.aspect / first.volume.shape[1]
+    whole = height + _TITLE
+    figure = Figure(figsize=(_WIDTH * count, whole), facecolor="black", dpi=90)
     canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(pictures) + 1, squeeze=False)[0]
-    figure.subplots_adjust(left=0.002, right=0.998, bottom=0.005, top=1 - 0.42 / (height + 0.45), wspace=0.02)
     top = float(np.percentile(first.volume[first.volume > 0], 99.5)) if (first.volume > 0).any() else 1.0
-    for number, axis in enumerate(axes):
+    for number, title in enumerate(["Volume", *titles]):
+        axis = figure.add_axes((number / count + 0.002, 0.005, 1 / count - 0.004, height / whole - 0.005))
         axis.axis("off")
         axis.imshow(first.volume, cmap="gray", vmin=0, vmax=top, aspect=first.aspect)
         if number:
@@ -77,7 +78,7 @@ def draw(pictures: Sequence[Picture], titles: Sequence[str]) -> str:
             axis.imshow(np.ma.masked_where(~mask, mask), cmap=_flat_colour(), alpha=0.6, aspect=first.aspect, interpolation="nearest")
         if first.truth.any():
             axis.contour(first.truth, levels=[0.5], colors=TRUTH, linewidths=0.9)
-        axis.set_title(titles[number - 1] if number else "Volume", color="white", fontsize=8)
+        figure.text((number + 0.5) / count, 1 - 0.05 / whole, title, color="white", fontsize=8, ha="center", va="top")
     stream = io.BytesIO()
     canvas.print_png(stream)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
