@@ -10,7 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from IterMask3DLib.ui.input_section import InputSection
-from IterMask3DLib.ui.parameters import Device, Precision, Start
+from IterMask3DLib.ui.parameters import Device, Precision, Quality, Start
 from IterMask3DLib.ui.session import Session
 
 
@@ -27,6 +27,8 @@ class AdvancedSection:
     def nameChoices(self) -> None:
         """Words for the members of the enumerations, which Slicer shows by their names in capitals."""
         automatic = _("Automatic")
+        quality = {Quality.FAST: _("Fast"), Quality.FULL: _("Full"), Quality.PUBLISHED: _("Published")}
+        self._name(self._ui.qualityComboBox, Quality, quality)
         self._name(self._ui.startComboBox, Start, {Start.BRAIN: _("Whole brain"), Start.BEST: _("Best mask of the sweep")})
         self._name(self._ui.deviceComboBox, Device, {Device.AUTO: automatic, Device.CUDA: "CUDA", Device.MPS: "MPS", Device.CPU: "CPU"})
         precision = {Precision.AUTO: automatic, Precision.HALF: _("Half"), Precision.SINGLE: _("Single")}
@@ -39,7 +41,8 @@ class AdvancedSection:
     def update(self) -> None:
         busy = self._session.logic.busy
         ui = self._ui
-        for widget in (ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.gammaSlider):
+        settings = (ui.qualityComboBox, ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.gammaSlider)
+        for widget in settings:
             widget.enabled = not busy
         folder = self._session.logic.modelFolder()
         ui.openFolderButton.enabled = folder is not None
@@ -49,6 +52,7 @@ class AdvancedSection:
 
     def onOpenFolder(self) -> None:
         folder = self._session.logic.modelFolder()
+        assert folder is not None
         folder.mkdir(parents=True, exist_ok=True)
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 

@@ -23,7 +23,7 @@ class ContinueSection:
         self._ui.continueButton.enabled = self._session.ready and edited is not None
 
     def onEdit(self) -> None:
-        nodes, item = self._session.nodes, self._session.item
+        nodes, item = self._session.result, self._session.item
         self._session.editedMask = self._session.attempt(lambda: self._session.logic.editIteration(nodes, item))
         if self._session.editedMask is not None:
             self._session.messages.tell(
@@ -32,7 +32,8 @@ class ContinueSection:
         self._session.refresh()
 
     def onContinue(self) -> None:
-        nodes, (segmentation, segment) = self._session.nodes, self._session.editedMask
+        assert self._session.editedMask is not None
+        nodes, (segmentation, segment) = self._session.result, self._session.editedMask
         self._session.run(lambda **callbacks: self._session.logic.continueFrom(nodes, segmentation, segment, **callbacks))
         if self._session.logic.busy:
             self._session.editedMask = None

@@ -31,7 +31,7 @@ class HeatmapSection:
             widget.enabled = there
         self._ui.thresholdButton.enabled = there and self._session.ready
         self._ui.compareButton.enabled = there
-        if not there or self._session.parameters is None:
+        if nodes is None or not there or self._session.parameters is None:
             self._shown = self._look = None
             self._leaveCompare()
             return
@@ -46,14 +46,14 @@ class HeatmapSection:
 
     def onRange(self, low: float, high: float) -> None:
         if not self._showing and self._shown is not None:
-            self._session.logic.setHeatmapRange(self._session.nodes, low, high)
+            self._session.logic.setHeatmapRange(self._session.result, low, high)
 
     def onThreshold(self, value: float) -> None:
         if not self._showing and self._shown is not None:
-            self._session.logic.setHeatmapThreshold(self._session.nodes, value if value > 0 else None)
+            self._session.logic.setHeatmapThreshold(self._session.result, value if value > 0 else None)
 
     def onThresholdToSegmentation(self) -> None:
-        nodes, threshold = self._session.nodes, self._ui.heatmapThresholdSlider.value
+        nodes, threshold = self._session.result, self._ui.heatmapThresholdSlider.value
         volume = self._session.attempt(lambda: self._session.logic.thresholdHeatmap(nodes, threshold))
         if volume is not None:
             self._session.messages.tell(_("Error above {threshold:.4g}: {volume:.1f} ml.").format(threshold=threshold, volume=volume))
@@ -62,7 +62,7 @@ class HeatmapSection:
     def onCompare(self, compare: bool) -> None:
         if not compare:
             self._session.logic.leaveCompare()
-        elif not self._session.logic.compare(self._session.nodes):
+        elif not self._session.logic.compare(self._session.result):
             self._session.messages.say(_("There are no slice views to compare in."))
             self._leaveCompare()
 

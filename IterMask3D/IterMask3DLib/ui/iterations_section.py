@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -17,7 +19,7 @@ class IterationsSection:
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self._browserEvents = slicer.util.VTKObservationMixin()
-        self._browser = None
+        self._browser: Any = None
         self._curve: CurveInfo | None = None
         self._gammaChosen = False
         self._showing = False
@@ -67,13 +69,13 @@ class IterationsSection:
             self._tellShrink()
 
     def onShrinkAgain(self) -> None:
-        parameters, nodes = self._session.parameters, self._session.nodes
+        parameters, nodes = self._session.parameters, self._session.result
         choice = {"gamma": parameters.gamma} if self._gammaChosen else {"point": self._point}
         self._gammaChosen = False
         self._session.run(lambda **callbacks: self._session.logic.rerunShrink(nodes, start=parameters.start.value, **choice, **callbacks))
 
     def onUseIteration(self) -> None:
-        nodes, item = self._session.nodes, self._session.item
+        nodes, item = self._session.result, self._session.item
         self._session.attempt(lambda: self._session.logic.useIteration(nodes, item))
         self._session.messages.tell(_("The mask of iteration {number} is the anomaly now.").format(number=item + 1))
         self._session.refresh()
@@ -82,7 +84,7 @@ class IterationsSection:
     def _point(self) -> int:
         return round(self._ui.pointSlider.value) - 1
 
-    def _follow(self, browser: object) -> None:
+    def _follow(self, browser: Any) -> None:
         if browser is self._browser:
             return
         self._browserEvents.removeObservers()
@@ -122,7 +124,7 @@ class IterationsSection:
             text = _("Shrink again would use threshold {value:.4g}.").format(value=self._curve.thresholds[self._point])
         self._ui.shrinkAgainLabel.text = text
 
-    def _numberLabels(self) -> tuple[object, ...]:
+    def _numberLabels(self) -> tuple[Any, ...]:
         ui = self._ui
         return ui.phaseLabel, ui.thresholdLabel, ui.maskedLabel, ui.shareLabel, ui.passLabel, ui.secondsLabel
 

@@ -47,25 +47,25 @@ class LesionTable:
         self.updateButtons()
 
     def updateButtons(self) -> None:
-        ready = self._session.ready and self._session.nodes.segmentation is not None
+        ready = self._session.ready and self._session.result.segmentation is not None
         self._ui.measureButton.enabled = ready
         self._ui.csvButton.enabled = ready and bool(self._rows)
         self._ui.keepButton.enabled = self._ui.deleteButton.enabled = ready and bool(self._selected())
 
     def onJump(self, row: int, _column: int) -> None:
-        self._session.logic.jumpToLesion(self._session.nodes, self._rows[row].number)
+        self._session.logic.jumpToLesion(self._session.result, self._rows[row].number)
 
     def onMeasure(self) -> None:
-        self._change(lambda: self._session.logic.measureLesions(self._session.nodes))
+        self._change(lambda: self._session.logic.measureLesions(self._session.result))
 
     def onKeep(self) -> None:
-        self._change(lambda: self._session.logic.keepLesions(self._session.nodes, self._selected()))
+        self._change(lambda: self._session.logic.keepLesions(self._session.result, self._selected()))
 
     def onDelete(self) -> None:
-        self._change(lambda: self._session.logic.deleteLesions(self._session.nodes, self._selected()))
+        self._change(lambda: self._session.logic.deleteLesions(self._session.result, self._selected()))
 
     def onSave(self) -> None:
-        nodes = self._session.nodes
+        nodes = self._session.result
         path = Path(self._ui.saveDirectoryButton.directory) / f"{nodes.input.GetName()}_lesions.csv"
         written = self._session.attempt(lambda: self._session.logic.saveLesions(nodes, path))
         if written is not None:

@@ -18,6 +18,14 @@ class Start(enum.Enum):
     BEST = "best"
 
 
+class Quality(enum.Enum):
+    """How much work a run is: the passes that decide, every pass, or the paper alone with every pass."""
+
+    FAST = "fast"
+    FULL = "full"
+    PUBLISHED = "published"
+
+
 class Device(enum.Enum):
     """Where the network runs."""
 
@@ -48,6 +56,7 @@ class Parameters:
     outputSegmentation: vtkMRMLSegmentationNode
     model: str = ""
     gamma: Annotated[float, WithinRange(0.001, 0.5)] = 0.05
+    quality: Quality = Quality.FAST
     start: Start = Start.BRAIN
     seed: Annotated[int, WithinRange(0, 99999)] = 0
     device: Device = Device.AUTO
@@ -79,6 +88,7 @@ def runOptions(parameters: Any) -> RunOptions:
         device=parameters.device.value,
         half=_HALF[parameters.precision],
         passes=parameters.sweepPasses,
+        quality=parameters.quality.value,
     )
 
 

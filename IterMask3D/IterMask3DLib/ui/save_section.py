@@ -22,7 +22,7 @@ class SaveSection:
         self._ui.saveButton.enabled = self._session.ready
 
     def onSave(self) -> None:
-        nodes, folder = self._session.nodes, self._ui.saveDirectoryButton.directory
+        nodes, folder = self._session.result, self._ui.saveDirectoryButton.directory
         what = saveOptions(self._session.parameters)
         written = self._session.attempt(lambda: self._session.logic.save(nodes, folder, what))
         if written is not None:

@@ -41,6 +41,12 @@ class Session:
         self.refresh()
 
     @property
+    def result(self) -> ResultNodes:
+        """The results, for slots of controls that are disabled while there are none."""
+        assert self.nodes is not None
+        return self.nodes
+
+    @property
     def ready(self) -> bool:
         """Whether there are results and nothing is being computed that would change them."""
         return self.nodes is not None and not self.logic.busy
