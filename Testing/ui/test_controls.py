@@ -215,6 +215,8 @@ def test_a_click_on_the_curve_chooses_a_point_and_shrinks_from_it_only(done: Use
 
 def test_another_gamma_or_start_shrinks_again_from_the_same_sweep(done: User) -> None:
     sweep = [step for step in done.nodes.steps if step.phase == "sweep"]
+    assert not done.can("gammaSlider")
+    done.click("modelGammaCheckBox")
     done.set("gammaSlider", 0.3)
     done.set("startComboBox", 1)
     assert "gamma 0.300" in done.ui.shrinkAgainLabel.text
@@ -463,7 +465,7 @@ def test_the_settings_reach_the_run(user: User) -> None:
     user.segment()
     options = user.nodes.options
     assert (options.seed, options.device, options.half, options.passes, options.start) == (7, "cpu", False, 11, "best")
-    assert options.quality == "full"
+    assert options.quality == "full" and options.gamma is None
 
 
 def test_choices_are_shown_in_words(user: User) -> None:

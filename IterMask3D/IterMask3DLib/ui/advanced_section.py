@@ -41,9 +41,10 @@ class AdvancedSection:
     def update(self) -> None:
         busy = self._session.logic.busy
         ui = self._ui
-        settings = (ui.qualityComboBox, ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.gammaSlider)
+        settings = (ui.qualityComboBox, ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.modelGammaCheckBox)
         for widget in settings:
             widget.enabled = not busy
+        ui.gammaSlider.enabled = not busy and not ui.modelGammaCheckBox.checked
         folder = self._session.logic.modelFolder()
         ui.openFolderButton.enabled = folder is not None
         ui.clearFolderButton.enabled = folder is not None and not busy

@@ -55,6 +55,7 @@ class Parameters:
     brainMask: Union[vtkMRMLSegmentationNode, vtkMRMLLabelMapVolumeNode, None]  # noqa: UP007
     outputSegmentation: vtkMRMLSegmentationNode
     model: str = ""
+    modelGamma: bool = True
     gamma: Annotated[float, WithinRange(0.001, 0.5)] = 0.05
     quality: Quality = Quality.FAST
     start: Start = Start.BRAIN
@@ -82,7 +83,7 @@ def runOptions(parameters: Any) -> RunOptions:
     """The options of a run as the panel shows them."""
     return RunOptions(
         model=parameters.model or None,
-        gamma=parameters.gamma,
+        gamma=None if parameters.modelGamma else parameters.gamma,
         start=parameters.start.value,
         seed=parameters.seed,
         device=parameters.device.value,
