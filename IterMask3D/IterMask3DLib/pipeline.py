@@ -64,8 +64,15 @@ def settings_of(model: Model, request: Request) -> Settings:
     usual = CurveSettings().gamma if published else card.gamma
     limits = card.thresholds
     passes = request.passes or limits.passes
+    # Whoever asks for a gamma wants the threshold chosen on the curve.
+    fixed = None if published or request.gamma is not None else card.scoring.threshold
     return Settings(
-        curve=CurveSettings(usual if request.gamma is None else request.gamma, limits.y_limit, limits.r_squared_limit),
+        curve=CurveSettings(
+            gamma=usual if request.gamma is None else request.gamma,
+            y_limit=limits.y_limit,
+            r_squared_limit=limits.r_squared_limit,
+            threshold=fixed,
+        ),
         passes=passes,
         visited=fast_points(passes) if request.quality == "fast" else None,
         smoothing=0.0 if published else card.scoring.smoothing_mm,

@@ -44,12 +44,14 @@ class Scoring:
 
     `smoothing_mm`: standard deviation of the Gaussian that averages the residual inside the brain before it is squared;
     `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table; `regrow`: what
-    stays masked is grown to the regions whose error exceeded this many thresholds in the first pass of the shrink phase (None: it is not).
+    stays masked is grown to the regions whose error exceeded this many thresholds in the first pass of the shrink phase (None: it is not);
+    `threshold`: of the shrink phase, for every volume the same (None: chosen by gamma on the volume's curve).
     """
 
     smoothing_mm: float = 0.0
     healthy_error: bool = False
     regrow: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,12 @@ class Card:
                 shrink_ratio=limits.positive("shrink_ratio"),
                 max_shrink=limits.count("max_shrink"),
             ),
-            scoring=Scoring(scoring.not_negative("smoothing_mm"), scoring.truth("healthy_error"), scoring.positive_or_none("regrow")),
+            scoring=Scoring(
+                smoothing_mm=scoring.not_negative("smoothing_mm"),
+                healthy_error=scoring.truth("healthy_error"),
+                regrow=scoring.positive_or_none("regrow"),
+                threshold=scoring.positive_or_none("threshold"),
+            ),
             options=reader.mapping("options"),
             training=reader.mapping("training"),
             figures=reader.mapping("figures"),

@@ -77,7 +77,8 @@ class Curve:
     """The threshold curve of a sweep and the point chosen on it.
 
     `thresholds`, `fit`, `derivative`: float64 [passes], entry t-1 belongs to pass t; `fit` is a·tan(b·t), NaN where no fit was possible;
-    `chosen`: index into them; `used_fit`: False where the smoothed differences replaced the fit's derivative.
+    `chosen`: index into them; `used_fit`: False where the smoothed differences replaced the fit's derivative; `fixed`: the threshold, where
+    it was given and not chosen on the curve (then `chosen` is the first point that reaches it).
     """
 
     thresholds: NDArray[np.float64]
@@ -87,10 +88,11 @@ class Curve:
     used_fit: bool
     gamma: float
     chosen: int
+    fixed: float | None = None
 
     @property
     def threshold(self) -> float:
-        return float(self.thresholds[self.chosen])
+        return float(self.thresholds[self.chosen]) if self.fixed is None else self.fixed
 
 
 @dataclass(frozen=True)

@@ -123,14 +123,16 @@ def draw_curve(curve: Curve) -> str:
     axes.axvline(float(passes[curve.chosen]), color=OUTLINE, linewidth=0.8, alpha=0.5)
     axes.set_ylim(0, ceiling)
     axes.set_xlabel("sweep pass (percent of the brain lifted)")
-    axes.set_ylabel("threshold (squared error)")
+    axes.set_ylabel("threshold (squared error)" if curve.fixed is None else "threshold (times the error of healthy brains)")
+    axes.legend(frameon=False, loc="upper left", fontsize=8)
+    if curve.fixed is not None:
+        return _chart(figure, axes)
     slope = axes.twinx()
     slope.plot(passes, curve.derivative, color=QUIET, linewidth=1, linestyle="--")
     slope.axhline(curve.gamma, color=QUIET, linewidth=0.8, linestyle=":")
     slope.set_ylim(0, 6 * curve.gamma)
     slope.set_ylabel(f"slope (dashed) and gamma {curve.gamma:g} (dotted)", color=QUIET)
     slope.tick_params(colors=QUIET)
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
     return _chart(figure, axes)
 
 

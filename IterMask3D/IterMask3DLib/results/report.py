@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from IterMask3DLib.engine.records import Curve
 from IterMask3DLib.results.figures import Scene, draw_curve, draw_lightbox, draw_shrink, draw_views, focus
 from IterMask3DLib.results.lesions import Lesion
 from IterMask3DLib.results.outcome import CaseOutcome
@@ -57,6 +58,11 @@ def _place(ras: tuple[float, float, float]) -> str:
     return ", ".join(f"{side[value < 0]}\u00a0{abs(value):.1f}" for side, value in zip(sides, ras, strict=True))
 
 
+def _choice(curve: Curve) -> str:
+    where = f"{curve.threshold:.5g}, reached at pass {curve.chosen + 1}"
+    return f"{where}; chosen there with gamma {curve.gamma:g}" if curve.fixed is None else f"{where}; the same for every volume, as the model says"
+
+
 def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:
     """Provenance as rows of a table, in a reading order."""
     made = outcome.provenance
@@ -66,7 +72,7 @@ def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:
         ("Input", outcome.volume.source or outcome.case),
         ("Grid of the input", f"{shape} voxels of {spacing} mm"),
         ("Brain mask", f"{outcome.brain_source}; {outcome.brain_ml:,.0f} ml"),
-        ("Threshold", f"{outcome.curve.threshold:.5g}, chosen at pass {outcome.curve.chosen + 1} with gamma {outcome.curve.gamma:g}"),
+        ("Threshold", _choice(outcome.curve)),
         ("Detection scores", f"mask size {outcome.mask_size:,} voxels (model grid), mean error {outcome.mean_error:.5g}"),
     ]
     names = {"model": "Model", "model_sha256": "SHA-256 of the weights", "method": "Method", "seed": "Seed", "device": "Device"}

@@ -30,7 +30,7 @@ def writeCurve(nodes: ResultNodes, curve: CurveInfo) -> None:
 def curveTitle(curve: CurveInfo) -> str:
     """The choice in one line."""
     quality = f"R² {curve.rSquared:.2f}" if math.isfinite(curve.rSquared) else "no fit"
-    by = f"gamma {curve.gamma:g}" if curve.automatic else "by hand"
+    by = "by hand" if not curve.automatic else f"gamma {curve.gamma:g}" if curve.fixed is None else "the model's"
     return f"Threshold {curve.threshold:.4g} at pass {curve.chosen + 1} ({by}; {quality})"
 
 

@@ -30,11 +30,12 @@ def curveInfo(curve: Curve, items: tuple[int, ...], automatic: bool) -> CurveInf
         usedFit=curve.used_fit,
         items=items,
         automatic=automatic,
+        fixed=curve.fixed,
     )
 
 
 def curveOf(info: CurveInfo) -> Curve:
-    return Curve(info.thresholds, info.fit, info.derivative, info.rSquared, info.usedFit, info.gamma, info.chosen)
+    return Curve(info.thresholds, info.fit, info.derivative, info.rSquared, info.usedFit, info.gamma, info.chosen, info.fixed)
 
 
 def curveText(info: CurveInfo) -> str:
@@ -49,6 +50,7 @@ def curveText(info: CurveInfo) -> str:
         "usedFit": info.usedFit,
         "items": list(info.items),
         "automatic": info.automatic,
+        "fixed": info.fixed,
     }
     return json.dumps(record, allow_nan=False)
 
@@ -65,6 +67,7 @@ def curveFrom(text: str) -> CurveInfo:
         usedFit=record["usedFit"],
         items=tuple(record["items"]),
         automatic=record["automatic"],
+        fixed=record["fixed"],
     )
 
 

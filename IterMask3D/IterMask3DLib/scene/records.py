@@ -92,7 +92,7 @@ class CurveInfo:
     """The threshold curve: float64 [points].
 
     `items`: for each point the iteration whose mask belongs to it (a fast sweep spends a pass on some points only); `automatic`: False where the
-    user chose the point.
+    user chose the point; `fixed`: the threshold, where the model gives it and it was not chosen on the curve.
     """
 
     thresholds: NDArray[np.float64]
@@ -104,10 +104,11 @@ class CurveInfo:
     usedFit: bool
     items: tuple[int, ...]
     automatic: bool = True
+    fixed: float | None = None
 
     @property
     def threshold(self) -> float:
-        return float(self.thresholds[self.chosen])
+        return float(self.thresholds[self.chosen]) if self.fixed is None else self.fixed
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,7 @@ class RunLogic:
         earlier = nodes.options
         options = replace(earlier, gamma=earlier.gamma if gamma is None else gamma, start=start or earlier.start)
         checks.refuse(checks.checkOptions(options))
-        choice = Choice(curve.gamma if gamma is None else gamma, point, options.start)
+        choice = Choice(_gammaOf(curve) if gamma is None else gamma, point, options.start)
         source = self._recall(nodes, curve, listener)
         target = Target(nodes.input, options, nodes.brainMask, nodes)
         return self._runs.launch(
@@ -217,7 +217,7 @@ class RunLogic:
             raise InputError("The edited mask is empty; paint what is to stay hidden from the network.")
         source = self._recall(nodes, curve, listener)
         skipped = sum(step.phase == "shrink" for step in nodes.steps)
-        choice = Choice(curve.gamma, None if curve.automatic else curve.chosen, "edited")
+        choice = Choice(_gammaOf(curve), None if curve.automatic else curve.chosen, "edited")
         target = Target(nodes.input, nodes.options, nodes.brainMask, nodes, edited=mask)
         return self._runs.launch(
             lambda control: jobs.goOnFrom(self._bench, source, choice, mask, skipped, control), self._receiver("onward", target, listener)
@@ -286,3 +286,8 @@ class RunLogic:
         if waiting.sentence:
             raise InputError(waiting.sentence) if not waiting.trace else RuntimeError(f"{waiting.sentence}\n{waiting.trace}")
         return waiting.found
+
+
+def _gammaOf(curve: CurveInfo) -> float | None:
+    """The gamma that chose on a curve; None where the model's own threshold was used."""
+    return curve.gamma if curve.fixed is None else None

@@ -85,8 +85,10 @@ class TorchStudy:
         from IterMask3DLib.engine.threshold import fit_curve
 
         settings = self._made.settings.curve
-        curve, warnings = fit_curve(sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma))
-        return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point), ())
+        curve, warnings = fit_curve(
+            sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma, threshold=None)
+        )
+        return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point, fixed=None), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
         from IterMask3DLib.methods.itermask3d import shrink
@@ -103,9 +105,9 @@ class TorchStudy:
         from IterMask3DLib.pipeline import provenance_of, restored
 
         made = self._made
-        curve = replace(made.settings.curve, gamma=result.curve.gamma)
+        curve = replace(made.settings.curve, gamma=result.curve.gamma, threshold=result.curve.fixed)
         settings = replace(made.settings, curve=curve, start=choice.start)  # type: ignore[arg-type]
         provenance = provenance_of(made.model, made.request, settings, made.runner, self._started, seconds)
-        provenance["point_chosen_by"] = "gamma" if choice.point is None else "hand"
+        provenance["point_chosen_by"] = "hand" if choice.point is not None else "gamma" if curve.threshold is None else "model"
         outcome = restored(made.prepared.original, made.prepared, result, provenance)
         return replace(outcome, warnings=outcome.warnings + tuple(made.runner.notices))
