@@ -128,6 +128,8 @@ def test_the_method_is_what_segment_gives(scored: Model) -> None:
     outcome = segment(volume, scored, Request(), Volume(brain, volume.affine, "brain"))
     np.testing.assert_array_equal(finding.mask, outcome.anomaly)
     np.testing.assert_array_equal(finding.score, outcome.heatmap)
+    (alike, _) = one_passes(scored, Request())
+    assert finding.first_error == pytest.approx(alike.score(volume, brain)[0][brain].mean(), rel=1e-3)
 
 
 def test_one_pass_comes_with_the_plain_error_and_with_the_scoring_of_the_model(scored: Model, tmp_path: Path) -> None:

@@ -39,11 +39,13 @@ def whole(toy: Path) -> Path:
 
 
 @pytest.fixture
-def few_artefacts() -> Iterator[None]:
-    """Two kinds of medium severity in one brain."""
+def few_cases() -> Iterator[None]:
+    """Two artefacts and two strokes in the one test brain, a stroke in the validation brain."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(protocols, "BRAINS_PER_ARTEFACT", {"mild": 0, "medium": 1, "severe": 0})
         patch.setattr(protocols, "KINDS", ("middle_chunk", "zipper"))
+        patch.setattr(protocols, "STROKES_PER_BRAIN", 2)
+        patch.setattr(protocols, "CALIBRATION_PER_BRAIN", 1)
         yield
 
 
@@ -58,17 +60,17 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_one_command_writes_the_whole_table(toy: Path, tmp_path: Path, few_artefacts: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_writes_the_whole_table(toy: Path, tmp_path: Path, few_cases: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(toy, "all", tmp_path)) == 0
     assert "IterMask3D" in capsys.readouterr().out
     rows, cases = lines(tmp_path / "table.csv"), lines(tmp_path / "cases.csv")
     assert list(dict.fromkeys(row["finder"] for row in rows)) == FINDERS
     assert {row["section"] for row in rows} == {"strokes", "healthy", "artefacts", "labelled"}
-    # A healthy brain, four strokes, two artefacts and three labelled volumes, each once for every finder.
-    assert len(cases) == len({(case["section"], case["case"], case["finder"]) for case in cases}) == 10 * len(FINDERS)
+    # A healthy brain, two strokes, two artefacts and three labelled volumes, each once for every finder.
+    assert len(cases) == len({(case["section"], case["case"], case["finder"]) for case in cases}) == 8 * len(FINDERS)
     assert not [case for case in cases if case["section"] == "calibration"]
     made = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
-    assert made["provenance"]["cases"] == {"healthy": 1, "strokes": 4, "artefacts": 2, "labelled": 3} and len(made["rows"]) == len(rows)
+    assert made["provenance"]["cases"] == {"healthy": 1, "strokes": 2, "artefacts": 2, "labelled": 3} and len(made["rows"]) == len(rows)
     assert all("threshold" in made["provenance"]["finders"][name] for name in FINDERS[1:])
     page = (tmp_path / "table.html").read_text(encoding="utf-8")
     examples = page.count("<figure>")

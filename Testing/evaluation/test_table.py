@@ -22,7 +22,8 @@ def record(
     finder: str, section: str, number: int, dice: float = 0.0, share: float = 0.0, curve: tuple[float, ...] = (), **facts: str
 ) -> Record:
     figures = {**WHOLE, "dice": dice}
-    return Record(finder, section, f"case{number}", f"sub-{number % 5}", facts, figures, curve, share, 10 * share, 2 * share, 1.0)
+    first = 3 * share if finder == "ours" else None
+    return Record(finder, section, f"case{number}", f"sub-{number % 5}", facts, figures, curve, share, 10 * share, 2 * share, 1.0, first)
 
 
 def stroke(finder: str, number: int, dice: float) -> Record:
@@ -74,9 +75,10 @@ def test_how_far_a_line_is_behind_the_first_is_told_pair_by_pair(rows: list[Row]
 def test_artefacts_are_detected_against_the_healthy_brains(rows: list[Row]) -> None:
     healthy, broken = [0.01 * n for n in range(5)], [0.025 + 0.01 * n for n in range(5)]
     ahead = np.mean([b > h for b in broken for h in healthy])
-    for score in ("masked_share", "mean_score"):
+    for score in ("masked_share", "mean_score", "first_error"):
         assert found(rows, "ours", "artefacts", "medium", f"auroc_by_{score}").estimate.value == pytest.approx(ahead)
         assert found(rows, "ours", "artefacts", "medium zipper", f"auroc_by_{score}").estimate.value == pytest.approx(ahead)
+    assert not [row for row in rows if row.finder == "other" and "first_error" in row.metric]
     # Four of five true positives need a threshold of at most 0.035, which 0.04 alone of the healthy exceeds.
     assert found(rows, "ours", "artefacts", "medium", "fpr_at_80_tpr_by_masked_share").estimate.value == pytest.approx(0.2)
     assert found(rows, "ours", "healthy", "all", "false_positive_percent").estimate.value == pytest.approx(2.0)
@@ -101,6 +103,8 @@ def test_the_best_of_a_column_is_marked_and_the_worst_is_not(rows: list[Row]) ->
     assert [column.metric for column in block.columns][:3] == ["dice", BEHIND, ORACLE]
     assert ours.best[0] and not other.best[0] and not ours.best[1] and not other.best[1]
     assert lines_of(next(block for block in BLOCKS if block.section == "labelled"), rows) == []
+    by_first_pass = next(block for block in BLOCKS if block.columns[0].metric == "auroc_by_first_error")
+    assert [line.title for line in lines_of(by_first_pass, rows)] == ["Ours"]
     assert shown(None, 2) == ("–", "") and shown(ours.estimates[0], 2)[0] == "0.48"
 
 

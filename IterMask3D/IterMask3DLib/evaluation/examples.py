@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from IterMask3DLib.evaluation.finders import Finder
@@ -93,7 +94,5 @@ def _heading(finder: Finder, record: Record | None) -> str:
     return f"{title}\n{100 * record.masked_share:.1f} % masked"
 
 
-def _flat_colour() -> object:
-    from matplotlib.colors import ListedColormap
-
+def _flat_colour() -> ListedColormap:
     return ListedColormap([OUTLINE])

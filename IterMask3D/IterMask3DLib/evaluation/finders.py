@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from IterMask3DLib.engine.models import Model
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Volume
+from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Step, Volume
 from IterMask3DLib.methods.itermask3d import sweep
 from IterMask3DLib.pipeline import OnStep, Request, segment, settings_of, study
 
@@ -24,12 +24,14 @@ ERROR_THRESHOLDS: NDArray[np.float64] = np.geomspace(1e-4, 1e4, 641)
 class Finding:
     """What was found in a volume, [i, j, k] on its grid.
 
-    `mask`: the finder's own; `score`: larger is more anomalous, 0 outside the brain; `reconstruction`: in the intensities of the volume.
+    `mask`: the finder's own; `score`: larger is more anomalous, 0 outside the brain; `reconstruction`: in the intensities of the volume;
+    `first_error`: mean error over the brain of the pass that hides all of it, for a finder with several passes.
     """
 
     mask: BoolVolume
     score: FloatVolume
     reconstruction: FloatVolume | None = None
+    first_error: float | None = None
 
 
 class Finder(Protocol):
@@ -90,8 +92,16 @@ class IterMask3D:
         return {**model_identity(self.model), "settings": asdict(settings_of(self.model, self.request)), **_request_identity(self.request)}
 
     def find(self, volume: Volume, brain: BoolVolume) -> Finding:
-        outcome = segment(volume, self.model, self.request, _as_volume(brain, volume), on_step=self.on_step)
-        return Finding(outcome.anomaly, outcome.heatmap, outcome.reconstruction)
+        first: list[float] = []
+
+        def watch(step: Step) -> None:
+            if step.number == 1:
+                errors = step.error_map()
+                first.append(float(errors.sum(dtype=np.float64) / np.count_nonzero(errors)))
+            self.on_step(step)
+
+        outcome = segment(volume, self.model, self.request, _as_volume(brain, volume), on_step=watch)
+        return Finding(outcome.anomaly, outcome.heatmap, outcome.reconstruction, first[0])
 
 
 @dataclass(frozen=True)

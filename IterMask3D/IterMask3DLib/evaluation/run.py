@@ -91,6 +91,7 @@ def _evaluated(trial: Trial, loaded: Loaded, finder: Finder) -> tuple[Record, Pi
         masked_ml=masked * voxel_ml,
         mean_score=float(finding.score[loaded.brain].mean(dtype=np.float64)),
         seconds=round(seconds, 2),
+        first_error=finding.first_error,
     )
     return record, None if calibrating else picture(loaded, finding)
 

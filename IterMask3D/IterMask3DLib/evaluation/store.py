@@ -22,8 +22,8 @@ from IterMask3DLib.evaluation.protocols import Trial
 class Record:
     """What one finder did on one case.
 
-    `figures`: of `metrics.Segmentation`, where there is a truth; `curve`: Dice at each threshold of the finder, likewise; `masked_share`, `mean_score`:
-    over the brain, the scores for detection; `masked_ml`; `facts`: of the trial and of the loaded case.
+    `figures`: of `metrics.Segmentation`, where there is a truth; `curve`: Dice at each threshold of the finder, likewise; `masked_share`, `mean_score`
+    (over the brain) and `first_error` (see `Finding`): the scores for detection; `masked_ml`; `facts`: of the trial and of the loaded case.
     """
 
     finder: str
@@ -37,6 +37,7 @@ class Record:
     masked_ml: float
     mean_score: float
     seconds: float
+    first_error: float | None = None
 
 
 @dataclass(frozen=True)

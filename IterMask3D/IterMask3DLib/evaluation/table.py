@@ -20,8 +20,9 @@ from IterMask3DLib.evaluation.store import Record
 SEGMENTATION = tuple(field.name for field in fields(Segmentation))
 ORACLE = "dice_at_best_threshold_oracle"
 BEHIND = "dice_behind_first"
-DETECTION_SCORES = ("masked_share", "mean_score")
-CASE_COLUMNS = ("section", "case", "subject", "group", "finder", *SEGMENTATION, "masked_share", "masked_ml", "mean_score")
+DETECTION_SCORES = ("masked_share", "mean_score", "first_error")
+"""Of a case, to tell artefacts from healthy brains: the first two are the published ones, the third goes beyond (measured on validation brains)."""
+CASE_COLUMNS = ("section", "case", "subject", "group", "finder", *SEGMENTATION, "masked_share", "masked_ml", *DETECTION_SCORES[1:])
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,10 @@ def _detected(healthy: Sequence[Record], anomalous: Sequence[Record], seed: int,
     subjects = [record.subject for record in together]
     truth = np.array([False] * len(healthy) + [True] * len(anomalous))
     for score in DETECTION_SCORES:
-        values = np.array([getattr(record, score) for record in together], dtype=np.float64)
+        given = [getattr(record, score) for record in together]
+        if None in given:
+            continue
+        values = np.array(given, dtype=np.float64)
         figures: dict[str, Statistic] = {"auroc": partial(roc_aucs, values, truth)}
         if everything:
             figures["average_precision"] = partial(average_precisions, values, truth)
