@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import slicer
-import vtk
 
 from IterMask3DLib.scene.nodes import ResultNodes
-from IterMask3DLib.scene.segmentations import tagEdited
+from IterMask3DLib.scene.segmentations import fingerprint, tagEdited
 
 
 class EditWatch:
@@ -18,27 +17,24 @@ class EditWatch:
 
     def __init__(self, onEdited: Callable[[ResultNodes], None]) -> None:
         self._onEdited = onEdited
-        self._observed: dict[str, tuple[Any, int]] = {}
+        self._observed: dict[str, tuple[Any, list[int]]] = {}
+        self._prints: dict[str, tuple[int, ...]] = {}
         self._own = 0
 
     def watch(self, nodes: ResultNodes) -> None:
         """Begins to observe a result's segmentation; again is no harm."""
         if nodes.segmentation is None:
             return
+        self._prints[nodes.root.GetID()] = fingerprint(nodes)
         key, segmentation = nodes.root.GetID(), nodes.segmentation.GetSegmentation()
         known = self._observed.get(key)
         if known is not None and known[0] is segmentation:
             return
         self._drop(key)
-
-        @vtk.calldata_type(vtk.VTK_STRING)
-        def heard(_caller: Any, _event: str, segmentId: str = "") -> None:
-            # Without a segment it is the representation of all that changed, as when a scene is closed.
-            if segmentId and segmentId == nodes.segmentId:
-                self._edited(nodes)
-
-        tag = segmentation.AddObserver(slicer.vtkSegmentation.SourceRepresentationModified, heard)
-        self._observed[key] = (segmentation, tag)
+        # After a scene was read, an edit fires the second of these events alone.
+        events = (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentModified)
+        tags = [segmentation.AddObserver(event, lambda *_: self._edited(nodes)) for event in events]
+        self._observed[key] = (segmentation, tags)
 
     def unwatch(self) -> None:
         """Leaves every segmentation alone."""
@@ -57,10 +53,16 @@ class EditWatch:
     def _drop(self, key: str) -> None:
         known = self._observed.pop(key, None)
         if known is not None:
-            known[0].RemoveObserver(known[1])
+            for tag in known[1]:
+                known[0].RemoveObserver(tag)
 
     def _edited(self, nodes: ResultNodes) -> None:
         if self._own:
             return
+        # The events also come for other segments, for names and colours, and when the scene is closed.
+        key, found = nodes.root.GetID(), fingerprint(nodes)
+        if not found or found == self._prints.get(key):
+            return
+        self._prints[key] = found
         tagEdited(nodes)
         self._onEdited(nodes)

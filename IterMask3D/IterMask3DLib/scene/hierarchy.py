@@ -55,11 +55,15 @@ def folderOf(nodes: ResultNodes) -> int:
     return next((item for item in items if hierarchy.GetItemAttribute(item, _FOLDER) == _key(nodes)), 0)
 
 
-def removeFolder(nodes: ResultNodes) -> None:
-    """Takes the folder away, not what is in it."""
-    item = folderOf(nodes)
+def removeItem(item: int) -> None:
+    """Takes an item away and nothing else; 0 is none. The application does so for nodes by itself, other hosts of MRML do not."""
     if item:
         slicer.mrmlScene.GetSubjectHierarchyNode().RemoveItem(item, False, False)
+
+
+def itemOf(node: Any) -> int:
+    """The item of a node, 0 where there is none."""
+    return int(slicer.mrmlScene.GetSubjectHierarchyNode().GetItemByDataNode(node))
 
 
 def _newFolder(hierarchy: Any, nodes: ResultNodes, study: int) -> int:

@@ -12,7 +12,7 @@ import slicer.util
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene import names
-from IterMask3DLib.scene.hierarchy import removeFolder
+from IterMask3DLib.scene.hierarchy import folderOf, itemOf, removeItem
 from IterMask3DLib.scene.outcomes import curveFrom, curveText
 from IterMask3DLib.scene.records import CurveInfo, RunOptions, StepInfo
 from IterMask3DLib.scene.tables import readSteps
@@ -160,13 +160,13 @@ class ResultNodes:
 
     def remove(self) -> None:
         """Takes the result out of the scene, the segmentation too."""
-        removeFolder(self)
         scene = slicer.mrmlScene
-        waiting = [self.maskProxy, self.errorProxy, self.reconstructionProxy]
-        waiting += [getattr(self, role) for role in names.OWNED]
-        for node in waiting:
+        proxies = [self.maskProxy, self.errorProxy, self.reconstructionProxy]
+        # The browser before its proxies: it would make new ones.
+        for node in [self.browser, *(getattr(self, role) for role in names.OWNED), *proxies]:
             if node is not None and scene.IsNodePresent(node):
                 _removeWithParts(node)
+        removeItem(folderOf(self))
         scene.RemoveNode(self.root)
 
 
@@ -182,7 +182,8 @@ def newStamp() -> str:
 
 
 def _removeWithParts(node: Any) -> None:
-    """Removes a node with its displays and its storage, which a scene would keep."""
+    """Removes a node with its displays, its storage and its place in the subject hierarchy, which a scene would keep."""
+    removeItem(itemOf(node))
     parts = []
     if node.IsA("vtkMRMLDisplayableNode"):
         parts += [node.GetNthDisplayNode(i) for i in range(node.GetNumberOfDisplayNodes())]

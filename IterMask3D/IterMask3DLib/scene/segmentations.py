@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,19 @@ def _cropped(array: NDArray[np.uint8], volumeNode: Any) -> Any:
 def readSegment(nodes: ResultNodes) -> NDArray[np.bool_]:
     """The anomaly as it is now, on the grid of the input: bool [i, j, k]."""
     return segmentsOn(nodes.segmentation, nodes.segmentId, nodes.input)
+
+
+def fingerprint(nodes: ResultNodes) -> tuple[int, ...]:
+    """Differs whenever the voxels of the anomaly do, and not when those of a segment in the same label map do; () where there is no segment."""
+    if not nodes.segmentId:
+        return ()
+    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId)
+    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
+    if image is None or image.GetPointData().GetScalars() is None:
+        return (0,)
+    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
+    here = np.argwhere(labels == segment.GetLabelValue()) + image.GetExtent()[4::-2]
+    return (len(here), zlib.crc32(here.astype(np.int32).tobytes()))
 
 
 def segmentMl(nodes: ResultNodes) -> float:

@@ -1,0 +1,176 @@
+"""However a run ends, nothing of it goes on: no thread, timer, observer or orphan node."""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import slicer
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.records import RunState
+from Testing.scene.fake_engine import Clicker, FakeEngine, pump
+from Testing.scene.samples import phantomNode
+
+RUNS = 100
+PASSES = 17
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "IterMask3D"]
+
+
+def nodesByClass() -> Counter[str]:
+    return Counter(slicer.mrmlScene.GetNthNode(index).GetClassName() for index in range(slicer.mrmlScene.GetNumberOfNodes()))
+
+
+def observers() -> int:
+    """Observers that Python holds on the scene, its nodes and their segmentations, counted in what VTK prints of them."""
+    nodes = [slicer.mrmlScene.GetNthNode(index) for index in range(slicer.mrmlScene.GetNumberOfNodes())]
+    parts = [node.GetSegmentation() for node in nodes if node.IsA("vtkMRMLSegmentationNode")]
+    return sum(str(each).count("vtkPythonCommand") for each in (slicer.mrmlScene, *nodes, *parts))
+
+
+def running(logic: Any, engine: FakeEngine, passes: int) -> Any:
+    """A run that has done so many passes and waits for leave to do the next."""
+    node = phantomNode()
+    logic.start(node)
+    engine.allow(passes)
+    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == passes)
+    return node
+
+
+def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Callable[..., Any]) -> None:
+    draw = random.Random(11)
+    before = observers()
+    timers: list[Clicker] = []
+    logic = make_logic(FakeEngine(), lambda call: timers.append(Clicker(call)) or timers[-1])
+    node = phantomNode()
+    logic.process(node)
+    gc.collect()
+    known = (nodesByClass(), observers())
+    assert known[1] > before
+    ends: Counter[str] = Counter()
+    for _ in range(RUNS):
+        stopAt = draw.randint(0, PASSES)
+        logic.start(
+            node,
+            onStep=lambda step, stopAt=stopAt: logic.cancel() if step.item == stopAt else None,
+            onDone=lambda summary: ends.update([summary.cancelled]),
+            onError=lambda sentence, trace: pytest.fail(sentence + trace),
+        )
+        if draw.random() < 0.2:
+            logic.cancel()
+        while logic.busy:
+            timers[0].tick()
+    assert ends[True] > RUNS / 2 and sum(ends.values()) == RUNS
+    logic.process(node)
+    gc.collect()
+    assert (nodesByClass(), observers()) == known
+    assert len(threads()) == 1 and not timers[0].active
+    logic.close()
+    assert threads() == []
+    assert observers() == before
+
+
+def test_closing_the_scene_during_a_run_ends_it_and_leaves_an_empty_scene(make_logic: Callable[..., Any]) -> None:
+    engine = FakeEngine(gated=True)
+    logic = make_logic(engine)
+    empty = nodesByClass()
+    heard: list[tuple[str, str]] = []
+    node = phantomNode()
+    logic.start(node, onError=lambda *told: heard.append(told), onDone=lambda _: pytest.fail("it was not done"))
+    engine.allow(5)
+    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 5)
+    slicer.mrmlScene.Clear(False)
+    assert heard == [("The scene was closed; the run was cancelled.", "")]
+    assert not logic.busy and logic.state is RunState.IDLE
+    engine.allow(1000)
+    for _ in range(20):
+        logic.poll()
+    assert nodesByClass() == empty and ResultNodes.all() == []
+    # What the worker still said about that run does not reach the next one.
+    again = logic.process(phantomNode("again"))
+    assert [step.number for step in again.nodes.steps] == list(range(1, len(again.nodes.steps) + 1))
+
+
+def test_removing_the_volume_during_a_run_ends_it_with_a_sentence(make_logic: Callable[..., Any]) -> None:
+    engine = FakeEngine(gated=True)
+    logic = make_logic(engine)
+    heard: list[tuple[str, str]] = []
+    node = phantomNode()
+    logic.start(node, onError=lambda *told: heard.append(told))
+    engine.allow(3)
+    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 3)
+    slicer.mrmlScene.RemoveNode(node)
+    engine.allow(1000)
+    pump(logic, lambda: not logic.busy)
+    assert heard == [("The volume was removed from the scene; the run was cancelled.", "")]
+    assert logic.process(phantomNode("other")).anomalyMl > 0
+
+
+@pytest.mark.parametrize("role", ["browser", "maskSequence", "iterationTable", "segmentation", "heatmap", "root"])
+def test_removing_a_node_of_the_result_during_a_run_fails_in_a_sentence_or_not_at_all(make_logic: Callable[..., Any], role: str) -> None:
+    engine = FakeEngine(gated=True)
+    logic = make_logic(engine)
+    node = phantomNode()
+    engine.allow(1000)
+    logic.process(node)
+    ended: list[str] = []
+    engine._gate = threading.Semaphore(0)
+    logic.start(node, onDone=lambda _: ended.append("done"), onError=lambda sentence, trace: ended.append(sentence))
+    engine.allow(3)
+    nodes = ResultNodes.find(node)
+    assert nodes is not None
+    pump(logic, lambda: len(nodes.steps) == 3)
+    taken = getattr(nodes, role)
+    if taken is not None:
+        slicer.mrmlScene.RemoveNode(taken)
+    engine.allow(1000)
+    pump(logic, lambda: not logic.busy)
+    assert len(ended) == 1 and (ended == ["done"] or ended[0].startswith("The result could not be written: "))
+    assert logic.process(phantomNode("other")).anomalyMl > 0
+
+
+def test_closing_the_module_ends_a_run_and_its_thread(make_logic: Callable[..., Any]) -> None:
+    engine = FakeEngine(gated=True)
+    logic = make_logic(engine)
+    running(logic, engine, 2)
+    assert len(threads()) == 1
+    engine.allow(1000)
+    logic.close()
+    assert threads() == [] and not logic.busy
+    logic.close()
+    with pytest.raises(InputError, match="The module was closed"):
+        logic.start(phantomNode("late"))
+
+
+def test_one_thread_does_all_runs(make_logic: Callable[..., Any]) -> None:
+    logic = make_logic(FakeEngine())
+    logic.process(phantomNode("one"))
+    (first,) = threads()
+    logic.process(phantomNode("two"))
+    assert threads() == [first]
+
+
+def test_the_memory_of_the_device_is_given_back_but_not_under_a_run(make_logic: Callable[..., Any]) -> None:
+    engine = FakeEngine(gated=True)
+    logic = make_logic(engine)
+    node = running(logic, engine, 2)
+    with pytest.raises(InputError, match="Something is running; cancel it or wait for its end"):
+        logic.freeGpuMemory()
+    engine.allow(1000)
+    pump(logic, lambda: not logic.busy)
+    assert "given back" in logic.freeGpuMemory() and engine.released == 1
+    # The sweep is still in the scene.
+    nodes = ResultNodes.find(node)
+    assert nodes is not None
+    logic.rerunShrink(nodes, gamma=0.1)
+    pump(logic, lambda: not logic.busy)
+    assert engine.prepared == 2 and nodes.curve is not None and nodes.curve.gamma == 0.1
