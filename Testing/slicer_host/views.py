@@ -34,6 +34,10 @@ class Views:
         made = (ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.coronal_view(), ViewLayoutDefinition.sagittal_view())
         self._slices = {name: self._manager.create_view(view) for name, view in zip(SLICE_VIEWS, made, strict=True)}
         self._threed = self._manager.create_view(ViewLayoutDefinition.threed_view())
+        self.resize(width, height)
+
+    def resize(self, width: int, height: int) -> None:
+        """Gives every view the same size, in pixels."""
         for view in (*self._slices.values(), self._threed):
             view.update_size(width, height)
 

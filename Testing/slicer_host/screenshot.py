@@ -1,0 +1,103 @@
+"""Takes the picture of the README: the module's panel after a run on the bundled brain, beside real slice and 3D views.
+
+    python -m Testing.slicer_host.screenshot Resources/Screenshots/panel.png
+
+The panel stands on the stand-ins of this package; the views are rendered by Slicer's own displayable managers. The panel is longer than the
+views are high: its second half stands beside the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6 import QtCore, QtGui, QtWidgets
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "IterMask3D"))
+
+import slicer
+
+from Testing.slicer_host.application import LoadedModule, start_application
+from Testing.slicer_host.views import SLICE_VIEWS, Views
+
+PANEL_WIDTH = 470
+SECOND_HALF = "heatmapCollapsibleButton"
+BAR = 20
+GAP = 3
+PLACES = {"Red": (0, 0), "3D": (0, 1), "Green": (1, 0), "Yellow": (1, 1)}
+COLORS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c", "3D": "#8486a8"}
+"""Of the bars above the views, as in Slicer."""
+
+BACKGROUND = "#efefef"
+
+
+def segmented_sample(module: LoadedModule) -> Any:
+    """Does with the panel what the tutorial says: loads the sample, segments it, shows the surface and jumps to the largest lesion."""
+    widget = module.enter()
+    brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
+    slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
+    slicer.util.setSliceViewerLayers(background=widget.panel.session.parameters.inputVolume, fit=True)
+    widget.ui.applyButton.click()
+    widget.logic.wait()
+    for name in ("show3DButton", "showLegendCheckBox", "showMaskCheckBox"):
+        getattr(widget.ui, name).click()
+    widget.ui.lesionsTable.selectRow(0)
+    widget.logic.jumpToLesion(widget.panel.session.result, 1)
+    return widget
+
+
+def panel_columns(module: LoadedModule, widget: Any) -> list[QtGui.QPixmap]:
+    """The panel at full length, cut in two above one of its sections."""
+    panel = module.widgetRepresentation()
+    panel.setFixedWidth(PANEL_WIDTH)
+    panel.show()
+    slicer.app.processEvents()
+    panel.resize(PANEL_WIDTH, panel.layout().totalSizeHint().height())
+    slicer.app.processEvents()
+    whole = panel.grab()
+    cut = getattr(widget.ui, SECOND_HALF).mapTo(panel, QtCore.QPoint(0, 0)).y() - GAP
+    return [whole.copy(0, 0, PANEL_WIDTH, cut), whole.copy(0, cut, PANEL_WIDTH, whole.height() - cut)]
+
+
+def view_pictures(views: Views, side: int) -> dict[str, NDArray[np.uint8]]:
+    """What the views show, uint8 [row, column, 3]."""
+    views.resize(side, side)
+    views.fit()
+    return {**{name: views.slice_picture(name) for name in SLICE_VIEWS}, "3D": views.threed_picture()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("picture", type=Path)
+    wanted = parser.parse_args(arguments).picture
+    start_application()
+    QtWidgets.QApplication.setStyle("Fusion")
+    module = LoadedModule(ROOT / "IterMask3D" / "IterMask3D.py")
+    views = Views()
+    widget = segmented_sample(module)
+    columns = panel_columns(module, widget)
+    height = max(column.height() for column in columns)
+    side = (height - GAP) // 2 - BAR
+    canvas = QtGui.QPixmap(PANEL_WIDTH * 2 + 2 * (side + GAP), height)
+    canvas.fill(QtGui.QColor(BACKGROUND))
+    painter = QtGui.QPainter(canvas)
+    for index, column in enumerate(columns):
+        painter.drawPixmap(index * PANEL_WIDTH, 0, column)
+    for name, pixels in view_pictures(views, side).items():
+        row, column = PLACES[name]
+        x, y = 2 * PANEL_WIDTH + GAP + column * (side + GAP), row * (side + BAR + GAP)
+        painter.fillRect(x, y, side, BAR, QtGui.QColor(COLORS[name]))
+        painter.drawText(QtCore.QRect(x + 8, y, side, BAR), QtCore.Qt.AlignmentFlag.AlignVCenter, name)
+        painter.drawImage(x, y + BAR, QtGui.QImage(pixels.data, side, side, 3 * side, QtGui.QImage.Format.Format_RGB888))
+    painter.end()
+    canvas.save(str(wanted))
+    module.unload()
+
+
+if __name__ == "__main__":
+    main()
