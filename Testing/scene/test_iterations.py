@@ -129,7 +129,7 @@ def test_where_memory_is_short_every_mask_is_kept_and_the_browser_shows_the_last
     for item in range(len(nodes.steps)):
         logic.showIteration(nodes, item)
         shown = item if item >= sweeps else item - item % 3
-        expected = nodes.errorSequence.GetDataNodeAtValue(str(shown))
+        expected = nodes.errorSequence.GetDataNodeAtValue(str(shown + 1))
         np.testing.assert_array_equal(voxels(nodes.errorProxy), voxels(expected))
         np.testing.assert_array_equal(voxels(nodes.maskProxy), voxels(nodes.maskSequence.GetNthDataNode(item)))
 

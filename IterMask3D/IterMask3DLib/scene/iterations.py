@@ -35,6 +35,7 @@ _SERIES = {
 def beginIterations(nodes: ResultNodes) -> None:
     """Empties the sequences and their table, or makes them."""
     browser = nodes.own("browser", "iterations")
+    browser.SetIndexDisplayFormat("%.0f")
     for role, (name, _, _) in _SERIES.items():
         sequence = nodes.own(role, name)
         sequence.SetIndexName("iteration")
@@ -50,11 +51,11 @@ def beginIterations(nodes: ResultNodes) -> None:
 
 
 def writeVolume(nodes: ResultNodes, role: str, item: int, array: NDArray[Any], affine: Affine) -> None:
-    """Puts one volume of an iteration, in VTK's order, into the sequence of a role."""
+    """Puts one volume of an iteration, in VTK's order, into the sequence of a role; users see iterations counted from 1."""
     scratch = getattr(slicer, _SERIES[role][2])()
     scratch.SetName(f"{nodes.input.GetName()} {_SERIES[role][1]}")
     setVoxels(scratch, array, affine)
-    getattr(nodes, role).SetDataNodeAtValue(scratch, str(item))
+    getattr(nodes, role).SetDataNodeAtValue(scratch, str(item + 1))
 
 
 def writeNumbers(nodes: ResultNodes, message: StepMessage, item: int, number: int, brainMl: float) -> StepInfo:
@@ -88,7 +89,7 @@ def cutIterations(nodes: ResultNodes, items: int) -> None:
     """Takes every iteration from number `items` on away."""
     for role in _SERIES:
         sequence = getattr(nodes, role)
-        while sequence.GetNumberOfDataNodes() and float(sequence.GetNthIndexValue(sequence.GetNumberOfDataNodes() - 1)) >= items:
+        while sequence.GetNumberOfDataNodes() and float(sequence.GetNthIndexValue(sequence.GetNumberOfDataNodes() - 1)) > items:
             sequence.RemoveDataNodeAtValue(sequence.GetNthIndexValue(sequence.GetNumberOfDataNodes() - 1))
     tables.cutSteps(nodes.iterationTable, items)
 

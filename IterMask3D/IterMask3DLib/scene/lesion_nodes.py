@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from IterMask3DLib.results.lesions import Lesion
 
 
-_SAME = 1e-3
-"""Millilitres and mm by which a lesion may differ from its row in the table."""
-
-
 @dataclass(frozen=True)
 class Labelled:
     """Lesions, largest first, with their numbers as a label volume of the box `where` of the input's grid [i, j, k]."""
@@ -61,8 +57,8 @@ def listed(nodes: ResultNodes) -> Labelled:
     """The same, if they are those of the table. Raises `InputError` where the segment was edited since: numbers would mean other lesions."""
     found = measure(nodes)
     now, then = ([(row.volumeMl, *row.centroidRas) for row in rows] for rows in (found.rows, tables.readLesions(nodes.lesionTable)))
-    # Nearly: a table that was saved comes back with fewer digits.
-    if len(now) != len(then) or not np.allclose(now, then, rtol=0, atol=_SAME):
+    # Nearly: a table that was saved comes back with six digits.
+    if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
         raise InputError("The anomaly has changed since its lesions were measured; measure them again.")
     return found
 

@@ -97,4 +97,10 @@ def legendOf(node: Any) -> Any:
     if legend is None:
         legend = logic.AddDefaultColorLegendDisplayNode(node)
         legend.SetTitleText("Error")
+        # Small and at the edge: it must not cover the brain.
+        legend.GetTitleTextProperty().SetFontSize(13)
+        legend.GetLabelTextProperty().SetFontSize(12)
+        legend.SetLabelFormat("%.1f")
+        legend.SetSize(0.1, 0.4)
+        legend.SetPosition(0.98, 0.5)
     return legend
