@@ -104,6 +104,26 @@ class IterMask3D:
         return Finding(outcome.anomaly, outcome.heatmap, outcome.reconstruction, first[0])
 
 
+class FirstPass:
+    """The network's pass that hides the whole brain; that of the last volume is kept, because several finders ask for it one after another."""
+
+    def __init__(self, model: Model, request: Request) -> None:
+        self.model, self.request = model, request
+        self._volume: Volume | None = None
+        self._found: tuple[FloatVolume, FloatVolume, FloatVolume] | None = None
+
+    def of(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume, FloatVolume]:
+        """On the grid of `volume` [i, j, k]: squared error, error scored as the model's card says, and the reconstruction."""
+        if self._found is None or self._volume is not volume:
+            made = study(volume, self.model, self.request, _as_volume(brain, volume))
+            step = next(sweep(made.case, made.runner, made.settings))
+            scored, reconstruction = step.error_map(), step.reconstruction()
+            squared = np.square(reconstruction - made.case.volume) * made.prepared.brain
+            squared, scored = (made.prepared.restore_map(errors) * brain for errors in (squared, scored))
+            self._volume, self._found = volume, (squared, scored, made.prepared.restore_intensity(reconstruction))
+        return self._found
+
+
 @dataclass(frozen=True)
 class OnePass:
     """The same network, once, with the whole brain hidden: what the iterations have to improve on.
@@ -111,8 +131,7 @@ class OnePass:
     `scored`: its error is scored as the model's card says (smoothed, divided by that of healthy brains); else it is the plain squared error.
     """
 
-    model: Model
-    request: Request
+    first: FirstPass
     scored: bool = False
 
     @property
@@ -128,25 +147,21 @@ class OnePass:
         return ERROR_THRESHOLDS
 
     def identity(self) -> Mapping[str, Any]:
-        settings = settings_of(self.model, self._asked)
-        deciding = {"smoothing": settings.smoothing, "box_margin": settings.box_margin, "seed": settings.seed}
-        return {**model_identity(self.model), **deciding, **_request_identity(self._asked)}
+        model, request = self.first.model, self.first.request
+        settings = settings_of(model, request)
+        deciding = {"scored": self.scored, "smoothing": settings.smoothing, "box_margin": settings.box_margin, "seed": settings.seed}
+        return {**model_identity(model), **deciding, **_request_identity(request)}
 
     def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
-        made = study(volume, self.model, self._asked, _as_volume(brain, volume))
-        step = next(sweep(made.case, made.runner, made.settings))
-        errors, reconstruction = step.error_map(), step.reconstruction()
-        return made.prepared.restore_map(errors) * brain, made.prepared.restore_intensity(reconstruction)
-
-    @property
-    def _asked(self) -> Request:
-        return self.request if self.scored else replace(self.request, quality="published")
+        squared, scored, reconstruction = self.first.of(volume, brain)
+        return scored if self.scored else squared, reconstruction
 
 
 def one_passes(model: Model, request: Request) -> list[OnePass]:
-    """One pass with the plain error, and with the model's scoring where that is another one."""
-    plain = request.quality == "published" or not (model.card.scoring.smoothing_mm or model.card.scoring.healthy_error)
-    return [OnePass(model, request)] if plain else [OnePass(model, request, scored=True), OnePass(model, request)]
+    """One pass with the model's scoring, and with the plain squared error where that is another one."""
+    scoring, first = model.card.scoring, FirstPass(model, request)
+    plain = request.quality == "published" or not (scoring.smoothing_mm or scoring.healthy_error)
+    return [OnePass(first)] if plain else [OnePass(first, scored=True), OnePass(first)]
 
 
 @dataclass(frozen=True)
