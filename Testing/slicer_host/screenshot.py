@@ -29,10 +29,12 @@ PANEL_WIDTH = 470
 SECOND_HALF = "heatmapCollapsibleButton"
 BAR = 20
 GAP = 3
+ZOOM = 1.35
 PLACES = {"Red": (0, 0), "3D": (0, 1), "Green": (1, 0), "Yellow": (1, 1)}
 COLORS = {"Red": "#f34a33", "Green": "#6eb04b", "Yellow": "#edd54c", "3D": "#8486a8"}
 """Of the bars above the views, as in Slicer."""
 
+LAVENDER = ((0.7568, 0.7647, 0.9098), (0.4549, 0.4706, 0.7451))
 BACKGROUND = "#efefef"
 
 
@@ -68,6 +70,19 @@ def view_pictures(views: Views, side: int) -> dict[str, NDArray[np.uint8]]:
     """What the views show, uint8 [row, column, 3]."""
     views.resize(side, side)
     views.fit()
+    for name in SLICE_VIEWS:
+        node = views.slice_node(name)
+        wide, high, deep = node.GetFieldOfView()
+        node.SetFieldOfView(wide / ZOOM, high / ZOOM, deep)
+    views.slice_node("Red").SetSliceVisible(True)
+    views.threed_node().SetBackgroundColor(*LAVENDER[0])
+    views.threed_node().SetBackgroundColor2(*LAVENDER[1])
+    camera = slicer.util.getNodesByClass("vtkMRMLCameraNode")[0].GetCamera()
+    camera.Azimuth(25)
+    camera.Elevation(30)
+    camera.Zoom(1.3)
+    legend = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")[0]
+    legend.SetViewNodeIDs([views.slice_node("Red").GetID()])
     return {**{name: views.slice_picture(name) for name in SLICE_VIEWS}, "3D": views.threed_picture()}
 
 

@@ -50,6 +50,9 @@ class Views:
     def slice_node(self, name: str) -> Any:
         return self._slices[name].get_view_node()
 
+    def threed_node(self) -> Any:
+        return self._threed.get_view_node()
+
     def slice_picture(self, name: str) -> NDArray[np.uint8]:
         """The picture of a slice view: uint8 [row, column, 3]."""
         return _picture(self._slices[name])

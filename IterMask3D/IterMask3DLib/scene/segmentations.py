@@ -18,6 +18,7 @@ from IterMask3DLib.scene.geometry import affineOf, segmentsOn
 from IterMask3DLib.scene.nodes import ResultNodes
 
 COLOR = (1.0, 0.3, 0.1)
+FILL = 0.15
 ALGORITHM_TYPE, ALGORITHM_NAME = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 AUTOMATIC, SEMIAUTOMATIC = "AUTOMATIC", "SEMIAUTOMATIC"
 
@@ -38,6 +39,8 @@ def ensureSegmentation(nodes: ResultNodes, given: Any = None) -> Any:
     node = nodes.own("segmentation", "anomaly")
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
+        # The heatmap is to be seen through it.
+        node.GetDisplayNode().SetOpacity2DFill(FILL)
     node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.input)
     return node
 

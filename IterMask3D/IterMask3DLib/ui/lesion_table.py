@@ -23,12 +23,13 @@ class LesionTable:
         self._session, self._ui = session, session.ui
         self._table = session.ui.lesionsTable
         self._rows: Sequence[LesionRow] = ()
-        headings = (_("Lesion"), _("Volume (ml)"), _("Mean error"), _("Peak error"), _("Center (R, A, S)"))
+        headings = (_("Lesion"), _("ml"), _("Mean error"), _("Peak error"), _("Center (R, A, S)"))
         self._table.setColumnCount(len(headings))
         self._table.setHorizontalHeaderLabels(list(headings))
         self._table.verticalHeader().setVisible(False)
         self._table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         self._table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        self._table.horizontalHeader().setHighlightSections(False)
         self._table.horizontalHeader().setStretchLastSection(True)
         self._table.setFixedHeight(_ROW_HEIGHT * (_SHOWN_ROWS + 1) + 6)
         self._table.connect("cellClicked(int,int)", self.onJump)
