@@ -1,0 +1,101 @@
+"""The files of a result, read back by other programs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+
+from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.records import SaveOptions
+from Testing.scene.samples import anomalyOf, phantomNode, voxels
+
+NOTHING = SaveOptions(False, False, False, False, False, False, False)
+FILES = {
+    "segmentation": ["brain_anomaly.seg.nrrd"],
+    "nifti": ["brain_anomaly.nii.gz"],
+    "heatmap": ["brain_heatmap.nii.gz"],
+    "lesions": ["brain_lesions.csv"],
+    "iterations": ["brain_curve.csv", "brain_iterations.csv"],
+    "report": ["brain_report.html"],
+    "scene": ["brain_scene.mrb"],
+}
+
+
+@pytest.fixture
+def nodes(logic: Any) -> ResultNodes:
+    return logic.process(phantomNode()).nodes
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_only_what_was_chosen_is_written(logic: Any, nodes: ResultNodes, tmp_path: Path, what: str) -> None:
+    written = logic.save(nodes, tmp_path / "new" / "folder", SaveOptions(**{name: name == what for name in FILES}))
+    assert sorted(path.name for path in written) == FILES[what]
+    assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == FILES[what]
+    assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_the_files_hold_what_the_scene_holds(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
+    logic.save(nodes, tmp_path)
+    mask = np.asarray(nib.load(tmp_path / "brain_anomaly.nii.gz").dataobj)
+    np.testing.assert_array_equal(mask > 0, anomalyOf(nodes))
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "brain_heatmap.nii.gz").dataobj), voxels(nodes.heatmap))
+    image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
+    assert int((sitk.GetArrayFromImage(image) > 0).sum()) == int(mask.sum())
+    keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    assert keys["Segment0_Name"] == "Anomaly" and "DICOM.SegmentAlgorithmType:AUTOMATIC" in keys["Segment0_Tags"]
+    steps = rows(tmp_path / "brain_iterations.csv")
+    assert [row["phase"] for row in steps] == [step.phase for step in nodes.steps]
+    assert [float(row["masked_ml"]) for row in steps] == pytest.approx([step.maskedMl for step in nodes.steps], abs=1e-4)
+    curve = rows(tmp_path / "brain_curve.csv")
+    assert nodes.curve is not None
+    assert [row["chosen"] for row in curve].index("1") == nodes.curve.chosen
+    lesions = rows(tmp_path / "brain_lesions.csv")
+    assert sum(float(row["volume_ml"]) for row in lesions) == pytest.approx(mask.sum() * 0.064, abs=1e-3)
+    report = (tmp_path / "brain_report.html").read_text(encoding="utf-8")
+    assert "brain" in report and "Research" in report
+
+
+def test_an_edited_anomaly_is_what_is_saved(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
+    logic.useIteration(nodes, 3)
+    logic.save(nodes, tmp_path, SaveOptions(scene=False))
+    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "brain_anomaly.nii.gz").dataobj) > 0, anomalyOf(nodes))
+    image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
+    assert "DICOM.SegmentAlgorithmType:SEMIAUTOMATIC" in image.GetMetaData("Segment0_Tags")
+
+
+def test_saving_again_replaces_and_leaves_the_scene_as_it_is(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
+    first = logic.save(nodes, tmp_path)
+    count = slicer.mrmlScene.GetNumberOfNodes()
+    assert logic.save(nodes, tmp_path) == first
+    assert slicer.mrmlScene.GetNumberOfNodes() == count
+    assert nodes.segmentation.GetStorageNode() is None or not nodes.segmentation.GetStorageNode().GetFileName()
+
+
+def test_names_that_no_file_can_have_are_made_safe(logic: Any, tmp_path: Path) -> None:
+    nodes = logic.process(phantomNode("../patient 7: T1/axial")).nodes
+    written = logic.save(nodes, tmp_path, SaveOptions(scene=False, report=False, segmentation=False))
+    assert {path.parent for path in written} == {tmp_path}
+    assert written[0].name == "patient_7_T1_axial_anomaly.nii.gz"
+
+
+def test_a_place_that_cannot_be_written_is_told_in_a_sentence(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(InputError, match=r"file cannot be written \(.*\); choose another folder"):
+        logic.save(nodes, tmp_path / "file")
+    slicer.mrmlScene.RemoveNode(nodes.brain)
+    with pytest.raises(InputError, match="A volume of the result of brain is no longer in the scene; run Segment again"):
+        logic.save(nodes, tmp_path)
+    assert logic.save(nodes, tmp_path, NOTHING) == []
