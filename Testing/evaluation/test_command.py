@@ -17,7 +17,7 @@ from Testing.brains import toy_model
 from Testing.evaluation.cohorts import data_folder
 from Testing.launcher import launch
 
-FINDERS = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark", "intensity_bright"]
+FINDERS = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark"]
 TABLES = ("table.csv", "table.md", "cases.csv")
 
 

@@ -110,8 +110,8 @@ def _baselines(options: argparse.Namespace, model: Model, request: Request, coho
         *one_passes(model, request),
         AutoEncoderError.read(folder, request.device),
         ZScore(healthy),
-        Intensity("dark"),
-        Intensity("bright"),
+        # On T1 strokes and multiple sclerosis are dark, on other contrasts bright.
+        Intensity("dark" if model.card.modality.startswith("T1") else "bright"),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ from IterMask3DLib.evaluation.table import group_of
 from IterMask3DLib.results.figures import OUTLINE
 
 TRUTH = "#39d5ff"
-_WIDTH, _TITLE = 2.1, 0.45
+_WIDTH, _TITLE = 2.1, 0.6
+_TITLE_LETTERS = 30
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ def chosen_examples(trials: Sequence[Trial], finders: Sequence[Finder], store: S
             (r for r in first if r.section == "strokes" and group_of(r) == size), key=lambda r: (r.figures["dice"] or 0.0, r.case)
         )
         if members:
-            chosen += [(f"{size} stroke, median Dice", members[len(members) // 2]), (f"{size} stroke, lowest Dice", members[0])]
+            chosen += [(f"{size} stroke, median Dice", members[len(members) // 2])]
+            chosen += [(f"{size} stroke, lowest Dice", members[0])] if len(members) > 1 else []
     chosen += [("labelled", record) for record in first if record.section == "labelled"]
     medium = [record for record in first if record.section == "artefacts" and record.facts["level"] == "medium"]
     for kind in dict.fromkeys(str(record.facts["kind"]) for record in medium):
@@ -86,7 +89,7 @@ def draw(pictures: Sequence[Picture], titles: Sequence[str]) -> str:
 
 
 def _heading(finder: Finder, record: Record | None) -> str:
-    title = finder.title if len(finder.title) < 26 else finder.title[:24].rstrip() + "…"
+    title = textwrap.fill(finder.title, _TITLE_LETTERS, break_on_hyphens=False)
     if record is None:
         return title
     if record.section in ("strokes", "labelled"):
