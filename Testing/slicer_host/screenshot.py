@@ -48,6 +48,7 @@ def segmented_sample(module: LoadedModule) -> Any:
     widget.logic.wait()
     for name in ("show3DButton", "showLegendCheckBox", "showMaskCheckBox"):
         getattr(widget.ui, name).click()
+    widget.ui.heatmapRangeWidget.setValues(0.0, widget.ui.heatmapRangeWidget.maximum / 2)
     widget.ui.lesionsTable.selectRow(0)
     widget.logic.jumpToLesion(widget.panel.session.result, 1)
     return widget
@@ -80,7 +81,6 @@ def view_pictures(views: Views, side: int) -> dict[str, NDArray[np.uint8]]:
     camera = slicer.util.getNodesByClass("vtkMRMLCameraNode")[0].GetCamera()
     camera.Azimuth(25)
     camera.Elevation(30)
-    camera.Zoom(1.3)
     legend = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")[0]
     legend.SetViewNodeIDs([views.slice_node("Red").GetID()])
     return {**{name: views.slice_picture(name) for name in SLICE_VIEWS}, "3D": views.threed_picture()}
