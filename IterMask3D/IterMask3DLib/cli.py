@@ -11,6 +11,7 @@ from pathlib import Path
 from IterMask3DLib import __version__
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.evaluation.cli import add_evaluate
+from IterMask3DLib.training.calibrate_cli import add_calibrate
 from IterMask3DLib.training.cli import add_train
 
 _NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("--gamma", type=float, default=0.05)
 
     add_train(commands)
+    add_calibrate(commands)
     add_evaluate(commands)
     return parser
 

@@ -19,6 +19,7 @@ from IterMask3DLib.progress import ProgressBar, clock
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.writer import check_writable, write_case
+from IterMask3DLib.training.calibrate_cli import run_calibrate
 from IterMask3DLib.training.cli import run_train
 
 
@@ -30,6 +31,8 @@ def run(options: argparse.Namespace) -> int:
         return segment_all([str(sample_volume())], options)
     if options.command == "train":
         return run_train(options)
+    if options.command == "calibrate":
+        return run_calibrate(options)
     if options.command == "evaluate":
         return run_evaluate(options)
     if options.command == "convert":

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.models import find_model, load_model
 from IterMask3DLib.engine.network import UNet3D
 from IterMask3DLib.training.average import Average
 from IterMask3DLib.training.batchnorm import share_batch_norm
@@ -47,6 +48,14 @@ def loss_of(output: Tensor, batch: Batch) -> Tensor:
     return ((squared.flatten(1) * inside).sum(1) / inside.sum(1)).mean()
 
 
+def initial_weights(recipe: Recipe) -> dict[str, Tensor]:
+    """The tensors of the model that training begins with. Raises `InputError` if its network is another one."""
+    model = load_model(find_model(recipe.initial))
+    if model.card.widths != recipe.widths:
+        raise InputError(f"{recipe.initial} has the widths {model.card.widths}, not {recipe.widths}; give --widths to match.")
+    return model.network.state_dict()
+
+
 @dataclass(frozen=True)
 class Job:
     """What is trained where. `precision`: bf16 or fp32; `workers`: threads that make batches."""
@@ -77,6 +86,8 @@ class Trainer:
         if found is not None:
             check_same(found, recipe, job.training.key, job.folder)
             self.plain.load_state_dict(found.network)
+        elif recipe.initial:
+            self.plain.load_state_dict(initial_weights(recipe))
         self.network, self.optimiser = fabric.setup(self.plain, optimiser)
         if found is not None:
             optimiser.load_state_dict(found.optimiser)

@@ -10,7 +10,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from IterMask3DLib.engine.card import Card, CardGrid
@@ -20,16 +19,15 @@ from IterMask3DLib.engine.execution import InferenceUNet
 from IterMask3DLib.engine.highfreq import high_frequency
 from IterMask3DLib.engine.models import save_model
 from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.share import position, share, together
-from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.methods.itermask3d import Case, Settings, result_of, shrink, sweep
+from IterMask3DLib.engine.share import position
+from IterMask3DLib.methods.itermask3d import Case, Settings
 from IterMask3DLib.training.augment import described
 from IterMask3DLib.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from IterMask3DLib.training.data import Volumes
+from IterMask3DLib.training.healthy import shares_by_gamma, smallest_within, told
 from IterMask3DLib.training.recipe import Recipe
 from IterMask3DLib.training.validate import KINDS, validation_errors
 
-GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
 HEALTHY_LIMIT = 0.02
 """Share of a healthy brain that may stay masked on average."""
 
@@ -80,13 +78,11 @@ def pack(
     if len(healthy):
         runner = Runner(InferenceUNet(network), choose_place(device))
         errors = validation_errors(healthy, recipe, lambda given: runner(given)[None, None])
-        masked = healthy_shares(runner, healthy, recipe.spacing)
-        gamma = next((g for g, shares in masked.items() if np.mean(shares) <= HEALTHY_LIMIT), GAMMAS[-1])
+        masked = shares_by_gamma(runner, len(healthy), lambda number: _case(healthy, number, recipe.spacing), Settings())
+        gamma = smallest_within(masked, HEALTHY_LIMIT)
         figures |= {
             "mean squared error in the mask, validation": {kind: round(errors[kind], 5) for kind in KINDS},
-            "share of healthy validation brains left masked": {
-                f"gamma {g:g}": {"mean": round(float(np.mean(s)), 4), "worst": round(max(s), 4)} for g, s in masked.items()
-            },
+            "share of healthy validation brains left masked": told(masked, "gamma"),
             "chosen gamma": gamma,
         }
     card = Card(
@@ -110,6 +106,11 @@ def pack(
     return _write(run, network, card) if position().rank == 0 else card
 
 
+def _case(healthy: Volumes, number: int, spacing: float) -> Case:
+    volume, brain = healthy[number]
+    return Case(volume, high_frequency(volume, (spacing,) * 3), brain, (spacing,) * 3)
+
+
 def _write(run: Path, network: UNet3D, card: Card) -> Card:
     beside, target = run / ".model.new", run / "model"
     shutil.rmtree(beside, ignore_errors=True)
@@ -117,25 +118,3 @@ def _write(run: Path, network: UNet3D, card: Card) -> Card:
     shutil.rmtree(target, ignore_errors=True)
     os.replace(beside, target)
     return signed
-
-
-def healthy_shares(runner: Runner, healthy: Volumes, spacing: float) -> dict[float, list[float]]:
-    """For each gamma, the share of each healthy brain that stays masked; one sweep a volume serves every gamma."""
-    mine = [(number, _shares_of(runner, healthy, number, spacing)) for number in share(range(len(healthy)))]
-    everyone = [shares for _, shares in sorted(row for part in together(mine) for row in part)]
-    return {gamma: [shares[i] for shares in everyone] for i, gamma in enumerate(GAMMAS)}
-
-
-def _shares_of(runner: Runner, healthy: Volumes, number: int, spacing: float) -> list[float]:
-    volume, brain = healthy[number]
-    case = Case(volume, high_frequency(volume, (spacing,) * 3), brain)
-    swept = result_of(sweep(case, runner, Settings()))
-    shares, known = [], {}
-    for gamma in GAMMAS:
-        curve, _ = fit_curve(swept.thresholds, CurveSettings(gamma=gamma))
-        # Gammas that choose the same threshold leave the same mask.
-        if curve.chosen not in known:
-            result = result_of(shrink(case, runner, curve, Settings(), brain, first=Settings().passes + 1))
-            known[curve.chosen] = result.mask_size / int(brain.sum())
-        shares.append(known[curve.chosen])
-    return shares

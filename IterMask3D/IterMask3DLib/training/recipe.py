@@ -30,6 +30,7 @@ class Recipe:
         None, "counts3", "voxels of the model's grid, multiples of 16 (default: what holds every brain)"
     )
     widths: tuple[int, ...] = _option((8, 16, 32, 64, 128), "counts5", "channels of the five stages (published: 16 32 64 128 256)")
+    initial: str = _option("", "text", "model, by name or folder, whose weights training begins with (default: random ones)")
     dropout: float = _option(0.0, "number", "share of activations dropped (published: 0.2)", below=1.0)
     steps: int | None = _option(6000, "count", "optimiser steps", least=1)
     epochs: int | None = _option(None, "count", "visits of every volume, instead of steps", least=1)

@@ -12,6 +12,7 @@ from typing import Any
 from IterMask3DLib.engine.card import Card
 from IterMask3DLib.engine.device import DeviceName, choose_place
 from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.engine.models import find_model, load_model
 from IterMask3DLib.engine.share import position
 from IterMask3DLib.training.cache import Cached, cut_volumes, fitted_shape, prepared
 from IterMask3DLib.training.cohort import Split, find_cohort
@@ -73,7 +74,14 @@ def _packed(order: Order, split: Split, training: Cached, validation: Cached, fa
     # The first process reads for all, so that machines need not share the folder of the run.
     weights = fabric.broadcast(chosen_weights(order.run, order.recipe) if fabric.is_global_zero else None)
     say("choosing gamma on the validation volumes" if len(validation) else "no validation volumes: gamma is the published 0.05")
-    facts = {"subjects": len({source.subject for source in split.training}), "volumes": len(training), "command": command_of(order)}
+    facts: dict[str, Any] = {
+        "subjects": len({source.subject for source in split.training}),
+        "volumes": len(training),
+        "command": command_of(order),
+    }
+    if order.recipe.initial:
+        first = load_model(find_model(order.recipe.initial)).card
+        facts["initial weights"] = f"{first.name}, sha256 {first.sha256}"
     return pack(order.run, weights, order.recipe, training.shape, validation, facts, order.device)
 
 
@@ -100,7 +108,7 @@ def command_of(order: Order) -> str:
     for name in OPTIONS:
         value = getattr(order.recipe, name)
         if value != getattr(usual, name) and value is not None:
-            values = value if isinstance(value, tuple) else (value,)
+            values = value if isinstance(value, tuple) else (Path(value).name,) if name == "initial" else (value,)
             words += [f"--{name.replace('_', '-')}", *map(str, values)]
     return shlex.join(words)
 
