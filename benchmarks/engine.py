@@ -1,158 +1,218 @@
-"""The engine beside a plain execution of the same network and loop, in one process: time ratio, passes, peak memory, agreement.
+"""The engine beside a plain execution of the same network, loop and volume, in one process: time ratio, memory ratio, where the time goes.
 
-    python benchmarks/engine.py             the bundled model on the bundled brain, whole runs
-    python benchmarks/engine.py --published the published network and grid (192 voxels of 1 mm), untrained, a few passes
+    python -m benchmarks.engine                  2 mm with the bundled model, then 192 voxels of 1 mm with the published network, untrained
+    python -m benchmarks.engine --plain-passes 0 every plain pass at 192 voxels too (about forty minutes on two cores)
 
-"Plain" is the network as published (nearest up-sampling, batch norm and dropout as modules, contiguous memory) in the loop as published: error,
-selection and masks over the whole volume, one float32 volume kept per pass.
+Both run on the bundled brain, with the published scoring, and begin with the same noise. The plain loop makes every pass; at 192 voxels it is
+timed over the first few and the rest is reckoned from them, which the output says.
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
+import statistics
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 
+from benchmarks.plain import PlainRun, plain_run
+from benchmarks.watch import Clock, watched
+from IterMask3DLib import pipeline
+from IterMask3DLib.engine.card import Card, CardGrid, Scoring
 from IterMask3DLib.engine.device import Runner, choose_place
 from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.models import find_model, load_model
+from IterMask3DLib.engine.models import Model, find_model, load_model
 from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.noise import seeded_noise
-from IterMask3DLib.engine.prepare import Grid, prepare
+from IterMask3DLib.engine.records import Volume
 from IterMask3DLib.engine.resources import sample_volume
-from IterMask3DLib.engine.threshold import fit_curve
 from IterMask3DLib.engine.volumes import read_volume
-from IterMask3DLib.methods.itermask3d import Case, Settings, refine, result_of
+from IterMask3DLib.methods import itermask3d
+from IterMask3DLib.pipeline import Request
 
-_PAGE_GB = 4096 / 1e9
-
-
-class Memory:
-    """The highest resident memory of this process while it was watched, in GB above what it was at the start."""
-
-    peak = 0.0
+PARTS = ("read", "model", "prepare", "network", "threshold", "restore")
 
 
-@contextmanager
-def watched() -> Generator[Memory, None, None]:
-    """Samples the resident memory of this process every 2 ms (Linux)."""
-    memory, stop = Memory(), threading.Event()
-    base = resident()
+@dataclass(frozen=True)
+class Timed:
+    """Seconds of a whole run and of its parts, peak memory in GB, the mask on the model grid, passes of both phases."""
 
-    def sample() -> None:
-        while not stop.is_set():
-            memory.peak = max(memory.peak, resident() - base)
-            time.sleep(0.002)
+    seconds: float
+    parts: Clock
+    memory: float
+    mask: np.ndarray
+    sweep: int
+    shrink: int
+    whole: bool = True
 
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield memory
-    finally:
-        stop.set()
-        thread.join()
+    @property
+    def passes(self) -> int:
+        return self.sweep + self.shrink
 
 
-def resident() -> float:
-    return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * _PAGE_GB
+def bundled() -> Model:
+    """The bundled model with the published scoring, which is what the plain loop can do."""
+    model = load_model(find_model(None))
+    return replace(model, card=replace(model.card, scoring=Scoring(), gamma=0.05), healthy_error=None)
 
 
-@torch.inference_mode()
-def plain_run(case: Case, network: UNet3D, settings: Settings) -> tuple[np.ndarray, int]:
-    """The loop as published. Returns the final mask [x, y, z] and the number of passes."""
-    network.execute_plainly()
-    volume, brain = torch.from_numpy(case.volume), torch.from_numpy(case.brain)
-    noise, number = seeded_noise(settings.seed), 0
-
-    def error_under(mask: torch.Tensor) -> torch.Tensor:
-        nonlocal number
-        number += 1
-        fill = torch.zeros_like(volume)
-        fill[brain] = torch.from_numpy(noise(number, int(brain.sum())))
-        hidden = mask.float()
-        masked = (1 - hidden) * volume + hidden * fill
-        output = network(torch.stack((masked, torch.from_numpy(case.high_frequency)))[None])[0, 0]
-        return (volume - output).square() * brain
-
-    mask, thresholds, kept = brain, [], []
-    for t in range(1, settings.passes + 1):
-        error = error_under(mask)
-        rank = max(1, int(volume.numel() - int(brain.sum()) * (1 - t / settings.passes)))
-        thresholds.append(float(error.reshape(-1).kthvalue(rank).values))
-        mask = error > thresholds[-1]
-        kept.append(mask.float())
-    curve, _ = fit_curve(np.array(thresholds), settings.curve)
-    mask = brain
-    for _ in range(settings.max_shrink):
-        smaller = error_under(mask) > curve.threshold
-        ratio = (int(mask.sum()) - int(smaller.sum())) / int(mask.sum())
-        mask = smaller
-        if ratio < settings.stop_ratio or not mask.any():
-            break
-    network.execute_plainly(False)
-    return mask.numpy(), number
+def published_size() -> Model:
+    """The published network and grid with the weights PyTorch begins with: as fast as a trained one."""
+    torch.manual_seed(0)
+    card = Card("published-size", "Published size", "T1w", CardGrid(1.0, (192, 192, 192)), (16, 32, 64, 128, 256))
+    return Model(Path(), card, UNet3D().eval())
 
 
-def engine_run(case: Case, network: UNet3D, settings: Settings) -> tuple[np.ndarray, int]:
-    """The engine. Returns the final mask [x, y, z] and the number of passes."""
-    passes: list[int] = []
-    result = result_of(refine(case, Runner(InferenceUNet(network), choose_place("cpu")), settings), lambda step: passes.append(step.number))
-    return result.mask, len(passes)
+def engine_run(read: str, model: Model, quality: pipeline.Quality) -> Timed:
+    """`itermask3d segment` as a user runs it, from reading the file to volumes on its grid."""
+    clock, phases = Clock(), {"sweep": 0, "shrink": 0}
+    studies = []
+
+    def kept(*arguments: object) -> pipeline.Study:
+        studies.append(make(*arguments))
+        return studies[-1]
+
+    def count(step: object) -> None:
+        phases[step.phase] += 1
+
+    make = pipeline.study
+    with watched() as memory, ExitStack() as stack:
+        for owner, name, part in (
+            (pipeline, "prepare", "prepare"),
+            (pipeline, "Runner", "model"),
+            (pipeline, "restored", "restore"),
+            (itermask3d, "percentile_threshold", "threshold"),
+        ):
+            stack.enter_context(patch.object(owner, name, clock.timed(part, getattr(owner, name))))
+        stack.enter_context(patch.object(Runner, "_run", clock.timed("network", Runner._run)))
+        stack.enter_context(patch.object(pipeline, "study", kept))
+        results = stack.enter_context(patch.object(pipeline, "restored", wraps=pipeline.restored))
+        begun = time.perf_counter()
+        volume = clock.timed("read", read_volume)(read)
+        pipeline.segment(volume, model, Request(device="cpu", quality=quality), on_step=count)
+        seconds = time.perf_counter() - begun
+    mask = results.call_args.args[2].mask
+    return Timed(seconds, clock, memory.peak, mask, phases["sweep"], phases["shrink"])
 
 
-def measured(run: Callable[[], tuple[np.ndarray, int]]) -> tuple[np.ndarray, int, float, float]:
-    """Mask, passes, seconds and peak memory in GB of a run."""
+def plain_whole(read: str, model: Model, stop_after: int | None, shrink: int) -> Timed:
+    """The same by plain means; where it is ended early, the passes left (`shrink` of them in the second phase) are reckoned at the mean."""
+    clock = Clock()
     with watched() as memory:
         begun = time.perf_counter()
-        mask, passes = run()
+        volume: Volume = clock.timed("read", read_volume)(read)
+        made = clock.timed("prepare", pipeline.study)(volume, model, Request(device="cpu", quality="published", backend="pytorch"))
+        before = time.perf_counter()
+        run: PlainRun = plain_run(made.case, model.network, made.settings, clock, stop_after)
+        looped = time.perf_counter() - before
+        dummy = clock.timed("restore", made.prepared.restore_mask)(run.mask)
+        clock.timed("restore", made.prepared.restore_map)(made.case.volume)
+        clock.timed("restore", made.prepared.restore_intensity)(made.case.volume)
         seconds = time.perf_counter() - begun
-    return mask, passes, seconds, memory.peak
+    assert dummy.shape == volume.array.shape
+    if run.whole:
+        return Timed(seconds, clock, memory.peak, run.mask, run.sweep, run.shrink)
+    passes = made.settings.passes + shrink
+    rest = passes / run.sweep
+    clock.seconds["network"] *= rest
+    clock.seconds["threshold"] *= made.settings.passes / run.sweep
+    # Every pass leaves one float32 mask behind.
+    masks = (made.settings.passes - run.sweep) * made.case.volume.size * 4 / 1e9
+    return Timed(seconds - looped + looped * rest, clock, memory.peak + masks, run.mask, made.settings.passes, shrink, False)
 
 
-def sample_case() -> tuple[Case, UNet3D, Settings]:
-    model = load_model(find_model(None))
-    grid = Grid(model.card.grid.spacing, model.card.grid.shape, model.card.intensity)
-    prepared = prepare(read_volume(sample_volume()), grid)
-    image = high_frequency(prepared.volume, prepared.spacing, model.card.high_frequency_cutoff)
-    settings = Settings()
-    return (
-        Case(prepared.volume, image, prepared.brain),
-        model.network,
-        replace(settings, curve=replace(settings.curve, gamma=model.card.gamma)),
-    )
+def pass_seconds(model: Model, shape: tuple[int, ...], repeats: int) -> tuple[float, float, float, str]:
+    """Median seconds of a pass, plain and ours in turns on the whole grid, their largest difference relative to the output, our backend."""
+    given = torch.randn(1, 2, *shape, generator=torch.Generator().manual_seed(0))
+    runner = Runner(InferenceUNet(model.network), choose_place("cpu"))
+    plain, ours = Clock(), Clock()
+    one, other = [], []
+    with torch.inference_mode():
+        fast = runner(given)
+        for _ in range(repeats):
+            slow = plain.timed("pass", model.network.execute_plainly())(given)[0, 0]
+            model.network.execute_plainly(False)
+            one.append(plain.seconds.pop("pass"))
+            for _ in range(2):
+                ours.timed("pass", runner)(given)
+                other.append(ours.seconds.pop("pass"))
+    difference = float((slow - fast).abs().max() / slow.abs().max())
+    return statistics.median(one), statistics.median(other), difference, runner.backend
 
 
-def published_case(passes: int) -> tuple[Case, UNet3D, Settings]:
-    torch.manual_seed(0)
-    axes = np.meshgrid(*(np.linspace(-1.3, 1.3, 192, dtype=np.float32),) * 3, indexing="ij", sparse=True)
-    brain = (axes[0] / 0.9) ** 2 + axes[1] ** 2 + (axes[2] / 0.85) ** 2 <= 1
-    volume = np.where(brain, np.sin(9 * axes[0]) * np.cos(7 * axes[1]) + axes[2], np.float32(-3)).astype(np.float32)
-    case = Case(volume, high_frequency(volume, (1.0, 1.0, 1.0)), brain)
-    return case, UNet3D().eval(), replace(Settings(), passes=passes, max_shrink=1)
+def operations(model: Model, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Multiplications and additions of a pass, in units of 1e9: plain, and as we execute it (8 taps for each up-sampled voxel, not 27)."""
+    totals, sides = [], np.array(shape)
+    for taps in (27, 8):
+        total = 0.0
+        for depth, stage in enumerate(InferenceUNet(model.network).down):
+            voxels = float(np.prod(sides // 2**depth))
+            total += voxels * 27 * sum(block.conv.in_channels * block.conv.out_channels for block in (stage.first, stage.second))
+        for depth, stage in zip((3, 2, 1, 0), InferenceUNet(model.network).up, strict=True):
+            voxels = float(np.prod(sides // 2**depth))
+            total += voxels * taps * stage.first.conv.in_channels * stage.first.conv.out_channels
+            total += voxels * 27 * stage.second.conv.in_channels * stage.second.conv.out_channels
+        totals.append(2 * total / 1e9)
+    return totals[0], totals[1]
+
+
+def peak_rate(side: int = 3072) -> float:
+    """The fastest this machine was seen to multiply matrices of float32, in 1e9 operations a second."""
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    clock, best = Clock(), float("inf")
+    for _ in range(6):
+        clock.timed("mm", torch.mm)(a, b)
+        best = min(best, clock.seconds.pop("mm"))
+    return 2 * side**3 / best / 1e9
+
+
+def compare(title: str, model: Model, plain_passes: int | None, repeats: int) -> None:
+    """Runs both on the bundled brain and prints what they took."""
+    shape, path = model.card.grid.shape, str(sample_volume())
+    print(f"\n## {title}: grid {' x '.join(map(str, shape))}, {sum(p.numel() for p in model.network.parameters()):,} parameters")
+    rate, (plain_work, our_work) = peak_rate(), operations(model, shape)
+    slow, quick, difference, backend = pass_seconds(model, shape, repeats)
+    print(f"network pass: plain {slow:.3f} s, ours ({backend}) {quick:.3f} s: ratio {slow / quick:.2f}, difference {difference:.1e}")
+    print(f"  operations: plain {plain_work:.0f}e9, ours {our_work:.0f}e9; matrices multiply at {rate:.0f}e9/s here, so")
+    print(f"  plain runs at {plain_work / slow / rate:.0%} of that and ours at {our_work / quick / rate:.0%}: limit {our_work / rate:.3f} s")
+    fast = engine_run(path, model, "fast")
+    full = engine_run(path, model, "published") if plain_passes is None else None
+    plain = plain_whole(path, model, plain_passes, (full or fast).shrink)
+    reckoned = "" if plain.whole else f" (reckoned from {plain_passes} passes)"
+    for name, run in (("plain", plain), ("ours, every pass", full), ("ours", fast)):
+        if run is None:
+            continue
+        loop = run.parts.seconds["network"] + run.parts.seconds["threshold"]
+        note = reckoned if run is plain else ""
+        print(f"{name}: {run.passes} passes ({run.sweep} + {run.shrink}), {run.seconds:.1f} s, peak memory {run.memory:.2f} GB{note}")
+        print(f"  ratio: time {plain.seconds / run.seconds:.1f}, memory {plain.memory / run.memory:.1f}, ", end="")
+        both = run.mask.sum() + plain.mask.sum()
+        dice = 2 * np.logical_and(run.mask, plain.mask).sum() / both if both else 1.0
+        print(f"sweep {sweep_seconds(plain) / sweep_seconds(run):.1f}" + (f"; Dice with the plain mask {dice:.4f}" if plain.whole else ""))
+        rest = run.seconds - loop - sum(run.parts.seconds[p] for p in ("read", "model", "prepare", "restore"))
+        table = {part: run.parts.seconds[part] for part in PARTS} | {"the rest": rest}
+        print("  " + ", ".join(f"{part} {seconds:.2f} s ({seconds / run.seconds:.0%})" for part, seconds in table.items()))
+
+
+def sweep_seconds(run: Timed) -> float:
+    """Network and selection of the first phase."""
+    return run.parts.seconds["network"] * run.sweep / run.passes + run.parts.seconds["threshold"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--published", action="store_true", help="the published network and grid, untrained")
-    parser.add_argument("--passes", type=int, default=5, help="sweep passes with --published (default: 5)")
-    arguments = parser.parse_args()
-    case, network, settings = published_case(arguments.passes) if arguments.published else sample_case()
-    print(f"grid {case.volume.shape}, {sum(p.numel() for p in network.parameters()):,} parameters, {torch.get_num_threads()} threads")
-    ours, passes, seconds, memory = measured(lambda: engine_run(case, network, settings))
-    plain, plain_passes, plain_seconds, plain_memory = measured(lambda: plain_run(case, network, settings))
-    both = ours.sum() + plain.sum()
-    dice = 2 * np.logical_and(ours, plain).sum() / both if both else 1.0
-    print(f"plain : {plain_passes} passes, {plain_seconds:.1f} s, peak memory {plain_memory:.2f} GB")
-    print(f"engine: {passes} passes, {seconds:.1f} s, peak memory {memory:.2f} GB")
-    print(f"time ratio {plain_seconds / seconds:.2f}, memory ratio {plain_memory / memory:.2f}, Dice of the two masks {dice:.4f}")
+    parser.add_argument("--plain-passes", type=int, default=3, help="plain passes at 192 voxels, 0: all of them (default: 3)")
+    parser.add_argument("--only", choices=("2mm", "192"), help="one of the two alone")
+    options = parser.parse_args()
+    print(f"{torch.get_num_threads()} threads, PyTorch {torch.__version__}")
+    if options.only != "192":
+        compare("2 mm", bundled(), None, repeats=5)
+    if options.only != "2mm":
+        compare("192 voxels of 1 mm", published_size(), options.plain_passes or None, repeats=2)
 
 
 if __name__ == "__main__":
