@@ -19,6 +19,7 @@ import vtk
 
 from Testing.scene.fake_engine import FakeEngine
 from Testing.scene.samples import phantomNode
+from Testing.slicer_host.layouts import Layouts
 from Testing.slicer_host.scene import add_slice_view
 from Testing.ui.story import SAMPLE, anomaly, click_cell
 from Testing.ui.user import GatedEngine, User
@@ -77,6 +78,20 @@ def test_a_brain_mask_can_be_given(user: User) -> None:
     user.ui.brainMaskSelector.setCurrentNode(mask)
     user.segment()
     assert user.nodes.brainMask is mask
+
+
+def test_a_segmentation_can_be_the_brain_mask(user: User) -> None:
+    volume = phantomNode()
+    brain = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    brain.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segment = brain.GetSegmentation().AddEmptySegment("brain")
+    drawn = (slicer.util.arrayFromVolume(volume) > 0).astype(np.uint8)
+    drawn[:, : drawn.shape[1] // 2] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, brain, segment, volume)
+    user.ui.brainMaskSelector.setCurrentNode(brain)
+    user.segment()
+    used = slicer.util.arrayFromVolume(user.nodes.brain)
+    assert used[drawn > 0].mean() > 0.9 and used[drawn == 0].mean() < 0.1
 
 
 def test_the_model_says_what_it_was_trained_on_and_brings_its_gamma(load: Callable[..., Any]) -> None:
@@ -301,6 +316,23 @@ def test_compare_says_when_there_is_nothing_to_compare_in(done: User) -> None:
     assert "no slice views" in done.status and not done.ui.compareButton.checked
 
 
+def test_compare_lays_three_views_beside_each_other_and_gives_the_users_layout_back(user: User) -> None:
+    layouts = Layouts()
+    users = layouts.visible()
+    phantomNode()
+    user.segment()
+    user.click("compareButton")
+    assert layouts.visible() != users and len(layouts.visible()) == 3
+    assert user.ui.compareButton.checked
+    user.click("compareButton")
+    assert layouts.visible() == users
+    user.click("compareButton")
+    user.module.exit()
+    assert layouts.visible() == users and not user.ui.compareButton.checked
+    user.module.enter()
+    layouts.close()
+
+
 # Anomaly
 
 
@@ -309,6 +341,17 @@ def test_the_output_can_be_a_segmentation_of_the_user(user: User) -> None:
     own = user.ui.outputSegmentationSelector.addNode()
     user.segment()
     assert user.nodes.segmentation is own
+
+
+def test_another_volume_gets_a_segmentation_of_its_own(done: User) -> None:
+    first = done.nodes.segmentation
+    other = phantomNode("second")
+    done.ui.inputVolumeSelector.setCurrentNode(other)
+    assert done.ui.outputSegmentationSelector.currentNode() is None
+    done.segment()
+    assert done.nodes.segmentation is not first and done.nodes.input is other
+    done.ui.inputVolumeSelector.setCurrentNodeIndex(0)
+    assert done.ui.outputSegmentationSelector.currentNode() is first is done.nodes.segmentation
 
 
 def test_show_3d_makes_and_removes_the_surface(done: User) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.ui.editor import Editor
 from IterMask3DLib.ui.lesion_table import LesionTable
 from IterMask3DLib.ui.session import Session
@@ -26,6 +27,7 @@ class AnomalySection:
 
     def update(self) -> None:
         nodes = self._session.nodes
+        self._chooseOutput()
         segmentation = nodes.segmentation if nodes is not None else None
         self._ui.outputSegmentationSelector.enabled = not self._session.logic.busy
         self._ui.show3DButton.enabled = segmentation is not None
@@ -40,6 +42,15 @@ class AnomalySection:
 
     def onEdited(self, _nodes: Any) -> None:
         self._session.messages.say(_("The anomaly was edited; Measure again brings the table up to date."))
+
+    def _chooseOutput(self) -> None:
+        """The segmentation that belongs to the result of another volume is never written to."""
+        parameters, nodes = self._session.parameters, self._session.nodes
+        chosen = parameters.outputSegmentation if parameters is not None else None
+        if chosen is None or self._session.logic.busy:
+            return
+        if any(other.segmentation is chosen and other.input is not parameters.inputVolume for other in ResultNodes.all()):
+            parameters.outputSegmentation = nodes.segmentation if nodes is not None else None
 
     def _source(self) -> Any:
         nodes = self._session.nodes

@@ -56,6 +56,9 @@ class InputSection:
             return
         names = [model.name for model in self._models]
         if parameters.model not in names:
+            if parameters.model:
+                text = _("The model {name} of this scene is not installed here; {other} is chosen instead.")
+                self._session.messages.tell(text.format(name=parameters.model, other=names[0]))
             self._adopt(self._models[0])
         self._filling = True
         self._ui.modelComboBox.currentIndex = names.index(parameters.model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import slicer
 from slicer.i18n import tr as _
 
 from IterMask3DLib.ui.parameters import saveOptions
@@ -24,7 +25,8 @@ class SaveSection:
     def onSave(self) -> None:
         nodes, folder = self._session.result, self._ui.saveDirectoryButton.directory
         what = saveOptions(self._session.parameters)
-        written = self._session.attempt(lambda: self._session.logic.save(nodes, folder, what))
+        with slicer.util.WaitCursor():
+            written = self._session.attempt(lambda: self._session.logic.save(nodes, folder, what))
         if written is not None:
             self._session.messages.tell(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
             for path in written:
