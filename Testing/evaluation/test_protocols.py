@@ -101,4 +101,4 @@ def test_the_real_plan_has_sixty_strokes_of_every_size_over_fifteen_brains() -> 
     trials = stroke_trials(cohort.test, data_file("stroke_shapes"), 0)
     assert len(trials) == len({trial.facts["lesion"]["shape"] for trial in trials}) == 60
     assert len({trial.subject for trial in trials}) == 15
-    assert len(artefact_trials(cohort.test, 0)) == 8 * (3 + 8 + 3)
+    assert len(artefact_trials(cohort.test, 0)) == 8 * (2 + 8 + 2)

@@ -20,7 +20,7 @@ from IterMask3DLib.evaluation.lesions import Pair, paint_shape, plan_pairs, shap
 
 Section = Literal["calibration", "strokes", "healthy", "artefacts", "labelled"]
 CALIBRATION_PER_BRAIN, STROKES_PER_BRAIN = 3, 4
-BRAINS_PER_ARTEFACT = {"mild": 3, "medium": 8, "severe": 3}
+BRAINS_PER_ARTEFACT = {"mild": 2, "medium": 8, "severe": 2}
 
 
 @dataclass(frozen=True)
