@@ -28,8 +28,6 @@ OnStep = Callable[[Step], None]
 Quality = Literal["fast", "full", "published"]
 """How much work a run is: the model's recipe with the passes that decide, with every pass, or the paper alone with every pass."""
 
-_BOX_MARGIN = 16
-
 
 @dataclass(frozen=True)
 class Request:
@@ -76,7 +74,6 @@ def settings_of(model: Model, request: Request) -> Settings:
         passes=passes,
         visited=fast_points(passes) if request.quality == "fast" else None,
         smoothing=0.0 if published else card.scoring.smoothing_mm,
-        box_margin=None if published else _BOX_MARGIN,
         start=request.start,
         stop_ratio=limits.shrink_ratio,
         max_shrink=limits.max_shrink,

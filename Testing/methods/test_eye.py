@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 from scipy import ndimage
 
 from IterMask3DLib.engine.records import BoolVolume, FloatVolume
-from IterMask3DLib.methods.eye import Case, Eye, box_around
+from IterMask3DLib.methods.eye import Case, Eye
 from Testing.engine.published import mean_filter, no_noise
 
 
@@ -22,44 +21,9 @@ def ball_case(shape: tuple[int, int, int] = (64, 48, 80), radius: float = 15.0) 
     return Case(volume, np.zeros(shape, np.float32), brain, (2.0, 1.0, 1.0))
 
 
-def errors_of(case: Case, mask: BoolVolume, smoothing: float = 0.0, margin: int | None = None) -> FloatVolume:
-    eye = Eye(case, mean_filter, no_noise, smoothing, margin)
+def errors_of(case: Case, mask: BoolVolume, smoothing: float = 0.0) -> FloatVolume:
+    eye = Eye(case, mean_filter, no_noise, smoothing)
     return eye.error_map(eye.look(eye.brain_part(mask), draw=1))
-
-
-def test_the_box_holds_the_brain_and_its_margin_in_multiples_of_16() -> None:
-    case = ball_case()
-    for margin in (0, 4, 8):
-        box = box_around(case.brain, margin)
-        inside = np.zeros(case.brain.shape, dtype=bool)
-        inside[box] = True
-        assert not (ndimage.binary_dilation(case.brain, np.ones((3, 3, 3)), iterations=max(margin, 1)) & ~inside).any() or margin == 0
-        assert not (case.brain & ~inside).any()
-        assert all((s.stop - s.start) % 16 == 0 for s in box)
-
-
-def test_the_box_stays_on_the_grid_and_is_all_of_it_without_a_margin() -> None:
-    brain = np.zeros((32, 48, 64), dtype=bool)
-    brain[:3, 20:30, 60:] = True
-    assert box_around(brain, None) == (slice(0, 32), slice(0, 48), slice(0, 64))
-    box = box_around(brain, 2)
-    assert box[0] == slice(0, 16) and box[2] == slice(48, 64)
-    assert all(0 <= s.start < s.stop <= side for s, side in zip(box, brain.shape, strict=True))
-
-
-def test_what_lies_outside_the_box_changes_no_error() -> None:
-    case = ball_case()
-    mask = case.brain & (np.random.default_rng(0).random(case.brain.shape) < 0.5)
-    # The filter reaches two voxels, the margin four.
-    np.testing.assert_allclose(errors_of(case, mask, margin=4), errors_of(case, mask), rtol=1e-5, atol=1e-7)
-
-
-def test_the_reconstruction_has_the_whole_grid_also_where_only_the_box_was_computed() -> None:
-    case = ball_case()
-    eye = Eye(case, mean_filter, no_noise, margin=4)
-    reconstruction = eye.reconstruction(eye.look(eye.whole_brain(), draw=1))
-    assert reconstruction.shape == case.volume.shape
-    assert not reconstruction[0].any() and reconstruction[case.brain].std() == 0
 
 
 def test_an_error_is_the_square_of_the_residual_smoothed_inside_the_brain() -> None:
@@ -72,7 +36,6 @@ def test_an_error_is_the_square_of_the_residual_smoothed_inside_the_brain() -> N
     blurred = [ndimage.gaussian_filter(a, (1.5, 3.0, 3.0), mode="constant") for a in (residual, case.brain.astype(np.float64))]
     wanted = np.where(case.brain, (blurred[0] / np.maximum(blurred[1], 0.01)) ** 2, 0)
     np.testing.assert_allclose(errors_of(case, hidden, smoothing=3.0), wanted, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(errors_of(case, hidden, smoothing=3.0, margin=4), wanted, rtol=1e-3, atol=1e-6)
 
 
 def test_errors_are_divided_by_those_of_healthy_brains_where_they_are_known() -> None:
@@ -82,8 +45,7 @@ def test_errors_are_divided_by_those_of_healthy_brains_where_they_are_known() ->
     np.testing.assert_allclose(errors_of(replace(case, expected=expected), case.brain), plain / expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("margin", [None, 4])
-def test_only_hidden_voxels_are_replaced_by_noise(margin: int | None) -> None:
+def test_only_hidden_voxels_are_replaced_by_noise() -> None:
     case, seen = ball_case(), []
 
     def watch(channels: torch.Tensor) -> torch.Tensor:
@@ -93,9 +55,8 @@ def test_only_hidden_voxels_are_replaced_by_noise(margin: int | None) -> None:
     def noise(number: int, voxels: int) -> np.ndarray:
         return np.full(voxels, 100.0 + number, dtype=np.float32)
 
-    eye = Eye(case, watch, noise, margin=margin)
+    eye = Eye(case, watch, noise)
     half = case.brain & (np.arange(case.brain.shape[1]) > 24)[None, :, None]
-    box = box_around(case.brain, margin)
     for number, mask in ((1, case.brain), (2, half)):
         eye.look(eye.brain_part(mask), draw=number)
-        np.testing.assert_array_equal(seen[-1][0, 0].numpy(), np.where(mask, np.float32(100 + number), case.volume)[box])
+        np.testing.assert_array_equal(seen[-1][0, 0].numpy(), np.where(mask, np.float32(100 + number), case.volume))

@@ -26,9 +26,10 @@ _JUDGED_SHARE = 0.8
 class CurveSettings:
     """How the point is chosen.
 
-    `threshold`: used as it is, whatever the curve (None: chosen on it, as published); `gamma`: slope of the curve above which it is taken to climb into the anomaly (error per pass); `y_limit`: points from the first one
-    above it on are left out of the fit; `r_squared_limit`: a fit below it is replaced by smoothed differences; `published_fallback`: count
-    the first threshold's distance to zero as a difference, as the public code does (it can then choose the lowest threshold by accident).
+    `threshold`: used as it is, whatever the curve (None: chosen on it, as published); `gamma`: slope of the curve
+    above which it is taken to climb into the anomaly (error per pass); `y_limit`: points from the first one above it on are left out of the
+    fit; `r_squared_limit`: a fit below it is replaced by smoothed differences; `published_fallback`: count the first threshold's distance to
+    zero as a difference, as the public code does (it can then choose the lowest threshold by accident).
     """
 
     gamma: float = 0.05

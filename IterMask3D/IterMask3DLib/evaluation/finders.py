@@ -149,7 +149,7 @@ class OnePass:
     def identity(self) -> Mapping[str, Any]:
         model, request = self.first.model, self.first.request
         settings = settings_of(model, request)
-        deciding = {"scored": self.scored, "smoothing": settings.smoothing, "box_margin": settings.box_margin, "seed": settings.seed}
+        deciding = {"scored": self.scored, "smoothing": settings.smoothing, "seed": settings.seed}
         return {**model_identity(model), **deciding, **_request_identity(request)}
 
     def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:

@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from IterMask3DLib.engine.network import SIDE_MULTIPLE
 from IterMask3DLib.engine.noise import Noise
 from IterMask3DLib.engine.records import BoolVolume, FloatVolume, PackedMask, Phase, Step
 
 Reconstruct = Callable[[Tensor], Tensor]
 """A network at work: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [x, y, z], on any device."""
-
-Box = tuple[slice, slice, slice]
 
 _SMALLEST_WEIGHT = 0.01
 _TRUNCATE = 4.0
@@ -42,47 +39,31 @@ class Case:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one network pass gives: the reconstruction of the box and the errors of the brain's voxels [n], on the device."""
+    """What one network pass gives: the reconstruction [x, y, z] and the errors of the brain's voxels [n], on the device."""
 
     reconstruction: Tensor
     errors: Tensor
     seconds: float
 
 
-def box_around(brain: BoolVolume, margin: int | None) -> Box:
-    """The part of the grid the network has to see: the brain and `margin` voxels around it, sides multiples of 16 (None: all of it)."""
-    box = []
-    for axis, size in enumerate(brain.shape):
-        hits = np.flatnonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))
-        if margin is None or len(hits) == 0:
-            box.append(slice(0, size))
-            continue
-        wanted = -(-(int(hits[-1] - hits[0]) + 1 + 2 * margin) // SIDE_MULTIPLE) * SIDE_MULTIPLE
-        start = int(np.clip((hits[0] + hits[-1] + 1 - wanted) // 2, 0, max(size - wanted, 0)))
-        box.append(slice(start, min(start + wanted, size)))
-    return box[0], box[1], box[2]
-
-
 class Eye:
     """Hides brain voxels behind noise, lets the network look, and measures the error; numbers its passes.
 
     `smoothing`: standard deviation in mm of the Gaussian that averages the residual inside the brain before it is squared (0: none, as
-    published); `margin`: see `box_around`.
+    published).
     """
 
-    def __init__(self, case: Case, reconstruct: Reconstruct, noise: Noise, smoothing: float = 0.0, margin: int | None = None) -> None:
+    def __init__(self, case: Case, reconstruct: Reconstruct, noise: Noise, smoothing: float = 0.0) -> None:
         self._reconstruct = reconstruct
         self._noise = noise
         self._case = case
-        self._box = box_around(case.brain, margin)
-        brain = case.brain[self._box]
         self.brain_index = np.flatnonzero(case.brain)
-        self._inside = torch.from_numpy(np.flatnonzero(brain))
+        self._inside = torch.from_numpy(self.brain_index)
         self._visible = torch.from_numpy(case.volume[case.brain])
         self._expected = None if case.expected is None else torch.from_numpy(case.expected[case.brain])
-        self._channels = torch.from_numpy(np.stack((case.volume[self._box], case.high_frequency[self._box]))[None])
+        self._channels = torch.from_numpy(np.stack((case.volume, case.high_frequency))[None])
         self._smoother = (
-            _Smoother(torch.from_numpy(brain), self._inside, [smoothing / side for side in case.spacing]) if smoothing else None
+            _Smoother(torch.from_numpy(case.brain), self._inside, [smoothing / side for side in case.spacing]) if smoothing else None
         )
         self.shape = case.volume.shape
         self.voxels = case.volume.size
@@ -139,10 +120,7 @@ class Eye:
         return np.asarray(self.filled(seen.errors), dtype=np.float32)
 
     def reconstruction(self, seen: Pass) -> FloatVolume:
-        """[x, y, z]; outside the box the volume itself, which is background there."""
-        whole = self._case.volume.copy()
-        whole[self._box] = seen.reconstruction.cpu().numpy()
-        return whole
+        return np.asarray(seen.reconstruction.cpu().numpy())
 
     def whole_brain(self) -> Tensor:
         return torch.ones(self.brain_voxels, dtype=torch.bool)

@@ -33,18 +33,16 @@ class Settings:
 
     `passes`: points of the threshold curve, one per percent of the brain as published; `visited`: those a pass is spent on, ascending from 1 to
     `passes` (None: all, as published), the others are interpolated; `smoothing`: mm, of the residual before it is squared (0 as published);
-    `box_margin`: voxels of background around the brain that the network sees (None: the whole grid, as published); `start`: the shrink phase
-    begins with the whole brain masked, or with the mask of the chosen threshold; `stop_ratio`: the shrink ends when a pass lifts less than
-    this share of the mask; `max_shrink`: and at the latest after this many passes; `regrow`: what stays masked is grown to the whole regions
-    whose error exceeded this many thresholds when the shrink began, while the network had seen nothing of them (None: it is not, as
-    published); `seed`: of the noise.
+    `start`: the shrink phase begins with the whole brain masked, or with the mask of the chosen threshold; `stop_ratio`: it ends when a pass
+    lifts less than this share of the mask; `max_shrink`: and at the latest after this many passes; `regrow`: what stays masked is grown to the
+    whole regions whose error exceeded this many thresholds when the shrink began, while the network had seen nothing of them (None: it is not,
+    as published); `seed`: of the noise.
     """
 
     curve: CurveSettings = field(default_factory=CurveSettings)
     passes: int = 100
     visited: tuple[int, ...] | None = None
     smoothing: float = 0.0
-    box_margin: int | None = None
     start: Start = "brain"
     stop_ratio: float = 0.01
     max_shrink: int = 100
@@ -127,7 +125,7 @@ def regrown(seeds: BoolVolume, extent: BoolVolume) -> BoolVolume:
 
 
 def _eye(case: Case, reconstruct: Reconstruct, settings: Settings, noise: Noise | None) -> Eye:
-    return Eye(case, reconstruct, noise or seeded_noise(settings.seed), settings.smoothing, settings.box_margin)
+    return Eye(case, reconstruct, noise or seeded_noise(settings.seed), settings.smoothing)
 
 
 def _sweep(eye: Eye, settings: Settings) -> Generator[Step, None, Sweep]:

@@ -14,6 +14,7 @@ from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene import model_list
 from IterMask3DLib.scene.geometry import affineOf, parentTransform, shapeOf
 from IterMask3DLib.scene.records import Finding, ModelInfo, RunOptions, Severity
+from IterMask3DLib.scene.words import tr as _
 
 _SAMPLES = 60
 """Voxels along each axis that are looked at."""
@@ -58,20 +59,25 @@ def checkOptions(options: RunOptions) -> list[Finding]:
     findings = []
     for name, choices in _CHOICES.items():
         if getattr(options, name) not in choices:
-            text = f"The option {name} is {getattr(options, name)!r}; choose one of {', '.join(choices)}."
+            text = _("The option {name} is {given!r}; choose one of {choices}.").format(
+                name=name, given=getattr(options, name), choices=", ".join(choices)
+            )
             findings.append(Finding(Severity.ERROR, text))
     if options.gamma is not None and not options.gamma > 0:
-        findings.append(Finding(Severity.ERROR, f"Gamma is {options.gamma:g}; it must be above 0."))
+        findings.append(Finding(Severity.ERROR, _("Gamma is {gamma:g}; it must be above 0.").format(gamma=options.gamma)))
     if options.passes is not None and options.passes < 1:
-        findings.append(Finding(Severity.ERROR, f"The sweep has {options.passes} passes; it needs at least 1."))
+        findings.append(Finding(Severity.ERROR, _("The sweep has {passes} passes; it needs at least 1.").format(passes=options.passes)))
     if options.seed < 0:
-        findings.append(Finding(Severity.ERROR, f"The seed is {options.seed}; it must not be below 0."))
+        findings.append(Finding(Severity.ERROR, _("The seed is {seed}; it must not be below 0.").format(seed=options.seed)))
     return findings
 
 
 def noModel(name: str | None) -> Finding:
     """What is said of a model that is not there."""
-    return Finding(Severity.ERROR, f"Model {name or model_list.DEFAULT} is neither bundled, installed, nor a folder; choose another one.")
+    return Finding(
+        Severity.ERROR,
+        _("Model {name} is neither bundled, installed, nor a folder; choose another one.").format(name=name or model_list.DEFAULT),
+    )
 
 
 def refuse(findings: list[Finding]) -> None:
@@ -84,30 +90,47 @@ def refuse(findings: list[Finding]) -> None:
 def _unusable(node: Any) -> Finding | None:
     """What keeps a node from being a volume at all."""
     if node is None:
-        return Finding(Severity.ERROR, "No volume is chosen.")
+        return Finding(Severity.ERROR, _("No volume is chosen."))
     name = node.GetName()
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
-        return Finding(Severity.ERROR, f"{name} is not a scalar volume; choose one with a single number a voxel.")
+        return Finding(Severity.ERROR, _("{name} is not a scalar volume; choose one with a single number a voxel.").format(name=name))
     # An image has its size before its voxels while it is being made.
     if node.GetImageData() is None or min(shapeOf(node)) < 2 or node.GetImageData().GetPointData().GetScalars() is None:
-        return Finding(Severity.ERROR, f"{name} holds no 3D image; load the volume again.")
+        return Finding(Severity.ERROR, _("{name} holds no 3D image; load the volume again.").format(name=name))
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
-        return Finding(Severity.ERROR, f"{name} holds several numbers a voxel; one is needed.")
+        return Finding(Severity.ERROR, _("{name} holds several numbers a voxel; one is needed.").format(name=name))
     if parentTransform(node) is not None:
-        return Finding(Severity.ERROR, f"{name} hangs under the transform {parentTransform(node).GetName()}; harden the transform first.")
+        return Finding(
+            Severity.ERROR,
+            _("{name} hangs under the transform {transform}; harden the transform first.").format(
+                name=name, transform=parentTransform(node).GetName()
+            ),
+        )
     return None
 
 
 def _values(name: str, array: NDArray[Any]) -> list[Finding]:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return [Finding(Severity.ERROR, f"{name} holds NaN or infinite voxels; replace them by numbers.")]
+        return [Finding(Severity.ERROR, _("{name} holds NaN or infinite voxels; replace them by numbers.").format(name=name))]
     values = np.unique(array)
     if len(values) == 1:
-        return [Finding(Severity.ERROR, f"{name} is constant: every voxel is {values[0]}.")]
+        return [Finding(Severity.ERROR, _("{name} is constant: every voxel is {value}.").format(name=name, value=values[0]))]
     if len(values) <= _FEW_VALUES:
-        return [Finding(Severity.WARNING, f"{name} has only {len(values)} different values: it looks like a label map, not an MR volume.")]
+        return [
+            Finding(
+                Severity.WARNING,
+                _("{name} has only {count} different values: it looks like a label map, not an MR volume.").format(
+                    name=name, count=len(values)
+                ),
+            )
+        ]
     if values[0] < _CT_AIR:
-        return [Finding(Severity.WARNING, f"{name} goes down to {values[0]:g}: it looks like a CT, not an MR volume.")]
+        return [
+            Finding(
+                Severity.WARNING,
+                _("{name} goes down to {value:g}: it looks like a CT, not an MR volume.").format(name=name, value=values[0]),
+            )
+        ]
     return []
 
 
@@ -116,10 +139,15 @@ def _geometry(node: Any) -> list[Finding]:
     findings = []
     size = " x ".join(f"{s:.2g}" for s in spacing)
     if spacing.max() > _COARSE_MM:
-        text = f"Voxels are {size} mm; small lesions can be missed and edges can look anomalous."
+        text = _("Voxels are {size} mm; small lesions can be missed and edges can look anomalous.").format(size=size)
         findings.append(Finding(Severity.WARNING, text))
     elif spacing.max() > _UNEVEN * spacing.min():
-        findings.append(Finding(Severity.WARNING, f"Voxels are {size} mm, far from cubes; details along the thick side are interpolated."))
+        findings.append(
+            Finding(
+                Severity.WARNING,
+                _("Voxels are {size} mm, far from cubes; details along the thick side are interpolated.").format(size=size),
+            )
+        )
     return findings
 
 
@@ -128,7 +156,11 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[Finding]:
     voxel_ml = abs(float(np.linalg.det(affineOf(node)[:3, :3]))) / 1000
     whole_ml = float(np.prod(shapeOf(node))) * voxel_ml
     if whole_ml < _BRAIN_ML[0]:
-        return [Finding(Severity.WARNING, f"{node.GetName()} covers {whole_ml:,.0f} ml, less than a brain.")]
+        return [
+            Finding(
+                Severity.WARNING, _("{name} covers {whole_ml:,.0f} ml, less than a brain.").format(name=node.GetName(), whole_ml=whole_ml)
+            )
+        ]
     if mask is not None:
         return _mask(node, mask)
     corners = array[np.ix_((0, -1), (0, -1), (0, -1))]
@@ -138,14 +170,23 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[Finding]:
     if (corners == background).all() and share <= 1 - _CORNER_SHARE:
         if foreground_ml < _BRAIN_ML[0]:
             return [
-                Finding(Severity.WARNING, f"Only {foreground_ml:,.0f} ml of {node.GetName()} are not background: there is no whole brain.")
+                Finding(
+                    Severity.WARNING,
+                    _("Only {foreground_ml:,.0f} ml of {name} are not background: there is no whole brain.").format(
+                        foreground_ml=foreground_ml, name=node.GetName()
+                    ),
+                )
             ]
         if foreground_ml <= _BRAIN_ML[1]:
-            return [Finding(Severity.INFO, f"The volume is skull-stripped already ({foreground_ml:,.0f} ml).")]
+            return [
+                Finding(
+                    Severity.INFO, _("The volume is skull-stripped already ({foreground_ml:,.0f} ml).").format(foreground_ml=foreground_ml)
+                )
+            ]
     return [
         Finding(
             Severity.INFO,
-            "The volume is not skull-stripped: the brain is extracted first. Look at the brain mask that comes with the result.",
+            _("The volume is not skull-stripped: the brain is extracted first. Look at the brain mask that comes with the result."),
         )
     ]
 
@@ -153,27 +194,38 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[Finding]:
 def _mask(node: Any, mask: Any) -> list[Finding]:
     name = mask.GetName()
     if parentTransform(mask) is not None:
-        return [Finding(Severity.ERROR, f"The brain mask {name} hangs under a transform; harden the transform first.")]
+        return [Finding(Severity.ERROR, _("The brain mask {name} hangs under a transform; harden the transform first.").format(name=name))]
     if mask.IsA("vtkMRMLSegmentationNode"):
         if mask.GetSegmentation().GetNumberOfSegments() == 0:
-            return [Finding(Severity.ERROR, f"The brain mask {name} has no segment; draw the brain or choose another mask.")]
+            return [
+                Finding(Severity.ERROR, _("The brain mask {name} has no segment; draw the brain or choose another mask.").format(name=name))
+            ]
         return []
     if mask.GetImageData() is None:
-        return [Finding(Severity.ERROR, f"The brain mask {name} holds no image; load it again.")]
+        return [Finding(Severity.ERROR, _("The brain mask {name} holds no image; load it again.").format(name=name))]
     if shapeOf(mask) != shapeOf(node) or not np.allclose(affineOf(mask), affineOf(node), atol=1e-2):
-        return [Finding(Severity.ERROR, f"The brain mask {name} is not on the grid of {node.GetName()}; resample it to that grid.")]
+        return [
+            Finding(
+                Severity.ERROR,
+                _("The brain mask {name} is not on the grid of {volume}; resample it to that grid.").format(
+                    name=name, volume=node.GetName()
+                ),
+            )
+        ]
     return []
 
 
 def _modality(node: Any, model: ModelInfo | None) -> list[Finding]:
     found = _dicomModality(node)
     if found and found != "MR":
-        return [Finding(Severity.WARNING, f"{node.GetName()} is {found} by its DICOM header, not MR.")]
+        return [Finding(Severity.WARNING, _("{name} is {found} by its DICOM header, not MR.").format(name=node.GetName(), found=found))]
     if model is None or not model.modality:
         return []
     guesses = _guess(node.GetName())
     if guesses and model.modality not in guesses:
-        text = f"{node.GetName()} looks like {' or '.join(sorted(guesses))} by its name; the model was trained on {model.modality}."
+        text = _("{name} looks like {guesses} by its name; the model was trained on {modality}.").format(
+            name=node.GetName(), guesses=" or ".join(sorted(guesses)), modality=model.modality
+        )
         return [Finding(Severity.WARNING, text)]
     return []
 

@@ -8,6 +8,7 @@ from typing import Any
 from IterMask3DLib.scene import tables
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import CurveInfo
+from IterMask3DLib.scene.words import tr as _
 
 _THRESHOLD_RGB, _FIT_RGB, _CHOSEN_RGB = (0.2, 0.5, 0.9), (0.5, 0.5, 0.5), (0.9, 0.2, 0.1)
 
@@ -20,8 +21,8 @@ def writeCurve(nodes: ResultNodes, curve: CurveInfo) -> None:
     chart = nodes.curveChart
     if chart is None:
         chart = nodes.own("curveChart", "threshold curve chart")
-        chart.SetXAxisTitle("Sweep pass")
-        chart.SetYAxisTitle("Threshold")
+        chart.SetXAxisTitle(_("Sweep pass"))
+        chart.SetYAxisTitle(_("Threshold"))
         for role in ("thresholdSeries", "fitSeries", "chosenSeries"):
             chart.AddAndObservePlotSeriesNodeID(_series(nodes, role).GetID())
     chart.SetTitle(curveTitle(curve))
@@ -29,9 +30,12 @@ def writeCurve(nodes: ResultNodes, curve: CurveInfo) -> None:
 
 def curveTitle(curve: CurveInfo) -> str:
     """The choice in one line."""
-    quality = f"R² {curve.rSquared:.2f}" if math.isfinite(curve.rSquared) else "no fit"
-    by = "by hand" if not curve.automatic else f"gamma {curve.gamma:g}" if curve.fixed is None else "the model's"
-    return f"Threshold {curve.threshold:.4g} at pass {curve.chosen + 1} ({by}; {quality})"
+    quality = f"R² {curve.rSquared:.2f}" if math.isfinite(curve.rSquared) else _("no fit")
+    given = _("gamma {gamma:g}").format(gamma=curve.gamma) if curve.fixed is None else _("the model's")
+    by = given if curve.automatic else _("by hand")
+    return _("Threshold {threshold:.4g} at pass {point} ({by}; {quality})").format(
+        threshold=curve.threshold, point=curve.chosen + 1, by=by, quality=quality
+    )
 
 
 def _series(nodes: ResultNodes, role: str) -> Any:

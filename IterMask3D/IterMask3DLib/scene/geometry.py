@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Affine, Volume
+from IterMask3DLib.scene.words import tr as _
 
 
 def affineOf(node: Any) -> Affine:
@@ -54,20 +55,28 @@ def volumeOf(node: Any) -> Volume:
     """
     name = node.GetName()
     if parentTransform(node) is not None:
-        raise InputError(f"{name} hangs under the transform {parentTransform(node).GetName()}; harden the transform first.")
+        raise InputError(
+            _("{name} hangs under the transform {transform}; harden the transform first.").format(
+                name=name, transform=parentTransform(node).GetName()
+            )
+        )
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
-        raise InputError(f"{name} is not a scalar volume; choose one with a single number a voxel.")
+        raise InputError(_("{name} is not a scalar volume; choose one with a single number a voxel.").format(name=name))
     if node.GetImageData() is None or min(shapeOf(node)) < 2:
-        raise InputError(f"{name} holds no 3D image; load the volume again.")
+        raise InputError(_("{name} holds no 3D image; load the volume again.").format(name=name))
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
-        raise InputError(f"{name} holds {node.GetImageData().GetNumberOfScalarComponents()} numbers a voxel; one is needed.")
+        raise InputError(
+            _("{name} holds {count} numbers a voxel; one is needed.").format(
+                name=name, count=node.GetImageData().GetNumberOfScalarComponents()
+            )
+        )
     array, affine = np.array(slicer.util.arrayFromVolume(node).T), affineOf(node)
     if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
-        raise InputError(f"{name} has a singular orientation matrix; mend its spacing and directions.")
+        raise InputError(_("{name} has a singular orientation matrix; mend its spacing and directions.").format(name=name))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(f"{name} holds NaN or infinite voxels; replace them by numbers.")
+        raise InputError(_("{name} holds NaN or infinite voxels; replace them by numbers.").format(name=name))
     if array.min() == array.max():
-        raise InputError(f"{name} is constant: every voxel is {array.flat[0]}.")
+        raise InputError(_("{name} is constant: every voxel is {value}.").format(name=name, value=array.flat[0]))
     return Volume(array, affine, name, sourceOf(node))
 
 
@@ -89,16 +98,16 @@ def brainMaskOf(node: Any, volumeNode: Any) -> Volume:
     """
     name = node.GetName()
     if parentTransform(node) is not None:
-        raise InputError(f"The brain mask {name} hangs under a transform; harden the transform first.")
+        raise InputError(_("The brain mask {name} hangs under a transform; harden the transform first.").format(name=name))
     if node.IsA("vtkMRMLSegmentationNode"):
         array = segmentsOn(node, None, volumeNode)
         affine = affineOf(volumeNode)
     else:
         if node.GetImageData() is None:
-            raise InputError(f"The brain mask {name} holds no image; load it again.")
+            raise InputError(_("The brain mask {name} holds no image; load it again.").format(name=name))
         array, affine = np.array(slicer.util.arrayFromVolume(node).T > 0), affineOf(node)
     if not array.any():
-        raise InputError(f"The brain mask {name} is empty; draw the brain or choose another mask.")
+        raise InputError(_("The brain mask {name} is empty; draw the brain or choose another mask.").format(name=name))
     return Volume(array.astype(np.uint8), affine, name, name)
 
 

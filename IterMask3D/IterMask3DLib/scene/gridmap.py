@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Affine, BoolVolume
+from IterMask3DLib.scene.words import tr as _
 
 _PARALLEL = 1e-4
 _DECIMALS = 5
@@ -35,7 +36,7 @@ class GridMap:
         rest = matrix[:3, :3].copy()
         rest[order, range(3)] = 0
         if sorted(order) != [0, 1, 2] or np.abs(rest).max() > _PARALLEL * np.abs(matrix[:3, :3]).max():
-            raise InputError("The volume has been moved since the run; run Segment again.")
+            raise InputError(_("The volume has been moved since the run; run Segment again."))
         return cls(
             modelShape,
             inputShape,

@@ -20,6 +20,7 @@ from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.outcomes import lesionRow
 from IterMask3DLib.scene.records import LesionRow
 from IterMask3DLib.scene.segmentations import readSegment
+from IterMask3DLib.scene.words import tr as _
 
 if TYPE_CHECKING:
     from IterMask3DLib.results.lesions import Lesion
@@ -59,7 +60,7 @@ def listed(nodes: ResultNodes) -> Labelled:
     now, then = ([(row.volumeMl, *row.centroidRas) for row in rows] for rows in (found.rows, tables.readLesions(nodes.lesionTable)))
     # Nearly: a table that was saved comes back with six digits.
     if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
-        raise InputError("The anomaly has changed since its lesions were measured; measure them again.")
+        raise InputError(_("The anomaly has changed since its lesions were measured; measure them again."))
     return found
 
 
@@ -87,7 +88,7 @@ def jump(nodes: ResultNodes, number: int) -> None:
     """Brings every slice view to the centroid of a lesion."""
     lesion = next((lesion for lesion in tables.readLesions(nodes.lesionTable) if lesion.number == number), None)
     if lesion is None:
-        raise InputError(f"There is no lesion {number}; measure the lesions again.")
+        raise InputError(_("There is no lesion {number}; measure the lesions again.").format(number=number))
     for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         sliceNode.JumpSliceByCentering(*lesion.centroidRas)
 
@@ -104,7 +105,7 @@ def _known(found: Labelled, numbers: Sequence[int]) -> None:
     there = {lesion.number for lesion in found.lesions}
     missing = [str(number) for number in numbers if number not in there]
     if missing:
-        raise InputError(f"There is no lesion {', '.join(missing)}; measure the lesions again.")
+        raise InputError(_("There is no lesion {numbers}; measure the lesions again.").format(numbers=", ".join(missing)))
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -20,6 +20,7 @@ from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.records import BatchCase, Finding, LesionRow, ModelInfo, RunOptions, SaveOptions, StepInfo
 from IterMask3DLib.scene.run_logic import OnDone, OnError, OnLog, OnProgress, RunLogic, listenerOf
 from IterMask3DLib.scene.segmentations import ensureSegment, ensureSegmentation, segmentMl, tagEdited, writeSegment
+from IterMask3DLib.scene.words import tr as _
 
 _DEFAULT = RunOptions()
 _SAVE_ALL = SaveOptions()
@@ -61,7 +62,11 @@ class SceneLogic(RunLogic):
         """Writes the transform a volume hangs under into its geometry. Raises `InputError` for one that bends."""
         transform = volumeNode.GetParentTransformNode()
         if transform is not None and not transform.IsTransformToWorldLinear():
-            raise InputError(f"{transform.GetName()} bends space; resample {volumeNode.GetName()} with it instead.")
+            raise InputError(
+                _("{transform} bends space; resample {volume} with it instead.").format(
+                    transform=transform.GetName(), volume=volumeNode.GetName()
+                )
+            )
         volumeNode.HardenTransform()
 
     # Iterations
@@ -105,7 +110,7 @@ class SceneLogic(RunLogic):
     def _step(self, nodes: ResultNodes, item: int) -> StepInfo:
         info = self.stepInfo(nodes, item)
         if info is None:
-            raise InputError(f"There is no iteration {item + 1}.")
+            raise InputError(_("There is no iteration {number}.").format(number=item + 1))
         return info
 
     def _writeEdited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[LesionRow]:
@@ -159,7 +164,7 @@ class SceneLogic(RunLogic):
         """Writes the voxels whose error is above a threshold into the anomaly, without the network; returns their millilitres."""
         needInput(nodes)
         if nodes.heatmap is None:
-            raise InputError("There is no heatmap yet; run Segment first.")
+            raise InputError(_("There is no heatmap yet; run Segment first."))
         self._writeEdited(nodes, (slicer.util.arrayFromVolume(nodes.heatmap) > threshold).view(np.uint8))
         return segmentMl(nodes)
 
@@ -213,7 +218,9 @@ class SceneLogic(RunLogic):
         try:
             return lesion_nodes.saveTable(nodes, Path(path))
         except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror}); choose another place.") from None
+            raise InputError(
+                _("{path} cannot be written ({reason}); choose another place.").format(path=path, reason=error.strerror)
+            ) from None
 
     # Files
 
@@ -254,7 +261,7 @@ class SceneLogic(RunLogic):
     def freeGpuMemory(self) -> str:
         """Forgets the model and the volume of the last run; returns a sentence. Raises `InputError` while something runs."""
         if self.busy:
-            raise InputError("Something is running; cancel it or wait for its end.")
+            raise InputError(_("Something is running; cancel it or wait for its end."))
         self._bench.forget()
         self._bench.engine.release()
-        return "The memory of the device was given back; the next run reads the model again."
+        return _("The memory of the device was given back; the next run reads the model again.")

@@ -11,6 +11,7 @@ from typing import Any
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.resources import resource
 from IterMask3DLib.scene.records import ModelInfo
+from IterMask3DLib.scene.words import tr as _
 
 DEFAULT = "t1w-2mm"
 _CARD = "card.json"
@@ -49,7 +50,7 @@ def modelInfo(folder: Path, origin: str) -> ModelInfo:
             licence=_text(training, "licence"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        problem = f"{folder / _CARD} cannot be read ({error}); install the model again."
+        problem = _("{path} cannot be read ({error}); install the model again.").format(path=folder / _CARD, error=error)
         return ModelInfo(folder.name, folder.name, "", folder, origin, 0.0, 0, 0.0, "", "", problem)
 
 
@@ -67,7 +68,9 @@ def installModel(source: Path, overwrite: bool) -> ModelInfo:
     try:
         from IterMask3DLib.engine.models import install
     except ImportError as error:
-        raise InputError(f"The Python package {error.name} is missing; install the packages IterMask3D needs first.") from None
+        raise InputError(
+            _("The Python package {name} is missing; install the packages IterMask3D needs first.").format(name=error.name)
+        ) from None
     return modelInfo(install(source, overwrite=overwrite), "installed")
 
 
@@ -79,7 +82,7 @@ def clearModels() -> int:
         for each in installed:
             shutil.rmtree(each)
     except OSError as error:
-        raise InputError(f"{error.filename} cannot be removed ({error.strerror}).") from None
+        raise InputError(_("{path} cannot be removed ({reason}).").format(path=error.filename, reason=error.strerror)) from None
     return len(installed)
 
 

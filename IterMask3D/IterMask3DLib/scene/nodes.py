@@ -16,6 +16,7 @@ from IterMask3DLib.scene.hierarchy import folderOf, itemOf, removeItem
 from IterMask3DLib.scene.outcomes import curveFrom, curveText
 from IterMask3DLib.scene.records import CurveInfo, RunOptions, StepInfo
 from IterMask3DLib.scene.tables import readSteps
+from IterMask3DLib.scene.words import tr as _
 
 
 class ResultNodes:
@@ -173,7 +174,7 @@ class ResultNodes:
 def needInput(nodes: ResultNodes) -> None:
     """Raises `InputError` where the volume of a result is gone."""
     if nodes.input is None:
-        raise InputError("The volume of this result is no longer in the scene; load it and run Segment again.")
+        raise InputError(_("The volume of this result is no longer in the scene; load it and run Segment again."))
 
 
 def newStamp() -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from IterMask3DLib.progress import clock
 from IterMask3DLib.scene.messages import StepMessage
 from IterMask3DLib.scene.records import Progress
+from IterMask3DLib.scene.words import tr as _
 
 _USUAL_SHRINK = 6
-_TITLES = {"sweep": "Sweep", "shrink": "Shrink"}
+_TITLES = {"sweep": _("Sweep"), "shrink": _("Shrink")}
 
 
 class Pace:
@@ -26,7 +27,9 @@ class Pace:
         # The first pass may carry warm-up costs: its own time sets the pace until there is a second.
         spent = step.elapsed - first.elapsed + first.seconds
         remaining = spent / self._done * (total - self._done)
-        text = f"{_TITLES[step.phase]}: pass {self._done} of about {total}, {clock(remaining)} left"
+        text = _("{phase}: pass {done} of about {total}, {time} left").format(
+            phase=_TITLES[step.phase], done=self._done, total=total, time=clock(remaining)
+        )
         return Progress(step.phase, self._done, total, self._done / total, remaining, text)
 
 

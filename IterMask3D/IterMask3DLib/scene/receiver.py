@@ -29,6 +29,7 @@ from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.pace import Pace, waiting
 from IterMask3DLib.scene.records import LesionRow, Progress, RunOptions, RunSummary, StepInfo
 from IterMask3DLib.scene.segmentations import ensureSegment, ensureSegmentation, tagAutomatic, tagEdited, writeSegment
+from IterMask3DLib.scene.words import tr as _
 
 Task = Callable[[], None]
 
@@ -171,7 +172,7 @@ class RunReceiver:
         self._outcome, self._lesions, self._warnings = True, message.lesions, message.warnings
         curve = nodes.curve
         assert curve is not None
-        yield lambda: self._tell(waiting("write", "Writing the result", 1.0))
+        yield lambda: self._tell(waiting("write", _("Writing the result"), 1.0))
         yield lambda: volumes.writeHeatmap(nodes, message, curve.threshold)
         yield lambda: volumes.writeReconstruction(nodes, message)
         yield lambda: volumes.writeBrain(nodes, message)
@@ -201,7 +202,7 @@ class RunReceiver:
     def _end(self, message: EndMessage) -> None:
         nodes = self.target.nodes
         if not self._begun or nodes is None:
-            text = "Cancelled before the first pass; nothing was changed."
+            text = _("Cancelled before the first pass; nothing was changed.")
             self.listener.onDone(RunSummary(None, True, None, (), (), message.seconds, text))
             return
         placeResults(nodes)
@@ -211,11 +212,18 @@ class RunReceiver:
 
     def _summary(self, nodes: ResultNodes, message: EndMessage) -> RunSummary:
         ml = sum(lesion.volumeMl for lesion in self._lesions) if self._outcome else None
-        count = len(self._lesions)
-        found = f"{ml:.1f} ml in {count} lesion{'' if count == 1 else 's'}" if ml is not None else "no threshold was chosen yet"
-        kept = len(nodes.steps)
-        text = f"Cancelled; {kept} iterations are kept ({found})." if message.cancelled else f"Anomaly: {found}, {message.seconds:.0f} s."
+        found, kept = _found(ml, len(self._lesions)), len(nodes.steps)
+        if message.cancelled:
+            text = _("Cancelled; {kept} iterations are kept ({found}).").format(kept=kept, found=found)
+        else:
+            text = _("Anomaly: {found}, {seconds:.0f} s.").format(found=found, seconds=message.seconds)
         return RunSummary(nodes, message.cancelled, ml, self._lesions, self._warnings, message.seconds, text)
+
+
+def _found(ml: float | None, count: int) -> str:
+    if ml is None:
+        return _("no threshold was chosen yet")
+    return (_("{ml:.1f} ml in 1 lesion") if count == 1 else _("{ml:.1f} ml in {count} lesions")).format(ml=ml, count=count)
 
 
 def forgetOutcome(nodes: ResultNodes) -> None:

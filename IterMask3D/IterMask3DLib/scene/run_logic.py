@@ -19,6 +19,7 @@ from IterMask3DLib.scene.receiver import Hooks, Listener, RunReceiver, Target
 from IterMask3DLib.scene.records import CurveInfo, Progress, RunOptions, RunState, RunSummary, StepInfo
 from IterMask3DLib.scene.runs import Runs, TimerFactory
 from IterMask3DLib.scene.torch_engine import TorchEngine
+from IterMask3DLib.scene.words import tr as _
 
 OnStep = Callable[[StepInfo], None]
 OnProgress = Callable[[Progress], None]
@@ -26,7 +27,7 @@ OnDone = Callable[[Any], None]
 OnError = Callable[[str, str], None]
 OnLog = Callable[[str], None]
 
-_RECALLED = "The sweep is taken from the scene; only the volume is prepared again."
+_RECALLED = _("The sweep is taken from the scene; only the volume is prepared again.")
 _DEFAULT = RunOptions()
 
 
@@ -110,7 +111,7 @@ class RunLogic:
             self.onSegmentationEdited(nodes)
 
     def _sceneCloses(self) -> None:
-        self._runs.abort("The scene was closed; the run was cancelled.")
+        self._runs.abort(_("The scene was closed; the run was cancelled."))
         self._watch.unwatch()
         self._layouts.back()
         self._bench.forget()
@@ -185,7 +186,9 @@ class RunLogic:
         """
         curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         if point is not None and not 0 <= point < len(curve.thresholds):
-            raise InputError(f"The curve has points 0 to {len(curve.thresholds) - 1}; {point} is not one of them.")
+            raise InputError(
+                _("The curve has points 0 to {last}; {point} is not one of them.").format(last=len(curve.thresholds) - 1, point=point)
+            )
         if gamma is None and point is None and not curve.automatic:
             point = curve.chosen
         earlier = nodes.options
@@ -214,7 +217,7 @@ class RunLogic:
         curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         mask = self._gridMap(nodes).toModel(segmentsOn(segmentationNode, segmentId, nodes.input))
         if not mask.any():
-            raise InputError("The edited mask is empty; paint what is to stay hidden from the network.")
+            raise InputError(_("The edited mask is empty; paint what is to stay hidden from the network."))
         source = self._recall(nodes, curve, listener)
         skipped = sum(step.phase == "shrink" for step in nodes.steps)
         choice = Choice(_gammaOf(curve), None if curve.automatic else curve.chosen, "edited")
@@ -241,7 +244,7 @@ class RunLogic:
 
     def _refuseWhileBusy(self) -> None:
         if self.busy:
-            raise InputError("Something is running already; cancel it or wait for its end.")
+            raise InputError(_("Something is running already; cancel it or wait for its end."))
 
     def _receiver(self, kind: str, target: Target, listener: Listener) -> RunReceiver:
         return RunReceiver(kind, target, listener, Hooks(self._watch, self._beforeWrite, lambda: self.followRun))
@@ -256,7 +259,7 @@ class RunLogic:
         needInput(nodes)
         curve = nodes.curve
         if curve is None:
-            raise InputError("The sweep of this result did not end; run Segment again.")
+            raise InputError(_("The sweep of this result did not end; run Segment again."))
         return curve
 
     def _recall(self, nodes: ResultNodes, curve: CurveInfo, listener: Listener) -> jobs.Swept | jobs.Earlier:
@@ -264,11 +267,11 @@ class RunLogic:
         volume, kept = volumeOf(nodes.input), self._bench.swept
         if kept is not None and kept.order.stamp == nodes.stamp:
             if not sameVolume(volume, kept.order.volume):
-                raise InputError(f"{volume.name} has changed since the run; run Segment again.")
+                raise InputError(_("{name} has changed since the run; run Segment again.").format(name=volume.name))
             return kept
         masks = iterations.sweepMasks(nodes)
         if len(masks) <= max(curve.items) or nodes.brain is None:
-            raise InputError("The scene does not hold the whole sweep of this result; run Segment again.")
+            raise InputError(_("The scene does not hold the whole sweep of this result; run Segment again."))
         listener.onLog(_RECALLED)
         # The brain mask of that run, so that the model grid is the same one.
         order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)

@@ -12,6 +12,7 @@ from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.scene.messages import EndMessage, FailMessage, Message
 from IterMask3DLib.scene.receiver import Listener, Task
 from IterMask3DLib.scene.records import Progress, RunState
+from IterMask3DLib.scene.words import tr as _
 from IterMask3DLib.scene.worker import Job, Worker
 
 BUDGET_SECONDS = 0.03
@@ -66,9 +67,9 @@ class Runs:
     def launch(self, job: Job, receiver: Receiver) -> int:
         """Starts a job. Raises `InputError` while there is one."""
         if self.busy:
-            raise InputError("Something is running already; cancel it or wait for its end.")
+            raise InputError(_("Something is running already; cancel it or wait for its end."))
         if self._closing:
-            raise InputError("The module was closed.")
+            raise InputError(_("The module was closed."))
         listener = receiver.listener
         heard = listener.onProgress
 
@@ -131,7 +132,7 @@ class Runs:
 
     def close(self) -> None:
         self._closing = True
-        self.abort("The module was closed; the run was cancelled.")
+        self.abort(_("The module was closed; the run was cancelled."))
         self._worker.close()
         if self._timer is not None:
             self._timer.stop()
@@ -140,7 +141,7 @@ class Runs:
     def _pump(self, deadline: float) -> None:
         while self._receiver is not None and time.perf_counter() < deadline:
             if not self._receiver.alive:
-                self.abort("The volume was removed from the scene; the run was cancelled.")
+                self.abort(_("The volume was removed from the scene; the run was cancelled."))
                 return
             if self._tasks:
                 self._advance()
@@ -179,7 +180,7 @@ class Runs:
         assert receiver is not None
         self._worker.cancel()
         self._ended()
-        receiver.listener.onError(f"The result could not be written: {error}", trace)
+        receiver.listener.onError(_("The result could not be written: {error}").format(error=error), trace)
 
     def _ended(self) -> None:
         self._receiver = None

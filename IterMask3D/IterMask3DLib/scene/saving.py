@@ -17,6 +17,7 @@ from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.outcomes import caseOutcome, curveOf
 from IterMask3DLib.scene.records import SaveOptions
 from IterMask3DLib.scene.segmentations import readSegment
+from IterMask3DLib.scene.words import tr as _
 
 
 def save(nodes: ResultNodes, folder: Path, what: SaveOptions) -> list[Path]:
@@ -27,7 +28,9 @@ def save(nodes: ResultNodes, folder: Path, what: SaveOptions) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         written = _writeFiles(nodes, folder, case, what)
     except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror or error}); choose another folder.") from None
+        raise InputError(
+            _("{folder} cannot be written ({reason}); choose another folder.").format(folder=folder, reason=error.strerror or error)
+        ) from None
     if what.scene:
         written.append(_checked(folder / f"{case}_scene.mrb", lambda path: slicer.util.saveScene(path, {})))
     return written
@@ -64,7 +67,7 @@ def _writeFiles(nodes: ResultNodes, folder: Path, case: str, what: SaveOptions) 
     if not (what.lesions or what.report) or curve is None or not nodes.segmentId:
         return written
     if None in (nodes.brain, nodes.heatmap, nodes.reconstruction):
-        raise InputError(f"A volume of the result of {case} is no longer in the scene; run Segment again.")
+        raise InputError(_("A volume of the result of {case} is no longer in the scene; run Segment again.").format(case=case))
     outcome = caseOutcome(
         volumeOf(nodes.input),
         {
@@ -104,5 +107,5 @@ def _voxels(node: Any) -> NDArray[Any]:
 def _checked(path: Path, write: Any) -> Path:
     # Slicer's functions return False where others raise.
     if not write(str(path)):
-        raise InputError(f"{path} could not be written; choose another folder.")
+        raise InputError(_("{path} could not be written; choose another folder.").format(path=path))
     return path
