@@ -25,8 +25,10 @@ OnPhase = Callable[[str], None]
 OnStep = Callable[[Step], None]
 
 
-Quality = Literal["fast", "full", "published"]
-"""How much work a run is: the model's recipe with the passes that decide, with every pass, or the paper alone with every pass."""
+Quality = Literal["auto", "fast", "full", "published"]
+"""How much work a run is: the model's recipe with the sweep passes that decide (fast), with every pass (full), or the paper alone with every
+pass (published). auto: fast where the threshold is the model's own, so that the sweep cannot change the result, and full where it is chosen on
+the sweep's curve."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Request:
     start: Start = "brain"
     seed: int = 0
     save_iterations: bool = False
-    quality: Quality = "fast"
+    quality: Quality = "auto"
     backend: BackendName = "auto"
     passes: int | None = None
 
@@ -64,6 +66,7 @@ def settings_of(model: Model, request: Request) -> Settings:
     passes = request.passes or limits.passes
     # Whoever asks for a gamma wants the threshold chosen on the curve.
     fixed = None if published or request.gamma is not None else card.scoring.threshold
+    fast = request.quality == "fast" or (request.quality == "auto" and fixed is not None)
     return Settings(
         curve=CurveSettings(
             gamma=usual if request.gamma is None else request.gamma,
@@ -72,7 +75,7 @@ def settings_of(model: Model, request: Request) -> Settings:
             threshold=fixed,
         ),
         passes=passes,
-        visited=fast_points(passes) if request.quality == "fast" else None,
+        visited=fast_points(passes) if fast else None,
         smoothing=0.0 if published else card.scoring.smoothing_mm,
         start=request.start,
         stop_ratio=limits.shrink_ratio,

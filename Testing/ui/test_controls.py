@@ -504,7 +504,7 @@ def test_the_settings_reach_the_run(user: User) -> None:
     user.set("precisionComboBox", 2)
     user.set("passesSpinBox", 11)
     user.set("startComboBox", 1)
-    user.set("qualityComboBox", 1)
+    user.set("qualityComboBox", 2)
     user.segment()
     options = user.nodes.options
     assert (options.seed, options.device, options.half, options.passes, options.start) == (7, "cpu", False, 11, "best")
@@ -515,7 +515,7 @@ def test_choices_are_shown_in_words(user: User) -> None:
     texts = [user.ui.deviceComboBox.itemText(index) for index in range(user.ui.deviceComboBox.count)]
     assert texts == ["Automatic", "CUDA", "MPS", "CPU"]
     texts = [user.ui.qualityComboBox.itemText(index) for index in range(user.ui.qualityComboBox.count)]
-    assert texts == ["Fast", "Full", "Published"]
+    assert texts == ["Automatic", "Fast", "Full", "Published"]
     assert user.ui.startComboBox.itemText(0) == "Whole brain" and user.ui.precisionComboBox.itemText(1) == "Half"
 
 

@@ -45,7 +45,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
     parser.add_argument("--backend", choices=("auto", "pytorch", "openvino"), default="auto", help="what executes the network on the CPU")
-    parser.add_argument("--quality", choices=("fast", "full", "published"), default="fast", help="as of `segment`")
+    parser.add_argument("--quality", choices=("auto", "fast", "full", "published"), default="auto", help="as of `segment`")
     parser.add_argument("--gamma", type=float, help="slope of the threshold curve at the chosen point (default: the model's)")
     parser.add_argument("--seed", type=int, default=0, help="of the cases, the noise and the bootstrap (default: 0)")
 

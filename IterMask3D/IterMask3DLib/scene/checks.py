@@ -34,7 +34,7 @@ _MODALITIES = {
     "SWI": r"swi|gre|t2star",
     "CT": r"ct",
 }
-_CHOICES = {"start": ("brain", "best"), "quality": ("fast", "full", "published"), "device": ("auto", "cuda", "mps", "cpu")}
+_CHOICES = {"start": ("brain", "best"), "quality": ("auto", "fast", "full", "published"), "device": ("auto", "cuda", "mps", "cpu")}
 _TOKEN = re.compile(r"[a-z0-9]+")
 
 

@@ -44,7 +44,7 @@ class RunOptions:
     """What a user may choose; None means as the card of the model, or the device, says.
 
     `model`: name or folder; `start`: "brain" or "best"; `device`: auto, cuda, mps or cpu; `half`: half precision; `passes`: points of the
-    threshold curve; `quality`: "fast" (only the passes that decide), "full" (every one) or "published" (every one, as in the paper alone).
+    threshold curve; `quality`: see `pipeline.Quality`.
     """
 
     model: str | None = None
@@ -54,7 +54,7 @@ class RunOptions:
     device: str = "auto"
     half: bool | None = None
     passes: int | None = None
-    quality: str = "fast"
+    quality: str = "auto"
 
 
 @dataclass(frozen=True)

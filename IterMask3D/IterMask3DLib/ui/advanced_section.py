@@ -27,7 +27,7 @@ class AdvancedSection:
     def nameChoices(self) -> None:
         """Words for the members of the enumerations, which Slicer shows by their names in capitals."""
         automatic = _("Automatic")
-        quality = {Quality.FAST: _("Fast"), Quality.FULL: _("Full"), Quality.PUBLISHED: _("Published")}
+        quality = {Quality.AUTO: _("Automatic"), Quality.FAST: _("Fast"), Quality.FULL: _("Full"), Quality.PUBLISHED: _("Published")}
         self._name(self._ui.qualityComboBox, Quality, quality)
         self._name(self._ui.startComboBox, Start, {Start.BRAIN: _("Whole brain"), Start.BEST: _("Best mask of the sweep")})
         self._name(self._ui.deviceComboBox, Device, {Device.AUTO: automatic, Device.CUDA: "CUDA", Device.MPS: "MPS", Device.CPU: "CPU"})

@@ -21,6 +21,7 @@ class Start(enum.Enum):
 class Quality(enum.Enum):
     """How much work a run is: the passes that decide, every pass, or the paper alone with every pass."""
 
+    AUTO = "auto"
     FAST = "fast"
     FULL = "full"
     PUBLISHED = "published"
@@ -57,7 +58,7 @@ class Parameters:
     model: str = ""
     modelGamma: bool = True
     gamma: Annotated[float, WithinRange(0.001, 0.5)] = 0.05
-    quality: Quality = Quality.FAST
+    quality: Quality = Quality.AUTO
     start: Start = Start.BRAIN
     seed: Annotated[int, WithinRange(0, 99999)] = 0
     device: Device = Device.AUTO
