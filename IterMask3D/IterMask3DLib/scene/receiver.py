@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,6 +39,11 @@ def _ignore(*_: Any) -> None:
     """What is called where nobody listens."""
 
 
+def _log(sentence: str, trace: str) -> None:
+    """An error that nobody listens for must not be lost."""
+    logging.getLogger("IterMask3D").error("%s", f"{sentence}\n{trace}".strip())
+
+
 @dataclass
 class Listener:
     """Who hears of a job, on the main thread."""
@@ -45,7 +51,7 @@ class Listener:
     onStep: Callable[[StepInfo], None] = _ignore
     onProgress: Callable[[Progress], None] = _ignore
     onDone: Callable[[Any], None] = _ignore
-    onError: Callable[[str, str], None] = _ignore
+    onError: Callable[[str, str], None] = _log
     onLog: Callable[[str], None] = _ignore
 
 
