@@ -222,6 +222,13 @@ def test_what_nobody_expected_comes_with_its_traceback(make_logic: Callable[...,
         logic.process(phantomNode("other"))
 
 
+def test_an_error_that_nobody_listens_for_is_logged(make_logic: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
+    logic = make_logic(FakeEngine(failure=InputError("The device is gone; choose the CPU."), failsAt=3))
+    logic.start(phantomNode())
+    logic.wait()
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [("IterMask3D", "The device is gone; choose the CPU.")]
+
+
 def test_a_callback_that_fails_ends_the_run_and_not_the_timer(make_logic: Callable[..., Any]) -> None:
     logic = make_logic(FakeEngine())
     heard: list[tuple[str, str]] = []

@@ -126,10 +126,3 @@ def _tag(nodes: ResultNodes, kind: str, name: str) -> None:
     segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId)
     segment.SetTag(ALGORITHM_TYPE, kind)
     segment.SetTag(ALGORITHM_NAME, name)
-
-
-def algorithmType(nodes: ResultNodes) -> str:
-    """AUTOMATIC or SEMIAUTOMATIC; "" where nothing was written yet."""
-    value = vtk.reference("")
-    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId)
-    return str(value) if segment.GetTag(ALGORITHM_TYPE, value) else ""
