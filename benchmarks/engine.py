@@ -178,7 +178,9 @@ def compare(title: str, model: Model, plain_passes: int | None, repeats: int) ->
     slow, quick, difference, backend = pass_seconds(model, shape, repeats)
     print(f"network pass: plain {slow:.3f} s, ours ({backend}) {quick:.3f} s: ratio {slow / quick:.2f}, difference {difference:.1e}")
     print(f"  operations: plain {plain_work:.0f}e9, ours {our_work:.0f}e9; matrices multiply at {rate:.0f}e9/s here, so")
-    print(f"  plain runs at {plain_work / slow / rate:.0%} of that and ours at {our_work / quick / rate:.0%}: limit {our_work / rate:.3f} s")
+    print(
+        f"  plain runs at {plain_work / slow / rate:.0%} of that and ours at {our_work / quick / rate:.0%}: limit {our_work / rate:.3f} s"
+    )
     fast = engine_run(path, model, "fast")
     full = engine_run(path, model, "published") if plain_passes is None else None
     plain = plain_whole(path, model, plain_passes, (full or fast).shrink)

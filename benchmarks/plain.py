@@ -61,7 +61,9 @@ def plain_run(case: Case, network: UNet3D, settings: Settings, clock: Clock, pas
                 return PlainRun(mask.numpy(), t, 0, False)
         curve, _ = fit_curve(np.array(thresholds), settings.curve)
         mask = brain
-        for shrink in range(1, settings.max_shrink + 1):
+        shrink = 0
+        while shrink < settings.max_shrink:
+            shrink += 1
             smaller = error_under(mask) > curve.threshold
             ratio = (int(mask.sum()) - int(smaller.sum())) / int(mask.sum())
             mask = smaller
