@@ -202,3 +202,26 @@ def test_sections_stand_in_the_order_of_the_work() -> None:
     titles = [properties(w)["text"].findtext("string") for w in widgets() if w.get("class") == "ctkCollapsibleButton"]
     wanted = ["Input", "Log", "Iterations", "Heatmap", "Anomaly", "Continue from here", "Save and batch", "Advanced"]
     assert titles == wanted
+
+
+UNTRANSLATED = {"batch.py", "diagnostics.py", "jobs.py", "torch_engine.py", "worker.py", "segmentations.py"}
+"""What the worker says, for it knows no Qt; what is for a bug report; codes of a terminology."""
+
+
+def sentences_in_the_open(node: ast.AST) -> Iterator[str]:
+    """Sentences that no translation gets; docstrings, names of nodes and errors of programming are left out."""
+    function = getattr(node, "func", None)
+    called = getattr(function, "id", getattr(function, "attr", ""))
+    is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    if is_docstring or called in ("_", "own", "AddNewNodeByClass", "RuntimeError"):
+        return
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"[A-Z{][^<]* [a-z]\w* [^<]*$", node.value):
+        yield node.value
+    for child in ast.iter_child_nodes(node):
+        yield from sentences_in_the_open(child)
+
+
+@pytest.mark.parametrize("path", [*(LIBRARY / "ui").glob("*.py"), *(LIBRARY / "scene").glob("*.py")], ids=lambda path: path.name)
+def test_what_users_read_can_be_translated(path: Path) -> None:
+    if path.name not in UNTRANSLATED:
+        assert list(sentences_in_the_open(ast.parse(path.read_text(encoding="utf-8")))) == []

@@ -94,5 +94,3 @@ class CoreIOManager:
             self._scene.RemoveNode(storage)
             storage.UnRegister(None)
         return all(done)
-
-

@@ -9,22 +9,18 @@ views are high: its second half stands beside the first.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 from numpy.typing import NDArray
 from PySide6 import QtCore, QtGui, QtWidgets
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "IterMask3D"))
-
-import slicer
 
 from Testing.slicer_host.application import LoadedModule, start_application
 from Testing.slicer_host.views import SLICE_VIEWS, Views
 
+ROOT = Path(__file__).resolve().parents[2]
 PANEL_WIDTH = 470
 SECOND_HALF = "heatmapCollapsibleButton"
 BAR = 20

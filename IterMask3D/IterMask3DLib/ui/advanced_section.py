@@ -41,7 +41,15 @@ class AdvancedSection:
     def update(self) -> None:
         busy = self._session.logic.busy
         ui = self._ui
-        settings = (ui.qualityComboBox, ui.startComboBox, ui.seedSpinBox, ui.deviceComboBox, ui.precisionComboBox, ui.passesSpinBox, ui.modelGammaCheckBox)
+        settings = (
+            ui.qualityComboBox,
+            ui.startComboBox,
+            ui.seedSpinBox,
+            ui.deviceComboBox,
+            ui.precisionComboBox,
+            ui.passesSpinBox,
+            ui.modelGammaCheckBox,
+        )
         for widget in settings:
             widget.enabled = not busy
         ui.gammaSlider.enabled = not busy and not ui.modelGammaCheckBox.checked

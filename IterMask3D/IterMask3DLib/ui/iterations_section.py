@@ -109,10 +109,8 @@ class IterationsSection:
             if curve.usedFit
             else _("the fit does not hold; smoothed differences were used")
         )
-        if not curve.automatic:
-            who = _("by hand")
-        else:
-            who = _("by gamma {gamma:.3f}").format(gamma=curve.gamma) if curve.fixed is None else _("by the model")
+        automatic = _("by gamma {gamma:.3f}").format(gamma=curve.gamma) if curve.fixed is None else _("by the model")
+        who = automatic if curve.automatic else _("by hand")
         self._ui.curveLabel.text = _("Threshold {threshold:.4g} at pass {point} of {count}, chosen {who}; {how}.").format(
             threshold=curve.threshold, point=curve.chosen + 1, count=len(curve.thresholds), who=who, how=how
         )
