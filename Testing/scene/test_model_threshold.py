@@ -65,8 +65,10 @@ def test_its_threshold_is_kept_until_the_user_asks_for_another(
         logic = make_logic()
     again(start="best")
     sameAs(nodes, recipe, start="best")
+    # The sweep that was made had no point to choose, and so visited few; it is not made again.
     again(gamma=0.2)
-    sameAs(nodes, recipe, start="best", gamma=0.2)
+    sameAs(nodes, recipe, start="best", gamma=0.2, quality="fast")
+    assert nodes.options == RunOptions(model=recipe, start="best", gamma=0.2, quality="fast")
     assert nodes.curve.fixed is None and nodes.provenance["point_chosen_by"] == "gamma"
     again(point=4)
     assert nodes.curve.fixed is None and nodes.curve.threshold == nodes.curve.thresholds[4]

@@ -258,7 +258,7 @@ def test_a_run_may_be_started_from_the_end_of_another(make_logic: Callable[..., 
         (RunOptions(passes=0), "The sweep has 0 passes; it needs at least 1."),
         (RunOptions(seed=-1), "The seed is -1; it must not be below 0."),
         (RunOptions(start="middle"), "The option start is 'middle'; choose one of brain, best."),
-        (RunOptions(quality="superb"), "The option quality is 'superb'; choose one of fast, full, published."),
+        (RunOptions(quality="superb"), "The option quality is 'superb'; choose one of auto, fast, full, published."),
         (RunOptions(device="tpu"), "The option device is 'tpu'; choose one of auto, cuda, mps, cpu."),
     ],
 )

@@ -192,7 +192,8 @@ class RunLogic:
         if gamma is None and point is None and not curve.automatic:
             point = curve.chosen
         earlier = nodes.options
-        options = replace(earlier, gamma=earlier.gamma if gamma is None else gamma, start=start or earlier.start)
+        gammaNow, startNow = earlier.gamma if gamma is None else gamma, start or earlier.start
+        options = replace(earlier, gamma=gammaNow, start=startNow, quality=_qualityOf(earlier, curve))
         checks.refuse(checks.checkOptions(options))
         choice = Choice(_gammaOf(curve) if gamma is None else gamma, point, options.start)
         source = self._recall(nodes, curve, listener)
@@ -294,3 +295,10 @@ class RunLogic:
 def _gammaOf(curve: CurveInfo) -> float | None:
     """The gamma that chose on a curve; None where the model's own threshold was used."""
     return curve.gamma if curve.fixed is None else None
+
+
+def _qualityOf(options: RunOptions, curve: CurveInfo) -> str:
+    """The quality of the sweep that was made: another gamma could mean another one to "auto", but the sweep stays."""
+    if options.quality != "auto":
+        return options.quality
+    return "full" if len(set(curve.items)) == len(curve.thresholds) else "fast"
