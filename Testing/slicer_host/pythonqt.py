@@ -17,7 +17,6 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import shiboken6
@@ -36,25 +35,16 @@ timers: weakref.WeakSet[QtCore.QTimer] = weakref.WeakSet()
 """Every timer that code outside the host made and that is alive."""
 calls: deque[Call] = deque(maxlen=100_000)
 """Every call of a slot, the newest last."""
-_SCHEDULED = Path("/proc/thread-self/schedstat")
 _connections: dict[tuple[int, str], list[tuple[Any, Any]]] = {}
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a slot: seconds on the clock, and the same without those in which its thread stood in line for a processor."""
+    """One call of a slot: seconds on the clock, and seconds in which its thread computed."""
 
     slot: str
     wall: float
-    own: float
-
-
-def _queued() -> float:
-    """Seconds that this thread has been ready to run while other programs had the processors; 0 where the system does not tell."""
-    try:
-        return int(_SCHEDULED.read_text().split()[1]) / 1e9
-    except OSError:
-        return 0.0
+    cpu: float
 
 
 def live_connections() -> int:
@@ -205,13 +195,12 @@ def _connect(sender: Any, name: str, slot: Any, given: int | None) -> bool:
     count = _accepted(slot, given)
 
     def run(*arguments: Any) -> None:
-        begun, queued = time.perf_counter(), _queued()
+        wall, cpu = time.perf_counter(), time.thread_time()
         try:
             slot(*arguments[:count])
         except Exception as error:
             note_error(type(error), error, error.__traceback__)
-        wall = time.perf_counter() - begun
-        calls.append(Call(getattr(slot, "__qualname__", str(slot)), wall, wall - (_queued() - queued)))
+        calls.append(Call(getattr(slot, "__qualname__", str(slot)), time.perf_counter() - wall, time.thread_time() - cpu))
 
     # PySide6 gives as many arguments as it counts in the signature, and none where it cannot count.
     call = (lambda: run(), lambda a: run(a), lambda a, b: run(a, b))[_longest(sender, name)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,13 @@ from Testing.slicer_host.scene import add_slice_view
 from Testing.ui.story import load_sample
 
 LIMIT_S = 0.1
+BUSY = 1.5 * (os.cpu_count() or 1)
+"""Load of a machine that has more to do than this test."""
+
+
+def load_of_the_machine() -> float:
+    """Processes that want to run, over the last minute; 0 where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
 
 
 def test_no_call_on_the_main_thread_takes_a_tenth_of_a_second(load: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,10 +43,12 @@ def test_no_call_on_the_main_thread_takes_a_tenth_of_a_second(load: Callable[...
     user.wait()
     calls = list(pythonqt.calls)
     assert user.nodes.segmentation is not None and views
-    slowest = sorted(calls, key=lambda call: call.own)[-5:]
+    slowest = sorted(calls, key=lambda call: call.wall)[-5:]
     with capsys.disabled():
-        print(f"\n{len(calls)} calls on the main thread; the slowest in ms, on the clock and without the wait for a processor:")
+        print(f"\n{len(calls)} calls on the main thread; the slowest in ms, on the clock and computing (load {load_of_the_machine():.1f}):")
         for call in reversed(slowest):
-            print(f"  {1000 * call.wall:6.1f} {1000 * call.own:6.1f}  {call.slot}")
-    # Other programs of a busy machine make a call wait for a processor; that wait is not the module's.
-    assert max(call.own for call in calls) < LIMIT_S
+            print(f"  {1000 * call.wall:6.1f} {1000 * call.cpu:6.1f}  {call.slot}")
+    assert max(call.cpu for call in calls) < LIMIT_S
+    # Where other programs hold the processors, every clock runs late, and the worker may be put to sleep while it holds Python's lock.
+    if load_of_the_machine() < BUSY:
+        assert max(call.wall for call in calls) < LIMIT_S
