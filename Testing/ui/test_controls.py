@@ -242,6 +242,15 @@ def test_another_gamma_or_start_shrinks_again_from_the_same_sweep(done: User) ->
     assert [step for step in done.nodes.steps if step.phase == "sweep"] == sweep
 
 
+def test_another_start_alone_keeps_the_choice_of_the_threshold(done: User) -> None:
+    chosen = done.nodes.curve.chosen
+    done.set("startComboBox", 1)
+    done.click("shrinkAgainButton")
+    done.wait()
+    assert done.nodes.options.start == "best"
+    assert done.nodes.curve.chosen == chosen and done.nodes.curve.automatic
+
+
 def test_the_mask_of_an_iteration_can_become_the_anomaly_and_be_undone(done: User) -> None:
     before = anomaly(done.nodes)
     done.ui.seekWidget.setSelectedItemNumber(1)

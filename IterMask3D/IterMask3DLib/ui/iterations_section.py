@@ -70,7 +70,9 @@ class IterationsSection:
 
     def onShrinkAgain(self) -> None:
         parameters, nodes = self._session.parameters, self._session.result
-        choice = {"gamma": parameters.gamma} if self._gammaChosen else {"point": self._point}
+        choice: dict[str, Any] = {"gamma": parameters.gamma} if self._gammaChosen else {}
+        if not self._gammaChosen and self._pointChosen:
+            choice = {"point": self._point}
         self._gammaChosen = False
         self._session.run(lambda **callbacks: self._session.logic.rerunShrink(nodes, start=parameters.start.value, **choice, **callbacks))
 
@@ -83,6 +85,11 @@ class IterationsSection:
     @property
     def _point(self) -> int:
         return round(self._ui.pointSlider.value) - 1
+
+    @property
+    def _pointChosen(self) -> bool:
+        """Whether the slider stands elsewhere than the curve's own choice."""
+        return self._curve is not None and self._point != self._curve.chosen
 
     def _follow(self, browser: Any) -> None:
         if browser is self._browser:
@@ -122,7 +129,8 @@ class IterationsSection:
         if self._gammaChosen:
             text = _("Shrink again would use gamma {gamma:.3f}.").format(gamma=self._session.parameters.gamma)
         else:
-            text = _("Shrink again would use threshold {value:.4g}.").format(value=self._curve.thresholds[self._point])
+            threshold = self._curve.thresholds[self._point] if self._pointChosen else self._curve.threshold
+            text = _("Shrink again would use threshold {value:.4g}.").format(value=threshold)
         self._ui.shrinkAgainLabel.text = text
 
     def _numberLabels(self) -> tuple[Any, ...]:
