@@ -11,7 +11,7 @@ from PySide6 import QtCore
 from Testing.scene.fake_engine import FakeEngine
 from Testing.slicer_host.application import LoadedModule
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 MANY = 1000
 PASSES = 12
 
