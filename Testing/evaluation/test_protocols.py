@@ -89,6 +89,9 @@ def test_trials_are_described_by_plain_facts_and_load_what_they_say(tmp_path: Pa
     trials += labelled_trials(find_labelled(data / "open_ms", "T1w"))
     assert len({(trial.section, trial.name) for trial in trials}) == len(trials) == 1 + 4 + 24 + 3
     json.dumps([trial.facts for trial in trials])
+    bias_field = next(trial for trial in trials if trial.facts.get("kind") == "bias_field")
+    changed = bias_field.load().volume.array
+    np.testing.assert_array_equal(changed, np.rint(changed))
     healthy, stroke, labelled = trials[0].load(), trials[1].load(), trials[-1].load()
     assert healthy.truth is None and labelled.truth is not None and labelled.truth.any()
     assert stroke.truth is not None and stroke.facts["millilitres"] == pytest.approx(stroke.truth.sum() * 0.064)

@@ -10,6 +10,7 @@ import pytest
 
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.evaluation.baselines import Intensity
 from IterMask3DLib.evaluation.finders import Finding, Thresholded
 from IterMask3DLib.evaluation.protocols import Loaded, Trial
 from IterMask3DLib.evaluation.run import calibrated, records_of, run_trials
@@ -123,3 +124,9 @@ def test_pictures_show_the_slice_with_most_of_the_truth(tmp_path: Path) -> None:
     picture = store.picture(one, finder)
     assert picture is not None and picture.truth.sum() == 9
     assert picture.volume.shape == picture.mask.shape == picture.score.shape == picture.truth.shape
+
+
+def test_ranks_have_the_same_mean_in_every_volume(tmp_path: Path) -> None:
+    trials, finder, store = [trial(n) for n in range(5)], Thresholded(Intensity("dark"), 0.9), Store(tmp_path)
+    run_trials(trials, [finder], store)
+    assert {record.mean_score for record in records_of(trials, finder, store)} == {0.5}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from IterMask3DLib.engine.brain_mask import find_brain
 from IterMask3DLib.engine.errors import InputError
@@ -139,7 +141,11 @@ def _load_stroke(path: Path, pair: Pair) -> Loaded:
 def _load_artefact(path: Path, artefact: Artefact) -> Loaded:
     volume = read_volume(path)
     brain = volume.array > 0
-    return Loaded(corrupt(volume, brain, artefact), brain, None)
+    changed = corrupt(volume, brain, artefact)
+    if volume.array.dtype.kind in "iu":
+        # On the same steps as the healthy volume: a finder that ranks voxels would see the missing ties instead of the artefact.
+        changed = replace(changed, array=np.rint(changed.array))
+    return Loaded(changed, brain, None)
 
 
 def _load_labelled(case: Labelled) -> Loaded:

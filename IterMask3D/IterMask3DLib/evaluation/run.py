@@ -89,7 +89,8 @@ def _evaluated(trial: Trial, loaded: Loaded, finder: Finder) -> tuple[Record, Pi
         curve=_curve(loaded, finding, finder.thresholds),
         masked_share=masked / int(loaded.brain.sum()),
         masked_ml=masked * voxel_ml,
-        mean_score=float(finding.score[loaded.brain].mean(dtype=np.float64)),
+        # Rounded, so that means that are equal by design (of ranks) are no ranking of rounding errors.
+        mean_score=float(f"{finding.score[loaded.brain].mean(dtype=np.float64):.5g}"),
         seconds=round(seconds, 2),
         first_error=finding.first_error,
     )
