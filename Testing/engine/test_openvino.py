@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -55,3 +60,21 @@ def test_where_it_is_not_installed_pytorch_does_the_work(monkeypatch: pytest.Mon
     assert Runner(network, CPU).backend == "pytorch"
     with pytest.raises(InputError, match="OpenVINO is not installed"):
         Runner(network, CPU, "openvino")
+
+
+@installed
+def test_nothing_is_sent_anywhere() -> None:
+    """The package brings telemetry for its model converter, which is never used here."""
+    code = (
+        "import sys, torch\n"
+        "sys.addaudithook(lambda event, given: event.startswith('socket.') and sys.exit(3))\n"
+        "from IterMask3DLib.engine.execution import InferenceUNet\n"
+        "from IterMask3DLib.engine.network import UNet3D\n"
+        "from IterMask3DLib.engine.openvino_execution import OpenVINOUNet\n"
+        "print(OpenVINOUNet(InferenceUNet(UNet3D((2, 2, 4, 4, 4)).eval()))(torch.zeros(1, 2, 32, 32, 32)).shape)\n"
+    )
+    module = Path(openvino_execution.__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(module)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "[1, 1, 32, 32, 32]" in done.stdout, done.stderr
