@@ -10,7 +10,6 @@ from typing import Any
 import qt
 import slicer
 import vtk
-from IterMask3DLib.scene.logic import SceneLogic
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -20,6 +19,8 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
+
+from IterMask3DLib.scene.logic import SceneLogic
 
 _SAMPLE = Path(__file__).parent / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 _SAMPLE_NAME = "BrainT1MultipleSclerosis"

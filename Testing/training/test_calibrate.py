@@ -90,9 +90,7 @@ def test_training_can_begin_with_a_models_weights(trained: Path, tmp_path: Path)
     assert "--initial model" in card.training["command"] and card.training["initial weights"].startswith("run, sha256")
 
 
-def test_weights_of_another_size_are_refused_in_one_sentence(
-    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_weights_of_another_size_are_refused_in_one_sentence(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", str(trained / "data"), "-o", str(tmp_path / "run"), "--initial", str(trained / "run" / "model"), "--spacing", "4"]
     assert cli.main([*words, "--cache", str(trained / "cache"), "--steps", "1", "--device", "cpu"]) != 0
     assert "give --widths to match" in capsys.readouterr().err

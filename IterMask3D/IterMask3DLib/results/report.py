@@ -60,7 +60,11 @@ def _place(ras: tuple[float, float, float]) -> str:
 
 def _choice(curve: Curve) -> str:
     where = f"{curve.threshold:.5g}, reached at pass {curve.chosen + 1}"
-    return f"{where}; chosen there with gamma {curve.gamma:g}" if curve.fixed is None else f"{where}; the same for every volume, as the model says"
+    return (
+        f"{where}; chosen there with gamma {curve.gamma:g}"
+        if curve.fixed is None
+        else f"{where}; the same for every volume, as the model says"
+    )
 
 
 def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:

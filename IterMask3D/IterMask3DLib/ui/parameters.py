@@ -57,7 +57,7 @@ class Parameters:
     outputSegmentation: vtkMRMLSegmentationNode
     model: str = ""
     modelGamma: bool = True
-    gamma: Annotated[float, WithinRange(0.001, 0.5)] = 0.05
+    gamma: Annotated[float, WithinRange(0.001, 3.0)] = 0.05
     quality: Quality = Quality.AUTO
     start: Start = Start.BRAIN
     seed: Annotated[int, WithinRange(0, 99999)] = 0
