@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from Testing.slicer_host import NEEDS_SLICER_CORE, clear_scene, has_slicer_core
+from Testing.slicer_host import NEEDS_QT, NEEDS_SLICER_CORE, clear_scene, has_qt, has_slicer_core
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE_FILE = ROOT / "IterMask3D" / "IterMask3D.py"
@@ -27,8 +26,8 @@ BRAIN = ROOT / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1
 def application() -> Iterator[Any]:
     if not has_slicer_core():
         pytest.skip(NEEDS_SLICER_CORE)
-    if importlib.util.find_spec("PySide6") is None:
-        pytest.skip("needs PySide6 (pip install 'itermask3d[test]')")
+    if not has_qt():
+        pytest.skip(NEEDS_QT)
     from Testing.slicer_host.application import start_application
 
     application = start_application()

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from Testing.slicer_host.scene import HostApplication
 
+NEEDS_QT = "needs PySide6 and the libraries it draws with (pip install 'itermask3d[test]'; see the README)"
 NEEDS_SLICER_CORE = "needs the wheel slicer-core (pip install 'itermask3d[test]')"
+
+
+def has_qt() -> bool:
+    """Whether Qt can be loaded, with the libraries of the system that it draws with."""
+    try:
+        import PySide6.QtWidgets  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def has_slicer_core() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from Testing.slicer_host import NEEDS_SLICER_CORE, clear_scene, has_slicer_core
+from Testing.slicer_host import NEEDS_QT, NEEDS_SLICER_CORE, clear_scene, has_qt, has_slicer_core
 
 MODULE_FILE = Path(__file__).resolve().parents[2] / "IterMask3D" / "IterMask3D.py"
 QUICK_MS = 5
@@ -22,8 +21,8 @@ def host() -> Iterator[Any]:
     """The application with an empty scene; a test whose slots or observers raised has failed."""
     if not has_slicer_core():
         pytest.skip(NEEDS_SLICER_CORE)
-    if importlib.util.find_spec("PySide6") is None:
-        pytest.skip("needs PySide6 (pip install 'itermask3d[test]')")
+    if not has_qt():
+        pytest.skip(NEEDS_QT)
     from Testing.slicer_host import application, pythonqt
 
     app = application.start_application()

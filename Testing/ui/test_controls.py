@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("PySide6", reason="needs PySide6 (pip install 'itermask3d[test]')")
+from Testing.slicer_host import NEEDS_QT
+
+pytest.importorskip("PySide6.QtWidgets", reason=NEEDS_QT, exc_type=ImportError)
 pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install 'itermask3d[test]')")
 
 import slicer

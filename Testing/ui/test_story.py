@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("PySide6", reason="needs PySide6 (pip install 'itermask3d[test]')")
+from Testing.slicer_host import NEEDS_QT
+
+pytest.importorskip("PySide6.QtWidgets", reason=NEEDS_QT, exc_type=ImportError)
 pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install 'itermask3d[test]')")
 
 from Testing.slicer_host.scene import add_slice_view
