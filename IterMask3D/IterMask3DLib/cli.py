@@ -72,7 +72,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "fast", "full", "published"),
         default="auto",
         help="fast: the sweep passes that decide; full: every pass; published: every pass, and nothing that goes beyond the paper; "
-        "auto: fast where the model gives the threshold, else full (default: auto)",
+        "auto: full where gamma chooses the threshold, else fast (default: auto)",
     )
     parser.add_argument("--gamma", type=_positive, help="slope of the threshold curve at the chosen point (default: the model's)")
     parser.add_argument("--start", choices=("brain", "best"), default="brain", help="mask the shrink phase begins with (default: brain)")

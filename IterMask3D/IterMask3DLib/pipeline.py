@@ -27,8 +27,7 @@ OnStep = Callable[[Step], None]
 
 Quality = Literal["auto", "fast", "full", "published"]
 """How much work a run is: the model's recipe with the sweep passes that decide (fast), with every pass (full), or the paper alone with every
-pass (published). auto: fast where the threshold is the model's own, so that the sweep cannot change the result, and full where it is chosen on
-the sweep's curve."""
+pass (published). auto: fast where the model's threshold needs but the middle of the sweep's curve, full where gamma chooses a point on it."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +64,14 @@ def settings_of(model: Model, request: Request) -> Settings:
     limits = card.thresholds
     passes = request.passes or limits.passes
     # Whoever asks for a gamma wants the threshold chosen on the curve.
-    fixed = None if published or request.gamma is not None else card.scoring.threshold
-    fast = request.quality == "fast" or (request.quality == "auto" and fixed is not None)
+    times_median = None if published or request.gamma is not None else card.scoring.times_median
+    fast = request.quality == "fast" or (request.quality == "auto" and times_median is not None)
     return Settings(
         curve=CurveSettings(
             gamma=usual if request.gamma is None else request.gamma,
             y_limit=limits.y_limit,
             r_squared_limit=limits.r_squared_limit,
-            threshold=fixed,
+            times_median=times_median,
         ),
         passes=passes,
         visited=fast_points(passes) if fast else None,

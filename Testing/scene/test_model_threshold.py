@@ -19,7 +19,7 @@ from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import pump
 from Testing.scene.samples import anomalyOf, phantomNode, reopened, voxels
 
-THRESHOLD = 0.6
+TIMES_MEDIAN = 1.5
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def recipe(toy: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The tiny model with a threshold of its own."""
     model, folder = load_model(Path(toy)), tmp_path_factory.mktemp("models") / "recipe"
     save_model(
-        folder, model.network, replace(model.card, name="recipe", scoring=Scoring(smoothing_mm=5.0, regrow=0.7, threshold=THRESHOLD))
+        folder, model.network, replace(model.card, name="recipe", scoring=Scoring(smoothing_mm=5.0, regrow=0.7, times_median=TIMES_MEDIAN))
     )
     return str(folder)
 
@@ -58,8 +58,8 @@ def test_its_threshold_is_kept_until_the_user_asks_for_another(
     logic = make_logic()
     nodes = logic.process(phantomNode(), RunOptions(model=recipe)).nodes
     sameAs(nodes, recipe)
-    assert nodes.curve.fixed == THRESHOLD and "the model's" in nodes.curveChart.GetTitle()
-    assert nodes.provenance["point_chosen_by"] == "model" and nodes.provenance["settings"]["curve"]["threshold"] == THRESHOLD
+    assert nodes.curve.fixed == TIMES_MEDIAN * nodes.curve.thresholds[49] and "the model's" in nodes.curveChart.GetTitle()
+    assert nodes.provenance["point_chosen_by"] == "model" and nodes.provenance["settings"]["curve"]["times_median"] == TIMES_MEDIAN
     if opened:
         nodes = reopened(tmp_path / "scene.mrb")
         logic = make_logic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def test_the_card_says_what_was_chosen_and_from_what(calibrated: Path) -> None:
     card = load_model(calibrated).card
     figures = card.figures["calibration"]
     shares = figures["share of healthy validation brains taken for anomalous"]
-    thresholds = {float(key.split()[1]): value["mean"] for key, value in shares.items() if key.startswith("threshold")}
+    thresholds = {float(key.split()[2]): value["mean"] for key, value in shares.items() if key.startswith("times median")}
     fitting = [threshold for threshold, mean in thresholds.items() if mean <= 0.01]
-    assert card.scoring.threshold == (min(fitting) if fitting else max(thresholds))
+    assert card.scoring.times_median == (min(fitting) if fitting else max(thresholds))
     assert card.scoring.smoothing_mm == 4 and card.scoring.healthy_error and card.scoring.regrow == 1.5
     assert figures["training volumes"] == 3 and figures["validation volumes"] == 1
     assert figures["command"].startswith("itermask3d calibrate model data -o better --smoothing-mm 4")
@@ -60,12 +61,14 @@ def test_a_run_uses_the_models_threshold_a_gamma_overrules_it_and_published_leav
         command = ["segment", volume, "-o", str(tmp_path / name), "--model", str(calibrated), "--device", "cpu"]
         assert cli.main([*command, *words]) == 0
         records[name] = json.loads((tmp_path / name / "c0" / "c0_run.json").read_text(encoding="utf-8"))
-    assert records["usual"]["results"]["threshold"] == card.scoring.threshold
+    with (tmp_path / "usual" / "c0" / "c0_curve.csv").open(encoding="utf-8") as file:
+        middle = next(float(row["threshold"]) for row in csv.DictReader(file) if row["pass"] == "50")
+    assert records["usual"]["results"]["threshold"] == pytest.approx(card.scoring.times_median * middle, rel=1e-6)
     assert records["usual"]["settings"]["regrow"] == 1.5 and records["usual"]["settings"]["smoothing"] == 4
-    assert records["gamma"]["settings"]["curve"]["threshold"] is None and records["gamma"]["settings"]["curve"]["gamma"] == 0.7
+    assert records["gamma"]["settings"]["curve"]["times_median"] is None and records["gamma"]["settings"]["curve"]["gamma"] == 0.7
     published = records["published"]["settings"]
     assert published["smoothing"] == 0 and published["regrow"] is None and published["visited"] is None
-    assert published["curve"]["gamma"] == 0.05 and published["curve"]["threshold"] is None
+    assert published["curve"]["gamma"] == 0.05 and published["curve"]["times_median"] is None
 
 
 def test_no_model_is_overwritten(calibrated: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

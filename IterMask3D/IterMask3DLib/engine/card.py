@@ -45,13 +45,13 @@ class Scoring:
     `smoothing_mm`: standard deviation of the Gaussian that averages the residual inside the brain before it is squared;
     `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table; `regrow`: what
     stays masked is grown to the regions whose error exceeded this many thresholds in the first pass of the shrink phase (None: it is not);
-    `threshold`: of the shrink phase, for every volume the same (None: chosen by gamma on the volume's curve).
+    `times_median`: the threshold of the shrink phase in multiples of the middle of the volume's curve (None: gamma chooses it).
     """
 
     smoothing_mm: float = 0.0
     healthy_error: bool = False
     regrow: float | None = None
-    threshold: float | None = None
+    times_median: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Card:
                 smoothing_mm=scoring.not_negative("smoothing_mm"),
                 healthy_error=scoring.truth("healthy_error"),
                 regrow=scoring.positive_or_none("regrow"),
-                threshold=scoring.positive_or_none("threshold"),
+                times_median=scoring.positive_or_none("times_median"),
             ),
             options=reader.mapping("options"),
             training=reader.mapping("training"),

@@ -78,7 +78,7 @@ class Curve:
 
     `thresholds`, `fit`, `derivative`: float64 [passes], entry t-1 belongs to pass t; `fit` is a·tan(b·t), NaN where no fit was possible;
     `chosen`: index into them; `used_fit`: False where the smoothed differences replaced the fit's derivative; `fixed`: the threshold, where
-    it was given and not chosen on the curve (then `chosen` is the first point that reaches it).
+    it is a multiple of the curve's middle and none of its points (then `chosen` is the first point that reaches it).
     """
 
     thresholds: NDArray[np.float64]

@@ -26,17 +26,18 @@ _JUDGED_SHARE = 0.8
 class CurveSettings:
     """How the point is chosen.
 
-    `threshold`: used as it is, whatever the curve (None: chosen on it, as published); `gamma`: slope of the curve
-    above which it is taken to climb into the anomaly (error per pass); `y_limit`: points from the first one above it on are left out of the
-    fit; `r_squared_limit`: a fit below it is replaced by smoothed differences; `published_fallback`: count the first threshold's distance to
-    zero as a difference, as the public code does (it can then choose the lowest threshold by accident).
+    `gamma`: slope of the curve above which it is taken to climb into the anomaly (error per pass); `times_median`: the threshold is instead this
+    many times the curve's middle, the error that half of the brain does not exceed (None: gamma chooses, as published); `y_limit`: points
+    from the first one above it on are left out of the fit; `r_squared_limit`: a fit below it is replaced by smoothed differences;
+    `published_fallback`: count the first threshold's distance to zero as a difference, as the public code does (it can then choose the lowest
+    threshold by accident).
     """
 
     gamma: float = 0.05
     y_limit: float = 10.0
     r_squared_limit: float = 0.85
     published_fallback: bool = False
-    threshold: float | None = None
+    times_median: float | None = None
 
 
 def percentile_threshold(errors: torch.Tensor, share: float, voxels: int) -> float:
@@ -65,7 +66,8 @@ def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, 
     """Fits a·tan(b·t), judges the fit, and chooses the first point whose derivative exceeds gamma.
 
     `thresholds`: [passes], entry t-1 belongs to pass t. Returns the curve and warnings. Source: section 3.3 of the paper; where no
-    derivative exceeds gamma the last threshold is chosen (the public code falls to the first). A fixed threshold overrules gamma.
+    derivative exceeds gamma the last threshold is chosen (the public code falls to the first). Where the threshold is a
+    multiple of the curve's middle, gamma does not matter.
     """
     t = np.arange(1, len(thresholds) + 1, dtype=np.float64)
     fit, slope = _tangent(t, thresholds, settings.y_limit)
@@ -73,9 +75,10 @@ def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, 
     r_squared = _r_squared(thresholds[:judged], fit[:judged])
     used_fit = bool(r_squared >= settings.r_squared_limit)
     derivative = slope if used_fit else smoothed_differences(thresholds, settings.published_fallback)
-    if settings.threshold is not None:
-        chosen = min(int(np.searchsorted(thresholds, settings.threshold)), len(t) - 1)
-        return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen, settings.threshold), ()
+    if settings.times_median is not None:
+        fixed = settings.times_median * float(thresholds[max(len(t) // 2 - 1, 0)])
+        chosen = min(int(np.searchsorted(thresholds, fixed)), len(t) - 1)
+        return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen, fixed), ()
     above = np.flatnonzero(derivative > settings.gamma)
     told = []
     if not used_fit:

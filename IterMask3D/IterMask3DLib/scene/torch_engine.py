@@ -86,7 +86,7 @@ class TorchStudy:
 
         settings = self._made.settings.curve
         curve, warnings = fit_curve(
-            sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma, threshold=None)
+            sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma, times_median=None)
         )
         return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point, fixed=None), ())
 
@@ -105,9 +105,10 @@ class TorchStudy:
         from IterMask3DLib.pipeline import provenance_of, restored
 
         made = self._made
-        curve = replace(made.settings.curve, gamma=result.curve.gamma, threshold=result.curve.fixed)
+        by_model = made.settings.curve.times_median if result.curve.fixed is not None else None
+        curve = replace(made.settings.curve, gamma=result.curve.gamma, times_median=by_model)
         settings = replace(made.settings, curve=curve, start=choice.start)  # type: ignore[arg-type]
         provenance = provenance_of(made.model, made.request, settings, made.runner, self._started, seconds)
-        provenance["point_chosen_by"] = "hand" if choice.point is not None else "gamma" if curve.threshold is None else "model"
+        provenance["point_chosen_by"] = "hand" if choice.point is not None else "gamma" if by_model is None else "model"
         outcome = restored(made.prepared.original, made.prepared, result, provenance)
         return replace(outcome, warnings=outcome.warnings + tuple(made.runner.notices))

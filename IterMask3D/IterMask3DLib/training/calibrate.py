@@ -22,7 +22,7 @@ from IterMask3DLib.methods.eye import Eye
 from IterMask3DLib.methods.itermask3d import Case, Settings, fast_points
 from IterMask3DLib.training.cache import Cached, prepared
 from IterMask3DLib.training.cohort import find_cohort
-from IterMask3DLib.training.healthy import shares_by_gamma, shares_by_threshold, smallest_within, told
+from IterMask3DLib.training.healthy import shares_by_gamma, shares_by_median, smallest_within, told
 
 GAMMA_LIMIT = 0.02
 """Share of a healthy brain that gamma may leave masked on average, as in `itermask3d train`."""
@@ -73,23 +73,23 @@ def calibrate(order: CalibrationOrder, say: Tell) -> Card:
 
         settings = settings_with(model.card, scoring)
         say(f"choosing the threshold on {len(validation)} healthy validation volumes")
-        by_threshold = shares_by_threshold(runner, len(validation), case_of, settings, order.limit)
+        by_median = shares_by_median(runner, len(validation), case_of, settings, order.limit)
         say("choosing gamma on them")
         by_gamma = shares_by_gamma(runner, len(validation), case_of, settings)
-    threshold, gamma = smallest_within(by_threshold, order.limit), smallest_within(by_gamma, GAMMA_LIMIT)
+    times_median, gamma = smallest_within(by_median, order.limit), smallest_within(by_gamma, GAMMA_LIMIT)
     figures = {
         "command": order.command,
         "training volumes": len(training),
         "validation volumes": len(validation),
         "cohort": names,
-        "share of healthy validation brains taken for anomalous": told(by_threshold, "threshold") | told(by_gamma, "gamma"),
+        "share of healthy validation brains taken for anomalous": told(by_median, "times median") | told(by_gamma, "gamma"),
         "limit for the threshold": order.limit,
         "limit for gamma": GAMMA_LIMIT,
     }
     card = replace(
         model.card,
         gamma=gamma,
-        scoring=replace(scoring, threshold=threshold),
+        scoring=replace(scoring, times_median=times_median),
         figures={**model.card.figures, "calibration": figures},
     )
     return save_model(order.out, model.network, card, table)

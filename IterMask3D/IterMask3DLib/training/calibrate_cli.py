@@ -62,7 +62,9 @@ def run_calibrate(options: argparse.Namespace) -> int:
         device=options.device,
     )
     card = calibrate(order, lambda text: print(text, file=sys.stderr, flush=True))
-    print(f"{options.out}: model {card.name}, threshold {card.scoring.threshold:g}, gamma {card.gamma:g}, sha256 {card.sha256}")
+    print(
+        f"{options.out}: model {card.name}, threshold {card.scoring.times_median:g} times the median, gamma {card.gamma:g}, sha256 {card.sha256}"
+    )
     return 0
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from IterMask3DLib.engine.device import Runner
 from IterMask3DLib.engine.records import Curve
@@ -15,7 +16,7 @@ from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
 from IterMask3DLib.methods.itermask3d import Case, Settings, result_of, shrink, sweep
 
 GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
-THRESHOLDS = (3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 20.0)
+TIMES_MEDIAN = (10.0, 12.0, 15.0, 18.0, 21.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0, 70.0, 85.0, 100.0)
 
 CaseOf = Callable[[int], Case]
 """A healthy volume by its number, ready for the method."""
@@ -26,13 +27,13 @@ def shares_by_gamma(runner: Runner, count: int, case_of: CaseOf, settings: Setti
     return _gathered(count, GAMMAS, lambda number: _by_gamma(runner, case_of(number), settings))
 
 
-def shares_by_threshold(runner: Runner, count: int, case_of: CaseOf, settings: Settings, limit: float) -> dict[float, list[float]]:
-    """For `THRESHOLDS` from the smallest to the first whose mean is at most `limit`, the share of each healthy brain taken for anomalous."""
+def shares_by_median(runner: Runner, count: int, case_of: CaseOf, settings: Settings, limit: float) -> dict[float, list[float]]:
+    """For `TIMES_MEDIAN` from the smallest to the first whose mean is at most `limit`, the share of each healthy brain taken for anomalous."""
     shares: dict[float, list[float]] = {}
-    for threshold in THRESHOLDS:
-        curve, _ = fit_curve(np.zeros(2), replace(settings.curve, threshold=threshold))
-        shares |= _gathered(count, (threshold,), partial(_at_curve, runner, case_of, curve, settings))
-        if np.mean(shares[threshold]) <= limit:
+    curves: dict[int, NDArray[np.float64]] = {}
+    for times in TIMES_MEDIAN:
+        shares |= _gathered(count, (times,), partial(_at_median, runner, case_of, curves, _with(settings, times)))
+        if np.mean(shares[times]) <= limit:
             break
     return shares
 
@@ -67,8 +68,15 @@ def _by_gamma(runner: Runner, case: Case, settings: Settings) -> list[float]:
     return shares
 
 
-def _at_curve(runner: Runner, case_of: CaseOf, curve: Curve, settings: Settings, number: int) -> list[float]:
-    return [_share(runner, case_of(number), curve, settings)]
+def _with(settings: Settings, times: float) -> Settings:
+    return replace(settings, curve=replace(settings.curve, times_median=times))
+
+
+def _at_median(runner: Runner, case_of: CaseOf, curves: dict[int, NDArray[np.float64]], settings: Settings, number: int) -> list[float]:
+    case = case_of(number)
+    if number not in curves:
+        curves[number] = result_of(sweep(case, runner, settings)).thresholds
+    return [_share(runner, case, fit_curve(curves[number], settings.curve)[0], settings)]
 
 
 def _share(runner: Runner, case: Case, curve: Curve, settings: Settings) -> float:
