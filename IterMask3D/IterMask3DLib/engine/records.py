@@ -55,7 +55,7 @@ class PackedMask:
 class Step:
     """One network pass.
 
-    `number`: 1, 2, … over the whole run; `threshold`: error (squared scaled intensity) above which a voxel stays masked; `mask`: the mask that
+    `number`: 1, 2, … over the whole run; `threshold`: error above which a voxel stays masked; `mask`: the mask that
     threshold left, i.e. what the next pass would hide; `masked_fraction`: its share of the brain, 0 to 1; `seconds`: of this pass;
     `ratio`: share of the mask that this shrink pass lifted (None in the sweep). `reconstruction` and `error_map` give the float32 [x, y, z]
     result of this pass until the next step is asked for, and raise `RuntimeError` after that.
@@ -99,9 +99,10 @@ class Curve:
 class Result:
     """What a run found, on the model grid; all volumes [x, y, z].
 
-    `heatmap`: squared error of the last pass inside the brain; `mask`: voxels of `heatmap` above the chosen threshold, so that mask,
-    heatmap and reconstruction belong to the same pass, regrown where the settings say so; `shrink`: (voxels masked, ratio lifted) after each shrink pass;
-    `mask_size`: voxels in `mask`; `mean_error`: mean of `heatmap` over the brain.
+    `heatmap`: error of the last pass inside the brain (squared, smoothed and scaled as the case and the settings say); `mask`: voxels of
+    `heatmap` above the chosen threshold, so that mask, heatmap and reconstruction belong to the same pass, and regrown where the settings say
+    so; `shrink`: (voxels masked, ratio lifted) after each shrink pass; `mask_size`: voxels in `mask`; `mean_error`: mean of `heatmap` over
+    the brain.
     """
 
     mask: BoolVolume

@@ -86,7 +86,7 @@ def draw_views(scene: Scene, at: tuple[int, int, int]) -> str:
             _cross(axes, scene, plane, at)
     legend = figure.add_subplot(grid[1, 3])
     bar = figure.colorbar(ScalarMappable(Normalize(0, scene.heat_limit), _HEAT), cax=legend)
-    bar.set_label("squared error (scaled intensity)", color="white", fontsize=9)
+    bar.set_label("error of the last pass", color="white", fontsize=9)
     bar.ax.tick_params(colors="white", labelsize=8)
     bar.outline.set_edgecolor("#555")
     return _png(figure, 100)
@@ -123,7 +123,7 @@ def draw_curve(curve: Curve) -> str:
     axes.axvline(float(passes[curve.chosen]), color=OUTLINE, linewidth=0.8, alpha=0.5)
     axes.set_ylim(0, ceiling)
     axes.set_xlabel("sweep pass (percent of the brain lifted)")
-    axes.set_ylabel("threshold (squared error)" if curve.fixed is None else "threshold (times the error of healthy brains)")
+    axes.set_ylabel("threshold (error)")
     axes.legend(frameon=False, loc="upper left", fontsize=8)
     if curve.fixed is not None:
         return _chart(figure, axes)
