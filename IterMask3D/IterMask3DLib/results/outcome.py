@@ -22,8 +22,9 @@ class Iteration:
 class CaseOutcome:
     """The outcome of one case; volumes [i, j, k] on the grid of `volume`.
 
-    `heatmap`: error of the last pass, squared in scaled intensity or as the model scores it; `reconstruction`: in the input's intensity; `shrink`: (voxels masked, share lifted) after each
-    shrink pass, `mask_size` (voxels) and `mean_error` (over the brain): on the model grid; `provenance`: what made it, JSON-able.
+    `heatmap`: error of the last pass, squared in scaled intensity or as the model scores it; `reconstruction`: in the input's intensity;
+    `shrink`: (voxels masked, share lifted) after each shrink pass, `mask_size` (voxels) and `mean_error` (over the brain): on the model grid;
+    `provenance`: what made it, JSON-able.
     """
 
     case: str
