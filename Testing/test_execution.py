@@ -59,8 +59,8 @@ def test_a_whole_run_leaves_the_mask_of_the_plain_loop(volume: Volume, model: Mo
     ours = result_of(refine(made.case, made.runner, made.settings))
     plain = plain_run(made.case, model.network, made.settings, Clock())
     assert plain.whole and len(ours.shrink) == plain.shrink
-    # Rounding can move voxels whose error is the threshold itself.
-    assert dice(ours.mask, plain.mask) >= 0.999
+    # Rounding moves voxels whose error is the threshold itself, and each pass sees what the one before moved.
+    assert dice(ours.mask, plain.mask) >= 0.995
 
 
 def test_a_published_run_repeats_bit_for_bit(volume: Volume, model: Model) -> None:
@@ -79,8 +79,8 @@ def test_the_fast_quality_finds_what_every_pass_finds_where_the_threshold_is_the
     fixed = with_times_median(model, 12.0)
     fast, full = (segment(volume, fixed, Request(device="cpu", quality=quality)) for quality in ("fast", "full"))
     assert fast.provenance["settings"]["visited"] is not None and full.provenance["settings"]["visited"] is None
-    assert fast.curve.threshold == pytest.approx(full.curve.threshold, rel=0.02)
-    assert dice(fast.anomaly, full.anomaly) >= 0.98
+    assert fast.curve.threshold == full.curve.threshold
+    np.testing.assert_array_equal(fast.anomaly, full.anomaly)
 
 
 def test_unless_it_is_asked_for_passes_are_left_out_only_where_they_cannot_change_the_result(volume: Volume, model: Model) -> None:

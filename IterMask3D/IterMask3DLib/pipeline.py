@@ -27,7 +27,8 @@ OnStep = Callable[[Step], None]
 
 Quality = Literal["auto", "fast", "full", "published"]
 """How much work a run is: the model's recipe with the sweep passes that decide (fast), with every pass (full), or the paper alone with every
-pass (published). auto: fast where the model's threshold needs but the middle of the sweep's curve, full where gamma chooses a point on it."""
+pass (published). auto: fast where the model's threshold comes from the first pass alone, so that the result is the same, full where gamma
+chooses on the curve."""
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,12 @@ def test_a_curve_above_the_limit_from_the_start_falls_back_without_a_crash() -> 
     assert curve.chosen == 0 and curve.derivative[0] == pytest.approx(40 / 99)
 
 
-def test_a_multiple_of_the_curves_middle_follows_the_scale_of_a_volumes_errors() -> None:
+def test_a_multiple_of_the_first_median_follows_the_scale_of_a_volumes_errors() -> None:
     thresholds = np.linspace(0.1, 3, 100) ** 2
     for scale in (1.0, 13.0):
-        curve, warnings = fit_curve(scale * thresholds, CurveSettings(times_median=2.5))
-        assert curve.threshold == curve.fixed == pytest.approx(scale * 2.5 * thresholds[49])
+        curve, warnings = fit_curve(scale * thresholds, CurveSettings(times_median=2.5), scale * 0.7)
+        assert curve.threshold == curve.fixed == pytest.approx(scale * 2.5 * 0.7)
         assert scale * thresholds[curve.chosen - 1] < curve.threshold <= scale * thresholds[curve.chosen]
         assert warnings == ()
-    beyond, _ = fit_curve(thresholds, CurveSettings(times_median=1000))
-    assert beyond.chosen == 99 and beyond.threshold == pytest.approx(1000 * thresholds[49])
+    beyond, _ = fit_curve(thresholds, CurveSettings(times_median=1000), 0.7)
+    assert beyond.chosen == 99 and beyond.threshold == pytest.approx(700)

@@ -28,6 +28,7 @@ STOP_RATIO = 0.01
 class FakeSweep:
     thresholds: NDArray[np.float64]
     masks: tuple[PackedMask, ...]
+    median: float = 0.0
 
 
 class FakeEngine:
@@ -90,8 +91,8 @@ class FakeStudy:
             yield step
         return FakeSweep(np.array(thresholds), tuple(masks))
 
-    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> FakeSweep:
-        return FakeSweep(thresholds, masks)
+    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...], median: float) -> FakeSweep:
+        return FakeSweep(thresholds, masks, median)
 
     def choose(self, sweep: Any, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
         asked = self._options.gamma or 0.5

@@ -58,7 +58,7 @@ def test_its_threshold_is_kept_until_the_user_asks_for_another(
     logic = make_logic()
     nodes = logic.process(phantomNode(), RunOptions(model=recipe)).nodes
     sameAs(nodes, recipe)
-    assert nodes.curve.fixed == TIMES_MEDIAN * nodes.curve.thresholds[49] and "the model's" in nodes.curveChart.GetTitle()
+    assert nodes.curve.fixed == TIMES_MEDIAN * nodes.curve.median and "the model's" in nodes.curveChart.GetTitle()
     assert nodes.provenance["point_chosen_by"] == "model" and nodes.provenance["settings"]["curve"]["times_median"] == TIMES_MEDIAN
     if opened:
         nodes = reopened(tmp_path / "scene.mrb")

@@ -45,7 +45,7 @@ class Scoring:
     `smoothing_mm`: standard deviation of the Gaussian that averages the residual inside the brain before it is squared;
     `healthy_error`: errors are divided by those of healthy brains at the same place, which the model carries as a table; `regrow`: what
     stays masked is grown to the regions whose error exceeded this many thresholds in the first pass of the shrink phase (None: it is not);
-    `times_median`: the threshold of the shrink phase in multiples of the middle of the volume's curve (None: gamma chooses it).
+    `times_median`: the threshold of the shrink phase in multiples of the median error of the volume's first pass (None: gamma chooses it).
     """
 
     smoothing_mm: float = 0.0

@@ -77,8 +77,9 @@ class Curve:
     """The threshold curve of a sweep and the point chosen on it.
 
     `thresholds`, `fit`, `derivative`: float64 [passes], entry t-1 belongs to pass t; `fit` is a·tan(b·t), NaN where no fit was possible;
-    `chosen`: index into them; `used_fit`: False where the smoothed differences replaced the fit's derivative; `fixed`: the threshold, where
-    it is a multiple of the curve's middle and none of its points (then `chosen` is the first point that reaches it).
+    `chosen`: index into them; `used_fit`: False where the smoothed differences replaced the fit's derivative; `median`: the error that
+    half of the brain does not exceed in the first pass, which hides all of it; `fixed`: the threshold, where it is a multiple of that and no
+    point of the curve (then `chosen` is the first point that reaches it).
     """
 
     thresholds: NDArray[np.float64]
@@ -88,6 +89,7 @@ class Curve:
     used_fit: bool
     gamma: float
     chosen: int
+    median: float = 0.0
     fixed: float | None = None
 
     @property

@@ -27,8 +27,8 @@ class CurveSettings:
     """How the point is chosen.
 
     `gamma`: slope of the curve above which it is taken to climb into the anomaly (error per pass); `times_median`: the threshold is instead this
-    many times the curve's middle, the error that half of the brain does not exceed (None: gamma chooses, as published); `y_limit`: points
-    from the first one above it on are left out of the fit; `r_squared_limit`: a fit below it is replaced by smoothed differences;
+    many times the median error of the first pass, which hides the whole brain (None: gamma chooses, as published); `y_limit`: points from
+    the first one above it on are left out of the fit; `r_squared_limit`: a fit below it is replaced by smoothed differences;
     `published_fallback`: count the first threshold's distance to zero as a difference, as the public code does (it can then choose the lowest
     threshold by accident).
     """
@@ -62,12 +62,12 @@ def interpolated(visited: Sequence[int], thresholds: Sequence[float], passes: in
     return np.asarray(PchipInterpolator(visited, thresholds)(np.arange(1, passes + 1)), dtype=np.float64)
 
 
-def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, tuple[str, ...]]:
+def fit_curve(thresholds: FloatVector, settings: CurveSettings, median: float = 0.0) -> tuple[Curve, tuple[str, ...]]:
     """Fits a·tan(b·t), judges the fit, and chooses the first point whose derivative exceeds gamma.
 
-    `thresholds`: [passes], entry t-1 belongs to pass t. Returns the curve and warnings. Source: section 3.3 of the paper; where no
+    `thresholds`: [passes], entry t-1 belongs to pass t; `median`: see `Curve`. Returns the curve and warnings. Source: section 3.3 of the paper; where no
     derivative exceeds gamma the last threshold is chosen (the public code falls to the first). Where the threshold is a
-    multiple of the curve's middle, gamma does not matter.
+    multiple of the median, gamma does not matter.
     """
     t = np.arange(1, len(thresholds) + 1, dtype=np.float64)
     fit, slope = _tangent(t, thresholds, settings.y_limit)
@@ -76,9 +76,9 @@ def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, 
     used_fit = bool(r_squared >= settings.r_squared_limit)
     derivative = slope if used_fit else smoothed_differences(thresholds, settings.published_fallback)
     if settings.times_median is not None:
-        fixed = settings.times_median * float(thresholds[max(len(t) // 2 - 1, 0)])
+        fixed = settings.times_median * median
         chosen = min(int(np.searchsorted(thresholds, fixed)), len(t) - 1)
-        return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen, fixed), ()
+        return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen, median, fixed), ()
     above = np.flatnonzero(derivative > settings.gamma)
     told = []
     if not used_fit:
@@ -86,7 +86,7 @@ def fit_curve(thresholds: FloatVector, settings: CurveSettings) -> tuple[Curve, 
     if len(above) == 0:
         told.append(f"The threshold curve is nowhere steeper than gamma {settings.gamma:g}; the highest threshold was used.")
     chosen = int(above[0]) if len(above) else len(t) - 1
-    return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen), tuple(told)
+    return Curve(thresholds, fit, derivative, r_squared, used_fit, settings.gamma, chosen, median), tuple(told)
 
 
 def smoothed_differences(thresholds: FloatVector, from_zero: bool) -> FloatVector:

@@ -57,10 +57,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The thresholds of a sweep [passes] and, for each, the mask it left; a point that no pass was spent on has the mask of the one before."""
+    """The thresholds of a sweep [passes] and, for each, the mask it left; a point that no pass was spent on has the mask of the one before.
+
+    `median`: the error that half of the brain does not exceed in the first pass.
+    """
 
     thresholds: NDArray[np.float64]
     masks: tuple[PackedMask, ...]
+    median: float = 0.0
 
 
 def fast_points(passes: int) -> tuple[int, ...]:
@@ -102,7 +106,7 @@ def refine(case: Case, reconstruct: Reconstruct, settings: Settings, noise: Nois
     """
     eye = _eye(case, reconstruct, settings, noise)
     swept = yield from _sweep(eye, settings)
-    curve, warnings = fit_curve(swept.thresholds, settings.curve)
+    curve, warnings = fit_curve(swept.thresholds, settings.curve, swept.median)
     start = eye.whole_brain() if settings.start == "brain" else eye.brain_part(swept.masks[curve.chosen].unpack())
     return (yield from _shrink(eye, curve, settings, start, settings.passes + 1, warnings))
 
@@ -132,12 +136,15 @@ def _sweep(eye: Eye, settings: Settings) -> Generator[Step, None, Sweep]:
     visited = settings.visited or tuple(range(1, settings.passes + 1))
     mask = eye.whole_brain()
     thresholds, masks = [], []
+    median = 0.0
     errors: Tensor | None = None
     for t in visited:
         if errors is not None:
             # Without gaps this is the mask the pass before left; across a gap it hides what would be left by now.
             mask = errors > percentile_threshold(errors, (t - 1) / settings.passes, eye.voxels)
         seen = eye.look(mask, draw=t)
+        if errors is None:
+            median = percentile_threshold(seen.errors, 0.5, eye.voxels)
         errors = seen.errors
         threshold = percentile_threshold(errors, t / settings.passes, eye.voxels)
         step = eye.step("sweep", seen, errors > threshold, threshold, None)
@@ -146,7 +153,7 @@ def _sweep(eye: Eye, settings: Settings) -> Generator[Step, None, Sweep]:
         yield step
     points = np.arange(1, settings.passes + 1)
     before = np.searchsorted(visited, points, side="right") - 1
-    return Sweep(interpolated(visited, thresholds, settings.passes), tuple(masks[i] for i in before))
+    return Sweep(interpolated(visited, thresholds, settings.passes), tuple(masks[i] for i in before), median)
 
 
 def _shrink(

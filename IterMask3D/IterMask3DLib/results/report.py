@@ -63,7 +63,7 @@ def _choice(curve: Curve) -> str:
     return (
         f"{where}; chosen there with gamma {curve.gamma:g}"
         if curve.fixed is None
-        else f"{where}; a multiple of the middle of the curve, as the model says"
+        else f"{where}; a multiple of the median error of the first pass, as the model says"
     )
 
 

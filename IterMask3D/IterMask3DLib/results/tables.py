@@ -57,6 +57,7 @@ def write_run(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion]) -> No
             "mask_size_model_voxels": outcome.mask_size,
             "mean_error": outcome.mean_error,
             "threshold": curve.threshold,
+            "first_median": curve.median,
             "chosen_pass": curve.chosen + 1,
             "r_squared": curve.r_squared,
             "tangent_used": curve.used_fit,

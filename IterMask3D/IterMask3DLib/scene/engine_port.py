@@ -31,13 +31,16 @@ class Choice:
 
 
 class SweepLike(Protocol):
-    """A sweep: thresholds [points] and, for each, the mask it left."""
+    """A sweep: thresholds [points] and, for each, the mask it left; `median`: see `Curve`."""
 
     @property
     def thresholds(self) -> NDArray[np.float64]: ...
 
     @property
     def masks(self) -> tuple[PackedMask, ...]: ...
+
+    @property
+    def median(self) -> float: ...
 
 
 class Study(Protocol):
@@ -54,7 +57,7 @@ class Study(Protocol):
         """Every pass of the sweep."""
         ...
 
-    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> SweepLike:
+    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...], median: float) -> SweepLike:
         """A sweep that was made earlier, from what the scene kept of it."""
         ...
 

@@ -64,6 +64,7 @@ class Earlier:
 
     order: Order
     thresholds: NDArray[np.float64]
+    median: float
     masks: tuple[PackedMask, ...]
     items: tuple[int, ...]
     affine: Affine
@@ -131,7 +132,7 @@ def _recalled(bench: Bench, source: Swept | Earlier, control: Control) -> Swept:
     study = _prepared(bench, source.order, control)
     if study.brain.shape != source.masks[0].shape or not np.allclose(study.affine, source.affine, rtol=0, atol=_SAME_PLACE_MM):
         raise InputError(f"{source.order.volume.name} has changed since the run; run Segment again.")
-    sweep = study.remembered(source.thresholds, tuple(source.masks[item] for item in source.items))
+    sweep = study.remembered(source.thresholds, tuple(source.masks[item] for item in source.items), source.median)
     bench.swept = Swept(source.order, study, sweep, source.items, source.brainSource)
     return bench.swept
 

@@ -30,12 +30,13 @@ def curveInfo(curve: Curve, items: tuple[int, ...], automatic: bool) -> CurveInf
         usedFit=curve.used_fit,
         items=items,
         automatic=automatic,
+        median=curve.median,
         fixed=curve.fixed,
     )
 
 
 def curveOf(info: CurveInfo) -> Curve:
-    return Curve(info.thresholds, info.fit, info.derivative, info.rSquared, info.usedFit, info.gamma, info.chosen, info.fixed)
+    return Curve(info.thresholds, info.fit, info.derivative, info.rSquared, info.usedFit, info.gamma, info.chosen, info.median, info.fixed)
 
 
 def curveText(info: CurveInfo) -> str:
@@ -50,6 +51,7 @@ def curveText(info: CurveInfo) -> str:
         "usedFit": info.usedFit,
         "items": list(info.items),
         "automatic": info.automatic,
+        "median": info.median,
         "fixed": info.fixed,
     }
     return json.dumps(record, allow_nan=False)
@@ -67,6 +69,7 @@ def curveFrom(text: str) -> CurveInfo:
         usedFit=record["usedFit"],
         items=tuple(record["items"]),
         automatic=record["automatic"],
+        median=record["median"],
         fixed=record["fixed"],
     )
 

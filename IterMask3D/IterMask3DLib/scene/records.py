@@ -92,7 +92,8 @@ class CurveInfo:
     """The threshold curve: float64 [points].
 
     `items`: for each point the iteration whose mask belongs to it (a fast sweep spends a pass on some points only); `automatic`: False where the
-    user chose the point; `fixed`: the threshold, where the model gives it and it was not chosen on the curve.
+    user chose the point; `median`: error that half of the brain does not exceed in the first pass; `fixed`: the threshold, where the model makes
+    it a multiple of that.
     """
 
     thresholds: NDArray[np.float64]
@@ -104,6 +105,7 @@ class CurveInfo:
     usedFit: bool
     items: tuple[int, ...]
     automatic: bool = True
+    median: float = 0.0
     fixed: float | None = None
 
     @property

@@ -277,7 +277,7 @@ class RunLogic:
         # The brain mask of that run, so that the model grid is the same one.
         order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)
         source = str(nodes.record.get("brainSource", ""))
-        return jobs.Earlier(order, curve.thresholds, masks, curve.items, iterations.iterationAffine(nodes), source)
+        return jobs.Earlier(order, curve.thresholds, curve.median, masks, curve.items, iterations.iterationAffine(nodes), source)
 
     def _gridMap(self, nodes: ResultNodes) -> GridMap:
         needInput(nodes)

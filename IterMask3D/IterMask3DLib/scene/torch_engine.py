@@ -76,18 +76,18 @@ class TorchStudy:
 
         return sweep(self._made.case, self._made.runner, self._made.settings)
 
-    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...]) -> SweepLike:
+    def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...], median: float) -> SweepLike:
         from IterMask3DLib.methods.itermask3d import Sweep
 
-        return Sweep(thresholds, masks)
+        return Sweep(thresholds, masks, median)
 
     def choose(self, sweep: SweepLike, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
         from IterMask3DLib.engine.threshold import fit_curve
 
         settings = self._made.settings.curve
-        curve, warnings = fit_curve(
-            sweep.thresholds, settings if choice.gamma is None else replace(settings, gamma=choice.gamma, times_median=None)
-        )
+        if choice.gamma is not None:
+            settings = replace(settings, gamma=choice.gamma, times_median=None)
+        curve, warnings = fit_curve(sweep.thresholds, settings, sweep.median)
         return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point, fixed=None), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from IterMask3DLib.engine.device import Runner
 from IterMask3DLib.engine.records import Curve
 from IterMask3DLib.engine.share import share, together
 from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.methods.itermask3d import Case, Settings, result_of, shrink, sweep
+from IterMask3DLib.methods.itermask3d import Case, Settings, Sweep, result_of, shrink, sweep
 
 GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 TIMES_MEDIAN = (10.0, 12.0, 15.0, 18.0, 21.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0, 70.0, 85.0, 100.0)
@@ -30,9 +29,9 @@ def shares_by_gamma(runner: Runner, count: int, case_of: CaseOf, settings: Setti
 def shares_by_median(runner: Runner, count: int, case_of: CaseOf, settings: Settings, limit: float) -> dict[float, list[float]]:
     """For `TIMES_MEDIAN` from the smallest to the first whose mean is at most `limit`, the share of each healthy brain taken for anomalous."""
     shares: dict[float, list[float]] = {}
-    curves: dict[int, NDArray[np.float64]] = {}
+    sweeps: dict[int, Sweep] = {}
     for times in TIMES_MEDIAN:
-        shares |= _gathered(count, (times,), partial(_at_median, runner, case_of, curves, _with(settings, times)))
+        shares |= _gathered(count, (times,), partial(_at_median, runner, case_of, sweeps, _with(settings, times)))
         if np.mean(shares[times]) <= limit:
             break
     return shares
@@ -72,11 +71,12 @@ def _with(settings: Settings, times: float) -> Settings:
     return replace(settings, curve=replace(settings.curve, times_median=times))
 
 
-def _at_median(runner: Runner, case_of: CaseOf, curves: dict[int, NDArray[np.float64]], settings: Settings, number: int) -> list[float]:
+def _at_median(runner: Runner, case_of: CaseOf, sweeps: dict[int, Sweep], settings: Settings, number: int) -> list[float]:
     case = case_of(number)
-    if number not in curves:
-        curves[number] = result_of(sweep(case, runner, settings)).thresholds
-    return [_share(runner, case, fit_curve(curves[number], settings.curve)[0], settings)]
+    if number not in sweeps:
+        sweeps[number] = result_of(sweep(case, runner, settings))
+    curve, _ = fit_curve(sweeps[number].thresholds, settings.curve, sweeps[number].median)
+    return [_share(runner, case, curve, settings)]
 
 
 def _share(runner: Runner, case: Case, curve: Curve, settings: Settings) -> float:
