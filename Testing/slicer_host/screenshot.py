@@ -9,6 +9,7 @@ views are high: its second half stands beside the first.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ BACKGROUND = "#efefef"
 
 
 def segmented_sample(module: LoadedModule) -> Any:
-    """Does with the panel what the tutorial says: loads the sample, segments it, shows the surface and jumps to the largest lesion."""
+    """Does with the panel what the tutorial says: loads the sample, segments it, shows the surface and selects the largest lesion."""
     widget = module.enter()
     brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
     slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
@@ -46,7 +47,6 @@ def segmented_sample(module: LoadedModule) -> Any:
         getattr(widget.ui, name).click()
     widget.ui.heatmapRangeWidget.setValues(0.0, widget.ui.heatmapRangeWidget.maximum / 2)
     widget.ui.lesionsTable.selectRow(0)
-    widget.logic.jumpToLesion(widget.panel.session.result, 1)
     return widget
 
 
@@ -63,20 +63,22 @@ def panel_columns(module: LoadedModule, widget: Any) -> list[QtGui.QPixmap]:
     return [whole.copy(0, 0, PANEL_WIDTH, cut), whole.copy(0, cut, PANEL_WIDTH, whole.height() - cut)]
 
 
-def view_pictures(views: Views, side: int) -> dict[str, NDArray[np.uint8]]:
-    """What the views show, uint8 [row, column, 3]."""
+def view_pictures(views: Views, side: int, place: Sequence[float]) -> dict[str, NDArray[np.uint8]]:
+    """What the views show, uint8 [row, column, 3], cut through the place (RAS, mm)."""
     views.resize(side, side)
+    views.slice_node("Red").SetSliceVisible(True)
     views.fit()
     for name in SLICE_VIEWS:
         node = views.slice_node(name)
         wide, high, deep = node.GetFieldOfView()
         node.SetFieldOfView(wide / ZOOM, high / ZOOM, deep)
-    views.slice_node("Red").SetSliceVisible(True)
+        node.JumpSliceByOffsetting(*place)
     views.threed_node().SetBackgroundColor(*LAVENDER[0])
     views.threed_node().SetBackgroundColor2(*LAVENDER[1])
     camera = slicer.util.getNodesByClass("vtkMRMLCameraNode")[0].GetCamera()
     camera.Azimuth(25)
     camera.Elevation(30)
+    camera.Dolly(1.9)
     legend = slicer.util.getNodesByClass("vtkMRMLColorLegendDisplayNode")[0]
     legend.SetViewNodeIDs([views.slice_node("Red").GetID()])
     return {**{name: views.slice_picture(name) for name in SLICE_VIEWS}, "3D": views.threed_picture()}
@@ -99,7 +101,8 @@ def main(arguments: list[str] | None = None) -> None:
     painter = QtGui.QPainter(canvas)
     for index, column in enumerate(columns):
         painter.drawPixmap(index * PANEL_WIDTH, 0, column)
-    for name, pixels in view_pictures(views, side).items():
+    largest = widget.logic.lesions(widget.panel.session.result)[0].centroidRas
+    for name, pixels in view_pictures(views, side, largest).items():
         row, column = PLACES[name]
         x, y = 2 * PANEL_WIDTH + GAP + column * (side + GAP), row * (side + BAR + GAP)
         painter.fillRect(x, y, side, BAR, QtGui.QColor(COLORS[name]))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import vtk
 
 from IterMask3DLib.scene.records import CurveInfo, LesionRow, StepInfo
@@ -80,7 +81,10 @@ def _step(row: Sequence[Any]) -> StepInfo:
 
 def writeCurve(node: Any, curve: CurveInfo) -> None:
     """One row a point of the curve."""
-    rows = zip(range(1, len(curve.thresholds) + 1), curve.thresholds, curve.fit, curve.derivative, strict=True)
+    # Behind its pole the tangent begins again from below, which nobody wants to see plotted.
+    rising = np.cumprod(np.diff(curve.fit, prepend=curve.fit[0]) >= 0).astype(bool)
+    fit = np.where(rising, curve.fit, np.nan)
+    rows = zip(range(1, len(curve.thresholds) + 1), curve.thresholds, fit, curve.derivative, strict=True)
     fillTable(node, CURVE_COLUMNS, rows)
 
 
