@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from IterMask3DLib.engine.brain_mask import BrainMask, find_brain
 from IterMask3DLib.engine.errors import InputError
 from IterMask3DLib.engine.intensity import SCALES, Scaled
+from IterMask3DLib.engine.interpolation import along_axes, gaussian, linear
 from IterMask3DLib.engine.network import SIDE_MULTIPLE
 from IterMask3DLib.engine.records import Affine, BoolVolume, FloatVolume, Volume
 
@@ -84,9 +84,8 @@ class Prepared:
     def restore_map(self, values: FloatVolume) -> FloatVolume:
         """A map [x, y, z] on the grid of the input [i, j, k], by linear interpolation; 0 outside the model grid."""
         m = self.mapping
-        restored = ndimage.affine_transform(
-            values.astype(np.float32), 1 / m.factor, -m.offset / m.factor, output_shape=m.input_shape, order=1, mode="grid-constant"
-        )
+        sizes = zip(m.input_shape, values.shape, m.factor, m.offset, strict=True)
+        restored = along_axes(values, [linear(size, source, 1 / factor, -offset / factor) for size, source, factor, offset in sizes])
         return np.ascontiguousarray(_back(restored, m.orientation))
 
     def restore_intensity(self, values: FloatVolume) -> FloatVolume:
@@ -149,14 +148,10 @@ def _place(brain: BoolVolume, affine: Affine, orientation: NDArray[np.float64], 
 def _resampled(array: FloatVolume, brain: BoolVolume, mapping: Mapping) -> tuple[FloatVolume, BoolVolume]:
     """Volume and brain on the model grid. Averages inside the brain alone where voxels get larger, so that no background bleeds in."""
     weight = brain.astype(np.float32)
-    values = array * weight
-    if not mapping.exact:
-        sigma = 0.5 * np.sqrt(np.maximum(mapping.factor**2 - 1, 0))
-        values, weight = ndimage.gaussian_filter(values, sigma), ndimage.gaussian_filter(weight, sigma)
-    on_grid, share = (
-        ndimage.affine_transform(a, mapping.factor, mapping.offset, output_shape=mapping.shape, order=1, mode="grid-constant")
-        for a in (values, weight)
-    )
+    sigmas = np.zeros(3) if mapping.exact else 0.5 * np.sqrt(np.maximum(mapping.factor**2 - 1, 0))
+    sizes = zip(mapping.shape, array.shape, mapping.factor, mapping.offset, sigmas, strict=True)
+    matrices = [linear(size, source, factor, offset) @ gaussian(source, sigma) for size, source, factor, offset, sigma in sizes]
+    on_grid, share = (along_axes(a, matrices) for a in (array * weight, weight))
     inside = share >= 0.5
     return np.where(inside, on_grid / np.where(inside, share, 1), 0).astype(np.float32), inside
 
