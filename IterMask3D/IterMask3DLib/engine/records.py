@@ -72,6 +72,12 @@ class Step:
     error_map: Callable[[], FloatVolume] = field(repr=False, compare=False)
 
 
+def up_to_pole(fit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A fitted tangent [passes] as it is to be drawn: NaN behind its pole, where it begins again from below."""
+    rising = np.cumprod(np.diff(fit, prepend=fit[:1]) >= 0).astype(bool)
+    return np.where(rising, fit, np.nan)
+
+
 @dataclass(frozen=True)
 class Curve:
     """The threshold curve of a sweep and the point chosen on it.

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume
+from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, up_to_pole
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
 
@@ -118,9 +118,7 @@ def draw_curve(curve: Curve) -> str:
     ceiling = max(2.2 * curve.threshold, float(np.percentile(curve.thresholds, 95)), 1e-6)
     axes.plot(passes, curve.thresholds, ".", color=ACCENT, markersize=4, label="threshold")
     if curve.used_fit:
-        # Behind its pole the tangent begins again from below.
-        rising = np.cumprod(np.diff(curve.fit, prepend=curve.fit[0]) >= 0).astype(bool)
-        axes.plot(passes[rising], curve.fit[rising], color=INK, linewidth=1, label=f"a·tan(b·t), R² {curve.r_squared:.2f}")
+        axes.plot(passes, up_to_pole(curve.fit), color=INK, linewidth=1, label=f"a·tan(b·t), R² {curve.r_squared:.2f}")
     axes.plot(passes[curve.chosen], curve.threshold, "o", color=OUTLINE, markersize=9, zorder=5, label=f"chosen: {curve.threshold:.3g}")
     axes.axvline(float(passes[curve.chosen]), color=OUTLINE, linewidth=0.8, alpha=0.5)
     axes.set_ylim(0, ceiling)

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import vtk
 
+from IterMask3DLib.engine.records import up_to_pole
 from IterMask3DLib.scene.records import CurveInfo, LesionRow, StepInfo
 
 ITERATION_COLUMNS = ("Iteration", "Pass", "Phase", "Threshold", "Masked ml", "Masked %", "Seconds", "Lifted %")
@@ -81,10 +81,7 @@ def _step(row: Sequence[Any]) -> StepInfo:
 
 def writeCurve(node: Any, curve: CurveInfo) -> None:
     """One row a point of the curve."""
-    # Behind its pole the tangent begins again from below, which nobody wants to see plotted.
-    rising = np.cumprod(np.diff(curve.fit, prepend=curve.fit[0]) >= 0).astype(bool)
-    fit = np.where(rising, curve.fit, np.nan)
-    rows = zip(range(1, len(curve.thresholds) + 1), curve.thresholds, fit, curve.derivative, strict=True)
+    rows = zip(range(1, len(curve.thresholds) + 1), curve.thresholds, up_to_pole(curve.fit), curve.derivative, strict=True)
     fillTable(node, CURVE_COLUMNS, rows)
 
 

@@ -22,10 +22,7 @@ from IterMask3DLib.methods.eye import Eye
 from IterMask3DLib.methods.itermask3d import Case, Settings, fast_points
 from IterMask3DLib.training.cache import Cached, prepared
 from IterMask3DLib.training.cohort import find_cohort
-from IterMask3DLib.training.healthy import shares_by_gamma, shares_by_median, smallest_within, told
-
-GAMMA_LIMIT = 0.02
-"""Share of a healthy brain that gamma may leave masked on average, as in `itermask3d train`."""
+from IterMask3DLib.training.healthy import GAMMA_LIMIT, shares_by_gamma, shares_by_median, smallest_within, told
 
 Tell = Callable[[str], None]
 
@@ -71,7 +68,7 @@ def calibrate(order: CalibrationOrder, say: Tell) -> Card:
             volume, brain = validation[number]
             return replace(_case(volume, brain, model), expected=expected_error(table, brain))
 
-        settings = settings_with(model.card, scoring)
+        settings = _settings_with(model.card, scoring)
         say(f"choosing the threshold on {len(validation)} healthy validation volumes")
         by_median = shares_by_median(runner, len(validation), case_of, settings, order.limit)
         say("choosing gamma on them")
@@ -95,7 +92,7 @@ def calibrate(order: CalibrationOrder, say: Tell) -> Card:
     return save_model(order.out, model.network, card, table)
 
 
-def settings_with(card: Card, scoring: Scoring) -> Settings:
+def _settings_with(card: Card, scoring: Scoring) -> Settings:
     """The settings of a run that is scored so, without a threshold of its own."""
     limits = card.thresholds
     return Settings(

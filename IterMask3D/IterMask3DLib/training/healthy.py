@@ -15,6 +15,9 @@ from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
 from IterMask3DLib.methods.itermask3d import Case, Settings, Sweep, result_of, shrink, sweep
 
 GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
+GAMMA_LIMIT = 0.02
+"""Share of a healthy brain that gamma may leave masked on average."""
+
 TIMES_MEDIAN = (10.0, 12.0, 15.0, 18.0, 21.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 60.0, 70.0, 85.0, 100.0)
 
 CaseOf = Callable[[int], Case]

@@ -24,12 +24,9 @@ from IterMask3DLib.methods.itermask3d import Case, Settings
 from IterMask3DLib.training.augment import described
 from IterMask3DLib.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from IterMask3DLib.training.data import Volumes
-from IterMask3DLib.training.healthy import shares_by_gamma, smallest_within, told
+from IterMask3DLib.training.healthy import GAMMA_LIMIT, shares_by_gamma, smallest_within, told
 from IterMask3DLib.training.recipe import Recipe
 from IterMask3DLib.training.validate import KINDS, validation_errors
-
-HEALTHY_LIMIT = 0.02
-"""Share of a healthy brain that may stay masked on average."""
 
 _RECORDED = ("full_brain_share", "scattered_share", "loss_region", "learning_rate", "final_learning_rate", "schedule", "ema")
 
@@ -79,7 +76,7 @@ def pack(
         runner = Runner(InferenceUNet(network), choose_place(device))
         errors = validation_errors(healthy, recipe, lambda given: runner(given)[None, None])
         masked = shares_by_gamma(runner, len(healthy), lambda number: _case(healthy, number, recipe.spacing), Settings())
-        gamma = smallest_within(masked, HEALTHY_LIMIT)
+        gamma = smallest_within(masked, GAMMA_LIMIT)
         figures |= {
             "mean squared error in the mask, validation": {kind: round(errors[kind], 5) for kind in KINDS},
             "share of healthy validation brains left masked": told(masked, "gamma"),
