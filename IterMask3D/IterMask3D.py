@@ -39,7 +39,7 @@ class IterMask3D(ScriptedLoadableModule):
         parent.helpText = _(
             "Finds what a network of healthy brains cannot explain in a brain MRI, pass by pass, and lets you step through every pass, correct it and "
             "save it. Research software, not a medical device: not for diagnosis or treatment. "
-            "The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process and IterMask3DLib.pipeline.segment."
+            "The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process and IterMask3DLib.run.segment."
         )
         parent.acknowledgementText = _(
             "Method: Liang et al., IterMask3D, Medical Image Analysis 107, 103763. Sample brain: open_ms_data (CC BY). "

@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.card import Card, CardGrid, Thresholds
-from IterMask3DLib.engine.models import save_model
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.core.card import Card, CardGrid, Thresholds
+from IterMask3DLib.models.store import save_model
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 
 DATA = Path(os.environ.get("ITERMASK3D_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """Folder of real brains (ixi/, ds002748/, open_ms/, heads/); tests that need one that is not there skip."""

@@ -14,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from IterMask3DLib import cli, commands
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.preprocessing.read import write_nifti
 from Testing.brains import phantom, toy_model
 
 FILES = ("anomaly.nii.gz", "heatmap.nii.gz", "reconstruction.nii.gz", "brain.nii.gz", "lesions.csv", "curve.csv", "report.html", "run.json")
@@ -212,7 +212,7 @@ def test_an_interrupted_run_leaves_nothing(
     def interrupt(self: object, step: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("IterMask3DLib.progress.ProgressBar.step", interrupt)
+    monkeypatch.setattr("IterMask3DLib.core.progress.ProgressBar.step", interrupt)
     assert run("segment", scan, "-o", tmp_path / "out", "--model", model) == 1
     assert "interrupted" in one_error(capsys)
     assert not list((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else True

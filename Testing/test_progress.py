@@ -7,8 +7,8 @@ import io
 import numpy as np
 
 from IterMask3DLib import progress
-from IterMask3DLib.engine.records import PackedMask, Phase, Step
-from IterMask3DLib.progress import ProgressBar, clock
+from IterMask3DLib.core.image import PackedMask, Phase, Step
+from IterMask3DLib.core.progress import ProgressBar, clock
 
 
 class Terminal(io.StringIO):

@@ -13,8 +13,8 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff
 from scipy import ndimage
 
 from IterMask3DLib import cli
-from IterMask3DLib.engine.resources import sample_volume
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.preprocessing.read import write_nifti
 from Testing.brains import data_file
 from Testing.test_cli import FILES
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from IterMask3DLib.engine.card import Scoring
-from IterMask3DLib.engine.models import Model, find_model, load_model
-from IterMask3DLib.engine.records import BoolVolume
+from IterMask3DLib.core.card import Scoring
+from IterMask3DLib.models.store import Model, find_model, load_model
+from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.evaluation.protocols import Trial, calibration_trials, healthy_trials, read_cohort
-from IterMask3DLib.methods.itermask3d import refine, result_of
-from IterMask3DLib.pipeline import Request, study
+from IterMask3DLib.methods.itermask3d.loop import refine, result_of
+from IterMask3DLib.run import Request, study
 
 
 def dice(one: BoolVolume, other: BoolVolume) -> float:

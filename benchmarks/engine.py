@@ -23,16 +23,16 @@ import torch
 from benchmarks.plain import PlainRun, plain_run
 from benchmarks.watch import Clock, watched
 from IterMask3DLib import pipeline
-from IterMask3DLib.engine.card import Card, CardGrid, Scoring
-from IterMask3DLib.engine.device import Runner, choose_place
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.models import Model, find_model, load_model
-from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.records import Volume
-from IterMask3DLib.engine.resources import sample_volume
-from IterMask3DLib.engine.volumes import read_volume
+from IterMask3DLib.core.card import Card, CardGrid, Scoring
+from IterMask3DLib.runtime.device import Runner, choose_place
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.models.store import Model, find_model, load_model
+from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.core.image import Image
+from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.methods import itermask3d
-from IterMask3DLib.pipeline import Request
+from IterMask3DLib.run import Request
 
 PARTS = ("read", "model", "prepare", "network", "threshold", "restore")
 
@@ -87,7 +87,7 @@ def engine_run(read: str, model: Model, quality: pipeline.Quality) -> Timed:
         stack.enter_context(patch.object(pipeline, "study", kept))
         results = stack.enter_context(patch.object(pipeline, "restored", wraps=pipeline.restored))
         begun = time.perf_counter()
-        volume = clock.timed("read", read_volume)(read)
+        volume = clock.timed("read", read_image)(read)
         pipeline.segment(volume, model, Request(device="cpu", quality=quality), on_step=count)
         seconds = time.perf_counter() - begun
     mask = results.call_args.args[2].mask
@@ -99,7 +99,7 @@ def plain_whole(read: str, model: Model, stop_after: int | None, shrink: int) ->
     clock = Clock()
     with watched() as memory:
         begun = time.perf_counter()
-        volume: Volume = clock.timed("read", read_volume)(read)
+        volume: Image = clock.timed("read", read_image)(read)
         made = clock.timed("prepare", pipeline.study)(volume, model, Request(device="cpu", quality="full", backend="pytorch"))
         before = time.perf_counter()
         run: PlainRun = plain_run(made.case, model.network, made.settings, clock, stop_after)

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import torch
 
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.openvino_execution import OpenVINOUNet
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.runtime.openvino import OpenVINOUNet
 
 Executor = Callable[[torch.Tensor], torch.Tensor]
 

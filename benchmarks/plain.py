@@ -13,10 +13,10 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.watch import Clock
-from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.noise import seeded_noise
-from IterMask3DLib.engine.threshold import fit_curve
-from IterMask3DLib.methods.itermask3d import Case, Settings, regrown
+from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.methods.itermask3d.threshold import fit_curve
+from IterMask3DLib.methods.itermask3d.loop import Case, Settings, regrown
 
 
 @dataclass(frozen=True)

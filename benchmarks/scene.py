@@ -80,7 +80,7 @@ def main() -> None:
     clear_scene()
     import slicer.util
 
-    from IterMask3DLib.engine.resources import sample_volume
+    from IterMask3DLib.core.resources import sample_volume
     from IterMask3DLib.scene.logic import SceneLogic
     from IterMask3DLib.scene.nodes import ResultNodes
     from IterMask3DLib.scene.records import RunOptions

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from IterMask3DLib.engine.device import DeviceName, choose_place
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.runtime.device import DeviceName, choose_place
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.training.cache import Cached
 from IterMask3DLib.training.data import examples_of_step
 from IterMask3DLib.training.fabric import fast_precision, start_fabric

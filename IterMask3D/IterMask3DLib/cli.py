@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.evaluation.cli import add_evaluate
 from IterMask3DLib.training.calibrate_cli import add_calibrate
 from IterMask3DLib.training.cli import add_train
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         return commands.run(options)
-    except InputError as error:
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written for the case at hand.", file=sys.stderr)

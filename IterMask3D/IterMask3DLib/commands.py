@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from IterMask3DLib.engine.convert import convert
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import Model, find_model, install, list_models, load_model, verify
-from IterMask3DLib.engine.resources import sample_volume
-from IterMask3DLib.engine.share import position, share, together
-from IterMask3DLib.engine.volumes import case_name, read_volume
+from IterMask3DLib.methods.itermask3d.convert import convert
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import Model, find_model, install, list_models, load_model, verify
+from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.runtime.distributed import position, share, together
+from IterMask3DLib.preprocessing.read import case_name, read_image
 from IterMask3DLib.evaluation.cli import run_evaluate
-from IterMask3DLib.pipeline import Request, segment, settings_of
-from IterMask3DLib.progress import ProgressBar, clock
+from IterMask3DLib.run import Request, segment, settings_of
+from IterMask3DLib.core.progress import ProgressBar, clock
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.writer import check_writable, write_case
@@ -24,7 +24,7 @@ from IterMask3DLib.training.cli import run_train
 
 
 def run(options: argparse.Namespace) -> int:
-    """Does what the parsed command line asks; returns the exit code. Raises `InputError`."""
+    """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     if options.command == "segment":
         return segment_all(options.input, options)
     if options.command == "demo":
@@ -56,12 +56,12 @@ def segment_all(inputs: Sequence[str], options: argparse.Namespace) -> int:
     names = [case_name(path) for path in inputs]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"Several inputs would write the case {name}; give them different file names.")
+            raise UserError(f"Several inputs would write the case {name}; give them different file names.")
     failed = 0
     for path, name in share(list(zip(inputs, names, strict=True))):
         try:
             _segment_one(path, name, model, options)
-        except InputError as error:
+        except UserError as error:
             failed += 1
             print(f"error: {error}", file=sys.stderr)
     failed = sum(together(failed))
@@ -72,8 +72,8 @@ def segment_all(inputs: Sequence[str], options: argparse.Namespace) -> int:
 
 def _segment_one(path: str, name: str, model: Model, options: argparse.Namespace) -> None:
     check_writable(options.out, name, options.overwrite)
-    volume = read_volume(path)
-    brain_mask = read_volume(options.brain_mask) if getattr(options, "brain_mask", None) else None
+    volume = read_image(path)
+    brain_mask = read_image(options.brain_mask) if getattr(options, "brain_mask", None) else None
     request = Request(
         device=options.device,
         backend=options.backend,

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.methods.itermask3d import Case
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.loop import Case
 
 GOLDEN = Path(__file__).parent / "golden"
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / "itermask3d.json").read_text(encoding="utf-8"))

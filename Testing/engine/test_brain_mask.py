@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.brain_mask import find_brain
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Volume
-from IterMask3DLib.engine.volumes import read_volume, write_nifti
+from IterMask3DLib.preprocessing.skull_stripping import find_brain
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Image
+from IterMask3DLib.preprocessing.read import read_image, write_nifti
 from Testing.brains import data_file, phantom
 
 
-def head() -> Volume:
+def head() -> Image:
     """A phantom brain in a noisy head with skull and scalp: nothing in it is exactly constant."""
     array, affine = phantom()
     i, j, k = (np.indices(array.shape) - (np.array(array.shape) - 1)[:, None, None, None] / 2) * 4
     radius = np.sqrt((i / 66) ** 2 + (j / 84) ** 2 + (k / 62) ** 2)
     noise = np.random.default_rng(0).uniform(1, 20, array.shape)
     scalp = (radius > 1.14) & (radius < 1.22)
-    return Volume(np.where(array > 0, array, np.where(scalp, 330, 0)) + noise, affine, "head")
+    return Image(np.where(array > 0, array, np.where(scalp, 330, 0)) + noise, affine, "head")
 
 
 def nothing_installed(command: str) -> None:
@@ -32,8 +32,8 @@ def nothing_installed(command: str) -> None:
 
 def test_a_given_mask_comes_first() -> None:
     array, affine = phantom()
-    given = Volume((array > 320).astype(np.uint8), affine, "mask", "folder/mask.nii.gz")
-    found = find_brain(Volume(array, affine, "scan"), given)
+    given = Image((array > 320).astype(np.uint8), affine, "mask", "folder/mask.nii.gz")
+    found = find_brain(Image(array, affine, "scan"), given)
     np.testing.assert_array_equal(found.array, array > 320)
     assert found.source == "given" and "mask.nii.gz" in found.description
 
@@ -42,7 +42,7 @@ def test_a_stripped_volume_is_recognised_and_its_holes_are_filled() -> None:
     array, affine = phantom()
     holed = array.copy()
     holed[18:21, 22:25, 18:21] = 0
-    found = find_brain(Volume(holed, affine, "scan"))
+    found = find_brain(Image(holed, affine, "scan"))
     assert found.source == "stripped" and not found.warnings
     np.testing.assert_array_equal(found.array, array > 0)
     assert found.millilitres == pytest.approx((array > 0).sum() * 0.064)
@@ -50,7 +50,7 @@ def test_a_stripped_volume_is_recognised_and_its_holes_are_filled() -> None:
 
 def test_a_stripped_volume_may_have_another_background_than_zero() -> None:
     array, affine = phantom()
-    found = find_brain(Volume(np.where(array > 0, array / 100.0, -3.0), affine, "scan"))
+    found = find_brain(Image(np.where(array > 0, array / 100.0, -3.0), affine, "scan"))
     np.testing.assert_array_equal(found.array, array > 0)
 
 
@@ -58,7 +58,7 @@ def test_a_head_whose_air_is_zero_is_not_taken_for_a_stripped_brain() -> None:
     whole = head()
     i, j, k = (np.indices(whole.array.shape) - (np.array(whole.array.shape) - 1)[:, None, None, None] / 2) * 4
     inside = (i / 80) ** 2 + (j / 102) ** 2 + (k / 78) ** 2 <= 1
-    airless = Volume(np.where(inside, whole.array, 0), whole.affine, "head")
+    airless = Image(np.where(inside, whole.array, 0), whole.affine, "head")
     assert find_brain(airless, which=nothing_installed).source == "extraction"
 
 
@@ -79,7 +79,7 @@ def test_an_installed_tool_is_called(name: str, command: str, mask_name: str) ->
     def run(arguments: Sequence[str]) -> None:
         assert arguments[0] == f"/opt/{command}"
         image = Path(next(a for a in arguments if a.endswith("image.nii.gz")))
-        np.testing.assert_allclose(read_volume(image).array, head().array, rtol=1e-5)
+        np.testing.assert_allclose(read_image(image).array, head().array, rtol=1e-5)
         write_nifti(array > 0, affine, image.with_name(mask_name))
 
     found = find_brain(head(), run=run, which=lambda wanted: f"/opt/{wanted}" if wanted == command else None)
@@ -100,20 +100,20 @@ def test_a_mask_that_cannot_be_a_brain_is_told() -> None:
     small, parts = np.zeros(array.shape, np.uint8), np.zeros(array.shape, np.uint8)
     small[15:25, 15:25, 15:25] = 1
     parts[5:18, 10:38, 10:30] = parts[22:35, 10:38, 10:30] = 1
-    volume = Volume(array, affine, "scan")
-    assert "64 ml" in find_brain(volume, Volume(small, affine, "m")).warnings[0]
-    assert any("2 large separate parts" in w for w in find_brain(volume, Volume(parts, affine, "m")).warnings)
+    volume = Image(array, affine, "scan")
+    assert "64 ml" in find_brain(volume, Image(small, affine, "m")).warnings[0]
+    assert any("2 large separate parts" in w for w in find_brain(volume, Image(parts, affine, "m")).warnings)
 
 
 def test_an_empty_mask_is_refused() -> None:
     array, affine = phantom()
-    with pytest.raises(InputError, match="no brain was found"):
-        find_brain(Volume(array, affine, "scan"), Volume(np.zeros(array.shape, np.uint8), affine, "m", "m.nii"))
+    with pytest.raises(UserError, match="no brain was found"):
+        find_brain(Image(array, affine, "scan"), Image(np.zeros(array.shape, np.uint8), affine, "m", "m.nii"))
 
 
 @pytest.mark.parametrize("name", ["head_a_T1w.nii.gz", "head_b_T1w.nii.gz"])
 def test_real_heads_are_extracted(name: str) -> None:
-    volume = read_volume(data_file("heads", name))
+    volume = read_image(data_file("heads", name))
     found = find_brain(volume, which=nothing_installed)
     assert found.source == "extraction" and not found.warnings
     assert 1300 < found.millilitres < 1800
@@ -124,7 +124,7 @@ def test_real_heads_are_extracted(name: str) -> None:
 
 def test_real_stripped_brains_are_recognised() -> None:
     for parts in (("open_ms", "patient07", "patient07_T1.nii.gz"), ("ds002748", "sub-01", "anat", "sub-01_T1w.nii.gz")):
-        volume = read_volume(data_file(*parts))
+        volume = read_image(data_file(*parts))
         found = find_brain(volume)
         assert found.source == "stripped" and not found.warnings
         assert (found.array | (volume.array == 0)).all()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from IterMask3DLib.engine.card import Card, CardGrid, Thresholds
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.card import Card, CardGrid, Thresholds
+from IterMask3DLib.core.errors import UserError
 
 CARD = Card(
     name="toy",
@@ -78,7 +78,7 @@ def changed(path: str, value: Any) -> str:
     ],
 )
 def test_a_wrong_entry_is_named(path: str, value: Any, words: str) -> None:
-    with pytest.raises(InputError, match=f"^somewhere/card.json: .*{words}"):
+    with pytest.raises(UserError, match=f"^somewhere/card.json: .*{words}"):
         Card.from_json(changed(path, value), "somewhere/card.json")
 
 
@@ -86,13 +86,13 @@ def test_a_wrong_entry_is_named(path: str, value: Any, words: str) -> None:
 def test_every_entry_is_needed(key: str) -> None:
     raw = json.loads(CARD.to_json())
     del raw[key]
-    with pytest.raises(InputError, match=f"{key} is missing"):
+    with pytest.raises(UserError, match=f"{key} is missing"):
         Card.from_json(json.dumps(raw), "card.json")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "1" * 5000 + "x"])
 def test_a_text_that_is_no_json_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="not valid JSON"):
+    with pytest.raises(UserError, match="not valid JSON"):
         Card.from_json(text, "card.json")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from IterMask3DLib.engine.convert import convert
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import load_model
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.methods.itermask3d.convert import convert
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import load_model
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from Testing.engine.published import fill_published
 
 
@@ -44,7 +44,7 @@ class Hostile:
 def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": Hostile()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="tensors alone"):
+    with pytest.raises(UserError, match="tensors alone"):
         convert(tmp_path / "evil.pth", tmp_path / "model", name="model", modality="T1w")
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
 
@@ -62,9 +62,9 @@ def test_other_files_and_networks_are_refused(published: UNet3D, tmp_path: Path)
     for name, content in cases.items():
         path = tmp_path / name
         path.write_text("text") if content is None else torch.save(content, path)
-        with pytest.raises(InputError, match=words[name]):
+        with pytest.raises(UserError, match=words[name]):
             convert(path, tmp_path / "model", name="model", modality="T1w")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         convert(tmp_path / "missing", tmp_path / "model", name="model", modality="T1w")
     assert not (tmp_path / "model").exists()
 
@@ -101,7 +101,7 @@ BIAS = "up_stage_3.1.conv.bias"
 )
 def test_the_first_wrong_tensor_is_named(change: dict[str, torch.Tensor], words: str, tmp_path: Path) -> None:
     torch.save(small_state() | change, tmp_path / "check.pth")
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(UserError, match=words):
         convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")
     assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
 
@@ -112,12 +112,12 @@ def test_the_first_wrong_tensor_is_named(change: dict[str, torch.Tensor], words:
 )
 def test_settings_that_make_no_model_write_none(settings: dict[str, Any], tmp_path: Path) -> None:
     torch.save(small_state(), tmp_path / "check.pth")
-    with pytest.raises(InputError):
+    with pytest.raises(UserError):
         convert(tmp_path / "check.pth", tmp_path / "model", **{"name": "model", "modality": "T1w", **settings})
     assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
 
 
 def test_a_network_that_narrows_is_refused(tmp_path: Path) -> None:
     torch.save(UNet3D((8, 4, 4, 4, 4)).state_dict(), tmp_path / "check.pth")
-    with pytest.raises(InputError, match="never get smaller"):
+    with pytest.raises(UserError, match="never get smaller"):
         convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")

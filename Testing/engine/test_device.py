@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from IterMask3DLib.engine.device import Place, Runner, choose_place, next_place
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.runtime.device import Place, Runner, choose_place, next_place
+from IterMask3DLib.core.errors import UserError
 
 
 class Recorder(Runner):
@@ -56,7 +56,7 @@ def test_from_the_cpu_there_is_nowhere_to_go() -> None:
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="--device auto"):
+    with pytest.raises(UserError, match="--device auto"):
         choose_place("cuda")
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.healthy_error import SIDE, expected_error, measured_table
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
+from IterMask3DLib.methods.itermask3d.normative_error import SIDE, expected_error, measured_table
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
 
 
 def ellipsoid(shape: tuple[int, int, int], at: float = 0.0) -> BoolVolume:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.highfreq import high_frequency
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from Testing.engine.published import NUMBERS, published_case
 
 VOLUME = published_case().volume

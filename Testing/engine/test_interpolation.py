@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from IterMask3DLib.engine.interpolation import along_axes, gaussian, linear
+from IterMask3DLib.preprocessing.resampling import along_axes, gaussian, linear
 
 
 @pytest.mark.parametrize("factor", [(2.0, 1.7, 0.6), (1.0, 1.0, 1.0), (0.5, 3.1, 2.0)])

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from IterMask3DLib.engine import models
-from IterMask3DLib.engine.card import Card
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import find_model, install, list_models, load_model, save_model, user_folder, verify
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.core.card import Card
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import find_model, install, list_models, load_model, save_model, user_folder, verify
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from Testing.brains import toy_model
 
 
@@ -96,14 +96,14 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_wrong_model_is_refused(kind: str, folder: Path) -> None:
     damage, words = DAMAGES[kind]
     damage(folder)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(UserError, match=words):
         load_model(folder)
 
 
 def test_a_pickle_under_the_name_of_the_weights_is_not_loaded(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "model.safetensors")
     change_card(lambda c: c.update(sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()))(folder)
-    with pytest.raises(InputError, match="not a safetensors file"):
+    with pytest.raises(UserError, match="not a safetensors file"):
         load_model(folder)
 
 
@@ -116,7 +116,7 @@ def test_the_bundled_model_is_the_default_and_whole() -> None:
 
 
 def test_an_unknown_model_is_refused(user: Path) -> None:
-    with pytest.raises(InputError, match="neither bundled, installed, nor a folder"):
+    with pytest.raises(UserError, match="neither bundled, installed, nor a folder"):
         find_model("nowhere")
 
 
@@ -130,7 +130,7 @@ def test_an_installed_model_is_found_by_its_name(as_zip: bool, folder: Path, use
                 archive.write(folder / name, f"toy/{name}")
     assert install(source) == user / "toy" == find_model("toy")
     assert {entry.name: entry.origin for entry in list_models()} == {"t1w-2mm": "bundled", "toy": "installed"}
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(UserError, match="exists already"):
         install(source)
     install(source, overwrite=True)
     assert [path.name for path in user.iterdir()] == ["toy"]
@@ -150,7 +150,7 @@ def test_a_hostile_zip_writes_nothing_outside(folder: Path, user: Path, tmp_path
 @pytest.mark.parametrize("name", ["../up", "a/b", ".hidden", "a\\b", "C:b", "a\0b", "a\nb", "end ", "x" * 300])
 def test_a_name_that_is_no_folder_name_is_not_installed(name: str, folder: Path, user: Path) -> None:
     change_card(lambda c: c.update(name=name))(folder)
-    with pytest.raises(InputError, match="folder name"):
+    with pytest.raises(UserError, match="folder name"):
         install(folder)
 
 
@@ -172,7 +172,7 @@ def zipped(folder: Path, *places: str) -> Path:
 
 @pytest.mark.parametrize("places", [("a/", "b/"), ("a/b/",), ()])
 def test_a_zip_file_without_exactly_one_model_is_refused(places: tuple[str, ...], folder: Path, user: Path) -> None:
-    with pytest.raises(InputError, match="must hold exactly one"):
+    with pytest.raises(UserError, match="must hold exactly one"):
         install(zipped(folder, *places))
     assert not user.exists()
 
@@ -198,7 +198,7 @@ def test_a_damaged_zip_file_is_refused(damage: Callable[[bytearray], None], fold
     data = bytearray(source.read_bytes())
     damage(data)
     source.write_bytes(data)
-    with pytest.raises(InputError, match="neither a model folder nor a readable zip file"):
+    with pytest.raises(UserError, match="neither a model folder nor a readable zip file"):
         install(source)
     assert not user.exists()
 
@@ -207,7 +207,7 @@ def test_a_zip_bomb_is_refused_before_it_is_unpacked(folder: Path, user: Path) -
     (folder / "card.json").write_bytes(b" " * 50_000_000)
     source = zipped(folder, "")
     assert source.stat().st_size < 200_000
-    with pytest.raises(InputError, match=r"card\.json is larger than a model can be"):
+    with pytest.raises(UserError, match=r"card\.json is larger than a model can be"):
         install(source)
 
 
@@ -217,7 +217,7 @@ def test_weights_above_two_gigabytes_are_refused_by_their_header(folder: Path, u
     entry = data.rindex(b"PK\1\2")
     data[entry + 24 : entry + 28] = (2 * 1024**3 + 1).to_bytes(4, "little")
     source.write_bytes(data)
-    with pytest.raises(InputError, match=r"model\.safetensors is larger"):
+    with pytest.raises(UserError, match=r"model\.safetensors is larger"):
         install(source)
 
 
@@ -234,7 +234,7 @@ def test_an_overwrite_that_fails_gives_the_earlier_model_back(folder: Path, user
         plain_replace(source, to)
 
     monkeypatch.setattr(os, "replace", refuse_the_second)
-    with pytest.raises(InputError, match="Permission denied"):
+    with pytest.raises(UserError, match="Permission denied"):
         install(folder, overwrite=True)
     assert (target / "card.json").read_bytes() == before
     assert [path.name for path in user.iterdir()] == ["toy"]
@@ -242,7 +242,7 @@ def test_an_overwrite_that_fails_gives_the_earlier_model_back(folder: Path, user
 
 def test_saving_replaces_no_folder_and_leaves_nothing_beside_it(folder: Path) -> None:
     model = load_model(folder)
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(UserError, match="exists already"):
         save_model(folder, model.network, replace(model.card, title="Other"))
     assert load_model(folder).card.title == "Toy"
     assert [path.name for path in folder.parent.iterdir()] == ["toy"]
@@ -250,7 +250,7 @@ def test_saving_replaces_no_folder_and_leaves_nothing_beside_it(folder: Path) ->
 
 def test_a_card_that_could_not_be_read_again_is_not_saved(tmp_path: Path, folder: Path) -> None:
     card = replace(load_model(folder).card, modality="")
-    with pytest.raises(InputError, match="modality must be a text"):
+    with pytest.raises(UserError, match="modality must be a text"):
         save_model(tmp_path / "new", UNet3D(card.widths), card)
     assert not (tmp_path / "new").exists()
 
@@ -267,7 +267,7 @@ def test_a_model_folder_or_a_folder_of_models_can_be_listed(folder: Path, user: 
             ("toy", "path", folder)
         ]
     assert find_model(str(folder)) == folder
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         list_models(folder / "card.json")
 
 

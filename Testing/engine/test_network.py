@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from Testing.engine.published import GOLDEN, NUMBERS, fill_published, published_input
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from IterMask3DLib.engine import openvino_execution
-from IterMask3DLib.engine.device import Place, Runner
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.runtime.device import Place, Runner
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from Testing.engine.published import NUMBERS, fill_published, published_input
 
 CPU = Place("cpu", False)
@@ -58,7 +58,7 @@ def test_where_it_is_not_installed_pytorch_does_the_work(monkeypatch: pytest.Mon
     monkeypatch.setattr(openvino_execution, "available", lambda: False)
     network = InferenceUNet(UNet3D((2, 2, 4, 4, 4)))
     assert Runner(network, CPU).backend == "pytorch"
-    with pytest.raises(InputError, match="OpenVINO is not installed"):
+    with pytest.raises(UserError, match="OpenVINO is not installed"):
         Runner(network, CPU, "openvino")
 
 
@@ -68,9 +68,9 @@ def test_nothing_is_sent_anywhere() -> None:
     code = (
         "import sys, torch\n"
         "sys.addaudithook(lambda event, given: event.startswith('socket.') and sys.exit(3))\n"
-        "from IterMask3DLib.engine.execution import InferenceUNet\n"
-        "from IterMask3DLib.engine.network import UNet3D\n"
-        "from IterMask3DLib.engine.openvino_execution import OpenVINOUNet\n"
+        "from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet\n"
+        "from IterMask3DLib.methods.itermask3d.network import UNet3D\n"
+        "from IterMask3DLib.runtime.openvino import OpenVINOUNet\n"
         "print(OpenVINOUNet(InferenceUNet(UNet3D((2, 2, 4, 4, 4)).eval()))(torch.zeros(1, 2, 32, 32, 32)).shape)\n"
     )
     module = Path(openvino_execution.__file__).parents[2]

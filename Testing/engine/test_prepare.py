@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
 
-from IterMask3DLib.engine.prepare import Grid, Prepared, prepare
-from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.preprocessing.prepare import Grid, Prepared, prepare
+from IterMask3DLib.core.image import Image
 from Testing.brains import phantom
 from Testing.engine.test_volumes import oblique
 
@@ -21,14 +21,14 @@ ORIENTATIONS = [
 ]
 
 
-def turned(volume: Volume, orientation: np.ndarray) -> Volume:
+def turned(volume: Image, orientation: np.ndarray) -> Image:
     """The same physical volume with its axes permuted and flipped."""
     affine = volume.affine @ inv_ornt_aff(orientation, volume.array.shape)
-    return Volume(np.ascontiguousarray(apply_orientation(volume.array, orientation)), affine, volume.name)
+    return Image(np.ascontiguousarray(apply_orientation(volume.array, orientation)), affine, volume.name)
 
 
-def a_phantom(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0) -> Volume:
-    return Volume(*phantom(shape, spacing), "phantom")
+def a_phantom(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0) -> Image:
+    return Image(*phantom(shape, spacing), "phantom")
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -64,12 +64,12 @@ def test_every_orientation_gives_the_same_model_volume_and_masks_come_home_whole
     np.testing.assert_allclose(prepared.restore_map(prepared.volume)[volume.array > 0], reference_values(volume), atol=1e-4)
 
 
-def reference_values(volume: Volume) -> np.ndarray:
+def reference_values(volume: Image) -> np.ndarray:
     values = volume.array[volume.array > 0].astype(float)
     return np.clip((values - values.mean()) / values.std(), -3, 3)
 
 
-def grids() -> dict[str, Volume]:
+def grids() -> dict[str, Image]:
     """Volumes on awkward grids: the same formula-made brain, sampled elsewhere."""
     thick = np.eye(4)
     thick[:3, :3] = np.diag([-1.7, 2.3, 5.9])
@@ -80,7 +80,7 @@ def grids() -> dict[str, Volume]:
     return {name: sampled(affine) for name, affine in (("thick", thick), ("fine", fine), ("oblique", slanted), ("sheared", sheared))}
 
 
-def sampled(affine: np.ndarray) -> Volume:
+def sampled(affine: np.ndarray) -> Image:
     """An ellipsoid brain of 1.2 l around the origin of RAS with a ball at (25, -15, 10) mm, on a grid of odd sizes around it."""
     corners = np.array(list(itertools.product((-75, 75), (-90, 90), (-70, 70))))
     steps = np.linalg.solve(affine[:3, :3], corners.T).T
@@ -93,7 +93,7 @@ def sampled(affine: np.ndarray) -> Volume:
     values = 300 + 40 * np.sin(r / 20) + 30 * np.cos(a / 17)
     values[ball(r, a, s)] = 600
     brain = (r / 62) ** 2 + (a / 80) ** 2 + (s / 58) ** 2 <= 1
-    return Volume(np.where(brain, values, 0).astype(np.float32), affine, "sampled")
+    return Image(np.where(brain, values, 0).astype(np.float32), affine, "sampled")
 
 
 def ball(r: np.ndarray, a: np.ndarray, s: np.ndarray) -> np.ndarray:
@@ -150,7 +150,7 @@ def test_a_brain_at_the_border_is_kept_whole() -> None:
     tight = tuple(slice(h[0], h[-1] + 1) for h in hits)
     moved = affine.copy()
     moved[:3, 3] = (affine @ [*(h[0] for h in hits), 1])[:3]
-    volume = Volume(array[tight], moved, "tight")
+    volume = Image(array[tight], moved, "tight")
     prepared = prepare(volume, GRID)
     np.testing.assert_array_equal(prepared.restore_mask(prepared.brain) > 0, volume.array > 0)
 

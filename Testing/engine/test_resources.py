@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from IterMask3DLib.engine import resources
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 
 
 @pytest.mark.parametrize("root", ["Resources", "IterMask3DLib/_resources"])
@@ -20,7 +20,7 @@ def test_a_shipped_file_is_found_in_a_checkout_and_in_a_wheel(root: str, tmp_pat
 
 
 def test_a_missing_file_is_named() -> None:
-    with pytest.raises(InputError, match="Models/nowhere is missing"):
+    with pytest.raises(UserError, match="Models/nowhere is missing"):
         resources.resource("Models", "nowhere")
 
 

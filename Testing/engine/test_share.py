@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.share import Position, position, share, together
-from IterMask3DLib.engine.volumes import read_volume, write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.runtime.distributed import Position, position, share, together
+from IterMask3DLib.preprocessing.read import read_image, write_nifti
 from Testing.brains import phantom, toy_model
 from Testing.launcher import launch
 
@@ -33,9 +33,9 @@ def test_a_process_that_nobody_launched_is_alone(monkeypatch: pytest.MonkeyPatch
 def test_a_rank_that_makes_no_sense_is_refused() -> None:
     meeting = {"MASTER_ADDR": "localhost"}
     assert position({**meeting, "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Position(1, 4, 1)
-    with pytest.raises(InputError, match="torchrun"):
+    with pytest.raises(UserError, match="torchrun"):
         position({**meeting, "RANK": "4", "WORLD_SIZE": "4"})
-    with pytest.raises(InputError, match="whole numbers"):
+    with pytest.raises(UserError, match="whole numbers"):
         position({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
 
 
@@ -58,6 +58,6 @@ def test_two_processes_write_the_files_of_one_and_a_failing_case_stops_neither(t
     for path in written:
         first, second = tmp_path / "alone" / path, tmp_path / "shared" / path
         if path.name.endswith(".nii.gz"):
-            np.testing.assert_array_equal(read_volume(first).array, read_volume(second).array, err_msg=str(path))
+            np.testing.assert_array_equal(read_image(first).array, read_image(second).array, err_msg=str(path))
         elif path.suffix == ".csv":
             assert first.read_bytes() == second.read_bytes(), path

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from IterMask3DLib.engine.threshold import CurveSettings, fit_curve, percentile_threshold, smoothed_differences
+from IterMask3DLib.methods.itermask3d.threshold import CurveSettings, fit_curve, percentile_threshold, smoothed_differences
 
 
 @pytest.mark.parametrize("t", [1, 13, 50, 99, 100])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.volumes import case_name, read_volume, write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.read import case_name, read_image, write_nifti
 
 
 def oblique() -> np.ndarray:
@@ -37,7 +37,7 @@ def test_a_voxel_keeps_its_place_in_every_format(extension: str, tmp_path: Path)
     write_nifti(ARRAY, oblique(), nifti)
     path = tmp_path / f"scan{extension}"
     sitk.WriteImage(sitk.ReadImage(str(nifti)), str(path))
-    volume = read_volume(path)
+    volume = read_image(path)
     for index in ((0, 0, 0), (6, 7, 8), (2, 5, 1)):
         place = np.argwhere(volume.array == ARRAY[index])[0]
         np.testing.assert_allclose(ras_of(volume, tuple(place)), (oblique() @ [*index, 1])[:3], atol=1e-3)
@@ -59,32 +59,32 @@ def test_a_dicom_folder_is_read_as_one_volume(tmp_path: Path) -> None:
             piece.SetMetaData(key, value)
         writer.SetFileName(str(tmp_path / f"slice{k:02d}.dcm"))
         writer.Execute(piece)
-    volume = read_volume(tmp_path)
+    volume = read_image(tmp_path)
     np.testing.assert_array_equal(volume.array, ARRAY)
     np.testing.assert_allclose(ras_of(volume, (3, 4, 5)), [-(4 + 3), 5 - 6, 6 + 15], atol=1e-3)
 
 
 def test_a_folder_without_dicom_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no DICOM series"):
-        read_volume(tmp_path)
+    with pytest.raises(UserError, match="no DICOM series"):
+        read_image(tmp_path)
 
 
 def test_a_colour_image_is_refused(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((4, 5, 6, 3), np.uint8), isVector=True), str(tmp_path / "rgb.nrrd"))
-    with pytest.raises(InputError, match="3 values a voxel"):
-        read_volume(tmp_path / "rgb.nrrd")
+    with pytest.raises(UserError, match="3 values a voxel"):
+        read_image(tmp_path / "rgb.nrrd")
 
 
 def test_a_trailing_axis_of_one_is_dropped(tmp_path: Path) -> None:
     nibabel.save(nibabel.Nifti1Image(ARRAY[..., None], oblique()), tmp_path / "one.nii")
-    assert read_volume(tmp_path / "one.nii").array.shape == (7, 8, 9)
+    assert read_image(tmp_path / "one.nii").array.shape == (7, 8, 9)
 
 
 def test_scaled_nifti_values_are_read_as_scaled(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(ARRAY, oblique())
     image.header.set_slope_inter(0.5, 10)
     nibabel.save(image, tmp_path / "scaled.nii")
-    np.testing.assert_allclose(read_volume(tmp_path / "scaled.nii").array, nibabel.load(tmp_path / "scaled.nii").get_fdata())
+    np.testing.assert_allclose(read_image(tmp_path / "scaled.nii").array, nibabel.load(tmp_path / "scaled.nii").get_fdata())
 
 
 def test_the_affine_of_a_written_file_is_the_given_one_in_both_forms(tmp_path: Path) -> None:

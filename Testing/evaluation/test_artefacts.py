@@ -9,8 +9,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Image
 from IterMask3DLib.evaluation import artefacts
 from IterMask3DLib.evaluation.artefacts import KINDS, SEVERITIES, Artefact, Kind, corrupt, noisy_slice
 from Testing.brains import phantom
@@ -34,9 +34,9 @@ def disc() -> np.ndarray:
     return np.where(((i - 95.5) / 70) ** 2 + ((j - 95.5) / 60) ** 2 <= 1, 1 + 0.5 * np.sin(0.1 * i) * np.cos(0.08 * j), -3)
 
 
-def volume() -> tuple[Volume, np.ndarray]:
+def volume() -> tuple[Image, np.ndarray]:
     array, affine = phantom()
-    return Volume(array, affine, "phantom"), array > 0
+    return Image(array, affine, "phantom"), array > 0
 
 
 def test_spike_and_bias_field_are_the_published_ones() -> None:
@@ -125,7 +125,7 @@ def test_an_artefact_does_not_depend_on_how_the_axes_are_stored(kind: Kind) -> N
     affine = healthy.affine[:, [1, 0, 2, 3]] @ np.diag([-1.0, 1, 1, 1])
     affine[:3, 3] = healthy.affine[:3, 3]
     affine[1, 3] += 4.0 * (healthy.array.shape[1] - 1)
-    stored = Volume(healthy.array.swapaxes(0, 1)[::-1], affine, "stored")
+    stored = Image(healthy.array.swapaxes(0, 1)[::-1], affine, "stored")
     straight = corrupt(healthy, brain, Artefact(kind)).array
     turned = corrupt(stored, brain.swapaxes(0, 1)[::-1], Artefact(kind)).array
     np.testing.assert_allclose(turned[::-1].swapaxes(0, 1), straight, atol=1e-2)
@@ -134,5 +134,5 @@ def test_an_artefact_does_not_depend_on_how_the_axes_are_stored(kind: Kind) -> N
 def test_a_missing_torchio_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torchio", None)
     healthy, brain = volume()
-    with pytest.raises(InputError, match=r"pip install itermask3d\[evaluate\]"):
+    with pytest.raises(UserError, match=r"pip install itermask3d\[evaluate\]"):
         corrupt(healthy, brain, Artefact("ghosting"))

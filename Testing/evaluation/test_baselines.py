@@ -9,25 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from IterMask3DLib.engine.card import Scoring
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import Model, load_model, save_model
-from IterMask3DLib.engine.records import Volume
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.core.card import Scoring
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import Model, load_model, save_model
+from IterMask3DLib.core.image import Image
+from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.evaluation import autoencoder
 from IterMask3DLib.evaluation.baselines import MEISSEN_SMALLEST, AutoEncoderError, Intensity, ZScore, with_threshold
 from IterMask3DLib.evaluation.finders import IterMask3D, one_passes
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, mean_brain
-from IterMask3DLib.pipeline import Request, segment
+from IterMask3DLib.run import Request, segment
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import varied
 
 SMALL = autoencoder.Settings(widths=(2, 2, 2, 2), spacing=4.0, shape=(48, 48, 48), steps=4)
 
 
-def case(number: int = 0) -> tuple[Volume, np.ndarray]:
+def case(number: int = 0) -> tuple[Image, np.ndarray]:
     array, affine = varied(number)
-    return Volume(array, affine, f"case{number}"), array > 0
+    return Image(array, affine, f"case{number}"), array > 0
 
 
 def files(folder: Path, count: int) -> list[Path]:
@@ -38,7 +38,7 @@ def files(folder: Path, count: int) -> list[Path]:
     return made
 
 
-def squared_error(volume: Volume, brain: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
+def squared_error(volume: Image, brain: np.ndarray, reconstruction: np.ndarray) -> np.ndarray:
     """Of the brain's voxels, in standard deviations, which the scale of the networks cuts at 3."""
     values = volume.array[brain].astype(float)
     mean, deviation = values.mean(), values.std()
@@ -64,7 +64,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Model:
 def test_intensity_is_the_rank_within_the_brain() -> None:
     array = np.zeros((2, 2, 3), np.int16)
     array.reshape(-1)[:5] = [10, 20, 20, 30, 40]
-    volume, brain = Volume(array, np.eye(4), "ranks"), array > 0
+    volume, brain = Image(array, np.eye(4), "ranks"), array > 0
     bright, _ = Intensity("bright").score(volume, brain)
     dark, _ = Intensity("dark").score(volume, brain)
     np.testing.assert_allclose(bright[brain], [0.1, 0.4, 0.4, 0.7, 0.9])
@@ -77,7 +77,7 @@ def test_a_z_score_is_high_where_a_brain_differs_from_the_mean(healthy: MeanBrai
     volume, brain = case(1)
     spot = np.zeros_like(brain)
     spot[12:16, 30:34, 18:22] = True
-    darker = Volume(np.where(spot, 60, volume.array), volume.affine, "darker")
+    darker = Image(np.where(spot, 60, volume.array), volume.affine, "darker")
     before, after = (ZScore(healthy).score(v, brain)[0] for v in (volume, darker))
     assert after[spot].mean() > before[spot].mean() + 3
     assert np.median(after[brain]) < 1.5 and not after[~brain].any()
@@ -89,7 +89,7 @@ def test_a_mean_brain_is_made_once_and_again_for_other_volumes(tmp_path: Path) -
     again = mean_brain(volumes[:2], tmp_path / "mean.npz", lambda done, count: seen.append(done))
     assert seen == [1, 2] and again.digest == first.digest
     assert mean_brain(volumes, tmp_path / "mean.npz").digest != first.digest
-    with pytest.raises(InputError, match="at least two"):
+    with pytest.raises(UserError, match="at least two"):
         mean_brain(volumes[:1], tmp_path / "mean.npz")
 
 
@@ -106,9 +106,9 @@ def test_an_auto_encoder_goes_on_to_the_weights_of_an_uninterrupted_training(tmp
     resumed, whole = (autoencoder.train(volumes, tmp_path / name, SMALL, every=2) for name in ("stopped", "whole"))
     first, second = (autoencoder.load(folder)[0].state_dict() for folder in (resumed, whole))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    with pytest.raises(InputError, match="other settings"):
+    with pytest.raises(UserError, match="other settings"):
         autoencoder.train(volumes, tmp_path / "whole", replace(SMALL, seed=1))
-    with pytest.raises(InputError, match="itermask3d evaluate autoencoder"):
+    with pytest.raises(UserError, match="itermask3d evaluate autoencoder"):
         autoencoder.load(tmp_path / "nowhere")
 
 
@@ -125,7 +125,7 @@ def test_an_auto_encoder_learns_and_its_error_is_squared(tmp_path: Path) -> None
 def test_the_method_is_what_segment_gives(scored: Model) -> None:
     volume, brain = case()
     finding = IterMask3D(scored, Request()).find(volume, brain)
-    outcome = segment(volume, scored, Request(), Volume(brain, volume.affine, "brain"))
+    outcome = segment(volume, scored, Request(), Image(brain, volume.affine, "brain"))
     np.testing.assert_array_equal(finding.mask, outcome.anomaly)
     np.testing.assert_array_equal(finding.score, outcome.heatmap)
     (alike, _) = one_passes(scored, Request())

@@ -109,7 +109,7 @@ def test_a_missing_auto_encoder_is_trained_in_the_output_folder(toy: Path, tmp_p
     def copied(volumes: object, out: Path, *others: object, **more: object) -> Path:
         return Path(shutil.copytree(toy / "autoencoder", out))
 
-    monkeypatch.setattr("IterMask3DLib.evaluation.autoencoder.train", copied)
+    monkeypatch.setattr("IterMask3DLib.methods.autoencoder.network.train", copied)
     monkeypatch.setattr("IterMask3DLib.evaluation.command.calibrated", lambda scorers, *others: [])
     assert main(words(toy, "labelled", tmp_path / "out")[:-2]) == 0
     assert (tmp_path / "out" / "autoencoder" / "autoencoder.safetensors").exists()

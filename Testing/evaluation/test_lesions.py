@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Volume
-from IterMask3DLib.engine.resources import resource
-from IterMask3DLib.engine.volumes import read_volume, write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Image
+from IterMask3DLib.core.resources import resource
+from IterMask3DLib.preprocessing.read import read_image, write_nifti
 from IterMask3DLib.evaluation.atlas import fit_to_brain, mni_to_brain
 from IterMask3DLib.evaluation.lesions import Lesion, paint, paint_shape, place_shape, plan_pairs, shape_files, size_class
 from Testing.brains import data_file, phantom
 
 
-def brain_volume() -> tuple[Volume, np.ndarray]:
+def brain_volume() -> tuple[Image, np.ndarray]:
     array, affine = phantom()
-    return Volume(array, affine, "phantom"), array > 0
+    return Image(array, affine, "phantom"), array > 0
 
 
-def ball(volume: Volume, centre: tuple[float, float, float], radius: float) -> np.ndarray:
+def ball(volume: Image, centre: tuple[float, float, float], radius: float) -> np.ndarray:
     points = np.moveaxis(np.indices(volume.array.shape), 0, -1) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     return np.linalg.norm(points - centre, axis=-1) <= radius
 
@@ -91,8 +91,8 @@ def test_a_shape_lands_where_the_affine_says_whatever_the_grid() -> None:
     to_brain[:3, 3] = (10, -20, 8)
     flipped = volume.affine @ np.diag([1, -1, 1, 1.0])
     flipped[1, 3] = volume.affine[1, 3] + 4.0 * (volume.array.shape[1] - 1)
-    straight = place_shape(Volume(shape, shape_affine, "cube"), volume, brain, to_brain)
-    turned = place_shape(Volume(shape, shape_affine, "cube"), Volume(volume.array[:, ::-1], flipped, "turned"), brain[:, ::-1], to_brain)
+    straight = place_shape(Image(shape, shape_affine, "cube"), volume, brain, to_brain)
+    turned = place_shape(Image(shape, shape_affine, "cube"), Image(volume.array[:, ::-1], flipped, "turned"), brain[:, ::-1], to_brain)
     np.testing.assert_array_equal(straight, turned[:, ::-1])
     points = np.argwhere(straight) @ volume.affine[:3, :3].T + volume.affine[:3, 3]
     # The cube's centre is at -0.5 mm in its own space.
@@ -103,8 +103,8 @@ def test_a_shape_lands_where_the_affine_says_whatever_the_grid() -> None:
 def test_a_shape_is_cut_to_the_brain_and_out_of_wide_fluid() -> None:
     volume, brain = brain_volume()
     ventricle = ball(volume, (-20, 0, 0), 14)
-    fluid = Volume(np.where(ventricle, 10, volume.array).astype(np.int16), volume.affine, "fluid")
-    everything = Volume(
+    fluid = Image(np.where(ventricle, 10, volume.array).astype(np.int16), volume.affine, "fluid")
+    everything = Image(
         np.ones((60, 60, 60), np.float32), np.array([[4.0, 0, 0, -120], [0, 4, 0, -120], [0, 0, 4, -120], [0, 0, 0, 1]]), "all"
     )
     placed = place_shape(everything, fluid, brain, np.eye(4))
@@ -115,7 +115,7 @@ def test_a_shape_is_cut_to_the_brain_and_out_of_wide_fluid() -> None:
 
 def test_a_shape_that_misses_the_brain_is_told() -> None:
     volume, brain = brain_volume()
-    with pytest.raises(InputError, match=r"far\.nii\.gz does not touch the brain"):
+    with pytest.raises(UserError, match=r"far\.nii\.gz does not touch the brain"):
         paint(volume, brain, np.zeros_like(brain), Lesion("far.nii.gz"))
 
 
@@ -124,7 +124,7 @@ def test_tuning_and_reporting_share_no_shape(tmp_path: Path) -> None:
     tune, report = ([path.name for path in shape_files(folder, split)] for split in ("tune", "report"))
     assert tune == ["shape00.nii.gz", "shape02.nii.gz", "shape04.nii.gz", "shape06.nii.gz"]
     assert report == ["shape01.nii.gz", "shape03.nii.gz", "shape05.nii.gz"]
-    with pytest.raises(InputError, match="holds too few lesion shapes"):
+    with pytest.raises(UserError, match="holds too few lesion shapes"):
         shape_files(tmp_path / "nothing", "tune")
 
 
@@ -141,24 +141,24 @@ def test_every_brain_gets_every_size_and_no_shape_comes_twice(tmp_path: Path) ->
 
 
 def test_the_fit_finds_an_affine_that_is_known() -> None:
-    template = read_volume(resource("Templates", "t1w_brain_4mm.nii.gz"))
+    template = read_image(resource("Templates", "t1w_brain_4mm.nii.gz"))
     moved = np.array([[1.06, 0.05, 0, 6.0], [-0.04, 0.95, 0.06, -9.0], [0.02, -0.05, 1.03, 4.0], [0, 0, 0, 1]])
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     affine[:3, 3] = (-96, -114, -96)
     back = np.linalg.inv(template.affine) @ np.linalg.inv(moved) @ affine
     array = ndimage.affine_transform(template.array.astype(np.float32), back[:3, :3], back[:3, 3], output_shape=(66, 76, 66), order=1)
-    found = fit_to_brain(Volume(array * 7, affine, "moved"), array > 20)
+    found = fit_to_brain(Image(array * 7, affine, "moved"), array > 20)
     corners = np.array([[x, y, z, 1] for x in (-55, 55) for y in (-70, 70) for z in (-50, 50)])
     assert np.linalg.norm(((found - moved) @ corners.T)[:3], axis=0).max() < 1.0
 
 
 def test_real_shapes_land_inside_a_real_brain_with_about_their_volume() -> None:
     path = next(data_file("ixi", "sub-IXI092").rglob("*.nii.gz"))
-    volume = read_volume(path)
+    volume = read_image(path)
     brain = volume.array > 0
     to_brain = mni_to_brain(volume, brain)
     for file in shape_files(data_file("stroke_shapes"), "tune")[:8:2]:
-        shape_ml = float((read_volume(file).array > 0).sum()) / 1000
+        shape_ml = float((read_image(file).array > 0).sum()) / 1000
         painted = paint_shape(volume, brain, file, Lesion(file.name), to_brain)
         scaled_ml = shape_ml * abs(np.linalg.det(to_brain[:3, :3]))
         assert 0.6 * scaled_ml < painted.millilitres < 1.1 * scaled_ml, file.name

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.protocols import (
     artefact_trials,
@@ -51,12 +51,12 @@ def find_labelled_flair(folder: Path) -> list:
 
 def test_a_label_without_its_volume_and_a_folder_without_labels_are_told(tmp_path: Path) -> None:
     empty(tmp_path / "a_T1.nii.gz")
-    with pytest.raises(InputError, match="holds no label"):
+    with pytest.raises(UserError, match="holds no label"):
         find_labelled(tmp_path, "T1w")
     empty(tmp_path / "b_lesions.nii.gz")
-    with pytest.raises(InputError, match=r"b_lesions\.nii\.gz has no volume beside it; b_T1w or b_T1"):
+    with pytest.raises(UserError, match=r"b_lesions\.nii\.gz has no volume beside it; b_T1w or b_T1"):
         find_labelled(tmp_path, "T1w")
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         find_labelled(tmp_path / "nowhere", "T1w")
 
 
@@ -65,9 +65,9 @@ def test_a_cohort_is_read_by_its_table(tmp_path: Path) -> None:
     cohort = read_cohort(data / "ixi")
     assert [path.name for path in cohort.test] == ["sub-03_T1w.nii.gz"] and len(cohort.train) == 2
     (data / "ixi" / "participants.tsv").write_text("participant_id\tsplit\nsub-00\ttrain\n", encoding="utf-8")
-    with pytest.raises(InputError, match="no subject whose split is val"):
+    with pytest.raises(UserError, match="no subject whose split is val"):
         read_cohort(data / "ixi")
-    with pytest.raises(InputError, match=r"participants\.tsv cannot be read"):
+    with pytest.raises(UserError, match=r"participants\.tsv cannot be read"):
         read_cohort(tmp_path)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Image
 from IterMask3DLib.evaluation.baselines import Intensity
 from IterMask3DLib.evaluation.finders import Finding, Thresholded
 from IterMask3DLib.evaluation.protocols import Loaded, Trial
@@ -25,7 +25,7 @@ def loaded(number: int) -> Loaded:
     truth = np.zeros_like(BRAIN)
     truth[3:6, 3:6, 3:6] = True
     array[truth] += 0.7
-    return Loaded(Volume(np.where(BRAIN, array, 0), np.eye(4), f"case{number}"), BRAIN, truth, {"size": "small"})
+    return Loaded(Image(np.where(BRAIN, array, 0), np.eye(4), f"case{number}"), BRAIN, truth, {"size": "small"})
 
 
 def trial(number: int, section: str = "strokes") -> Trial:
@@ -48,11 +48,11 @@ class Brightness:
     def identity(self) -> dict[str, float]:
         return {"strength": self.strength}
 
-    def score(self, volume: Volume, brain: np.ndarray) -> tuple[np.ndarray, None]:
+    def score(self, volume: Image, brain: np.ndarray) -> tuple[np.ndarray, None]:
         self.calls.append(volume.name)
         return self.strength * volume.array, None
 
-    def find(self, volume: Volume, brain: np.ndarray) -> Finding:
+    def find(self, volume: Image, brain: np.ndarray) -> Finding:
         score, _ = self.score(volume, brain)
         return Finding(score > 1, score)
 
@@ -81,15 +81,15 @@ def test_another_finder_or_another_case_under_the_same_name_is_computed_again(tm
 
 def test_a_failing_case_stops_no_other_and_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> Loaded:
-        raise InputError("bad.nii.gz is empty.")
+        raise UserError("bad.nii.gz is empty.")
 
     trials = [Trial("strokes", "bad", "sub-9", {}, broken), trial(1)]
     finder, store = Brightness(), Store(tmp_path)
-    with pytest.raises(InputError, match="1 of 2 cases failed"):
+    with pytest.raises(UserError, match="1 of 2 cases failed"):
         run_trials(trials, [finder], store)
     assert finder.calls == ["case1"] and store.read(trials[1], finder) is not None
     assert "error: bad: bad.nii.gz is empty." in capsys.readouterr().err
-    with pytest.raises(InputError, match="brightness for bad is missing"):
+    with pytest.raises(UserError, match="brightness for bad is missing"):
         records_of(trials, finder, store)
 
 
@@ -113,7 +113,7 @@ def test_a_baseline_takes_the_threshold_with_the_best_mean_dice_on_calibration(t
 def test_small_components_leave_the_mask_where_that_is_asked_for() -> None:
     array = np.zeros(BRAIN.shape, np.float32)
     array[2:5, 2:5, 2:5] = array[8, 8, 8] = 1.5
-    volume = Volume(array, np.eye(4), "spots")
+    volume = Image(array, np.eye(4), "spots")
     assert Thresholded(Brightness(), 1.0).find(volume, BRAIN).mask.sum() == 28
     assert Thresholded(Brightness(), 1.0, smallest_voxels=20).find(volume, BRAIN).mask.sum() == 27
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
-from IterMask3DLib.methods.eye import Case, Eye
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.methods.itermask3d.masked_reconstruction import Case, Eye
 from Testing.engine.published import mean_filter, no_noise
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from IterMask3DLib.engine.records import Result, Step
-from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.methods.itermask3d import Settings, fast_points, refine, regrown, result_of, shrink, sweep
+from IterMask3DLib.core.image import Result, Step
+from IterMask3DLib.methods.itermask3d.threshold import CurveSettings, fit_curve
+from IterMask3DLib.methods.itermask3d.loop import Settings, fast_points, refine, regrown, result_of, shrink, sweep
 from Testing.engine.published import NUMBERS, mean_filter, no_noise, published_case
 
 CASE = published_case()

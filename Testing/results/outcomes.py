@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from IterMask3DLib.engine.records import Affine, Curve, Volume
+from IterMask3DLib.core.image import Affine, Curve, Image
 from IterMask3DLib.results.outcome import CaseOutcome, Iteration
 
 SHAPE = (24, 30, 20)
@@ -42,7 +42,7 @@ def outcome(**changes: Any) -> CaseOutcome:
     array = np.where(brain, 100 + np.indices(SHAPE).sum(axis=0), 0).astype(np.int16)
     made = CaseOutcome(
         case="anna",
-        volume=Volume(array, oblique_affine(), "anna", "scans/anna.nii.gz"),
+        volume=Image(array, oblique_affine(), "anna", "scans/anna.nii.gz"),
         brain=brain,
         anomaly=anomaly,
         heatmap=heatmap,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.core.image import Image
 from IterMask3DLib.results.figures import Scene, focus
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
@@ -137,7 +137,7 @@ def test_a_stack_of_a_few_thick_slices_has_a_report(tmp_path: Path) -> None:
     part = (slice(None), slice(None), slice(8, 11))
     made = outcome()
     thin = outcome(
-        volume=Volume(made.volume.array[part].astype(np.float32), made.volume.affine, "anna"),
+        volume=Image(made.volume.array[part].astype(np.float32), made.volume.affine, "anna"),
         brain=made.brain[part],
         anomaly=made.anomaly[part],
         heatmap=made.heatmap[part],

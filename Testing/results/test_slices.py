@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import Affine
+from IterMask3DLib.core.image import Affine
 from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
 
 DIRECTION = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.results import writer
 from IterMask3DLib.results.writer import check_writable, write_case
 from Testing.results.outcomes import SHAPE, iterations, oblique_affine, outcome
@@ -89,7 +89,7 @@ def test_existing_results_are_kept_unless_told_otherwise(tmp_path: Path) -> None
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "mine.txt").write_text("precious")
     for attempt in (lambda: check_writable(tmp_path, "anna", False), lambda: write_case(tmp_path, outcome())):
-        with pytest.raises(InputError, match=r"anna exists already.*--overwrite"):
+        with pytest.raises(UserError, match=r"anna exists already.*--overwrite"):
             attempt()
     assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
 
@@ -105,7 +105,7 @@ def test_overwriting_leaves_only_the_new_files(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_nothing_and_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_at_the_last_file(monkeypatch, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-    with pytest.raises(InputError, match=r"anna cannot be written \(No space left on device\)"):
+    with pytest.raises(UserError, match=r"anna cannot be written \(No space left on device\)"):
         write_case(tmp_path, outcome())
     assert names(tmp_path) == set()
 
@@ -117,7 +117,7 @@ def test_whatever_stops_an_overwrite_the_earlier_results_stay(
     (tmp_path / "anna").mkdir()
     (tmp_path / "anna" / "mine.txt").write_text("precious")
     fail_at_the_last_file(monkeypatch, error)
-    with pytest.raises(InputError if isinstance(error, OSError) else type(error)):
+    with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
         write_case(tmp_path, outcome(), overwrite=True)
     assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
 
@@ -139,16 +139,16 @@ def test_the_earlier_results_come_back_if_the_swap_itself_is_stopped(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", stop)
-    with pytest.raises(InputError if isinstance(error, OSError) else KeyboardInterrupt):
+    with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
         write_case(tmp_path, outcome(), overwrite=True)
     assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
 
 
 def test_an_output_that_is_a_file_is_refused_before_computing(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("not a folder")
-    with pytest.raises(InputError, match=r"out cannot be written .*; choose another output folder"):
+    with pytest.raises(UserError, match=r"out cannot be written .*; choose another output folder"):
         check_writable(tmp_path / "out", "anna", False)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         check_writable(tmp_path / "out" / "inner", "anna", True)
 
 
@@ -157,7 +157,7 @@ def test_a_folder_that_may_not_be_looked_into_is_refused_before_computing(tmp_pa
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "exists", refuse)
-    with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
+    with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
         check_writable(tmp_path, "anna", False)
 
 
@@ -170,6 +170,6 @@ def test_a_place_that_can_be_written_is_left_as_it_was(tmp_path: Path) -> None:
 def test_a_case_cannot_be_written_outside_of_its_folder(tmp_path: Path, case: str) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="cannot name a folder"):
+    with pytest.raises(UserError, match="cannot name a folder"):
         write_case(tmp_path / "out", outcome(case=case), overwrite=True)
     assert names(tmp_path) == {"other", "out"} and names(tmp_path / "out") == set()

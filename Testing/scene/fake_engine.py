@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.prepare import Grid, Prepared, prepare
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, PackedMask, Phase, Result, Step, Volume
-from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.pipeline import restored
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.prepare import Grid, Prepared, prepare
+from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, PackedMask, Phase, Result, Step, Image
+from IterMask3DLib.methods.itermask3d.threshold import CurveSettings, fit_curve
+from IterMask3DLib.run import restored
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.scene.engine_port import Choice, OnPhase
 from IterMask3DLib.scene.records import RunOptions
@@ -49,9 +49,9 @@ class FakeEngine:
         assert self._gate is not None
         self._gate.release(passes)
 
-    def prepare(self, volume: Volume, brainMask: Volume | None, options: RunOptions, onPhase: OnPhase) -> FakeStudy:
+    def prepare(self, volume: Image, brainMask: Image | None, options: RunOptions, onPhase: OnPhase) -> FakeStudy:
         if options.model == "missing":
-            raise InputError("Model missing is neither bundled, installed, nor a folder; see `itermask3d models list`.")
+            raise UserError("Model missing is neither bundled, installed, nor a folder; see `itermask3d models list`.")
         onPhase("Preparing the volume")
         self.prepared += 1
         return FakeStudy(self, prepare(volume, self.grid, brainMask), options)

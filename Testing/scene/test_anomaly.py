@@ -14,7 +14,7 @@ import vtk
 from scipy import ndimage
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.nodes import ResultNodes
 from Testing.scene.fake_engine import FakeEngine, pump
 from Testing.scene.samples import anomalyOf, centred, phantomNode, reopened, volumeNode, voxels
@@ -197,7 +197,7 @@ def test_lesions_can_be_deleted_and_kept(logic: Any, nodes: ResultNodes) -> None
     assert [row.centroidRas for row in kept] == [rows[2].centroidRas]
     assert anomalyOf(nodes).sum() * 0.064 == pytest.approx(rows[2].volumeMl)
     assert logic.deleteLesions(nodes, [1]) == [] and not anomalyOf(nodes).any()
-    with pytest.raises(InputError, match="There is no lesion 1; measure the lesions again"):
+    with pytest.raises(UserError, match="There is no lesion 1; measure the lesions again"):
         logic.deleteLesions(nodes, [1])
 
 
@@ -205,7 +205,7 @@ def test_numbers_of_lesions_the_user_has_edited_since_are_refused_until_measured
     found = anomalyOf(nodes)
     largest = logic.lesions(nodes)[0]
     write(nodes, found & (np.arange(44) > 20)[:, None, None])
-    with pytest.raises(InputError, match="The anomaly has changed since its lesions were measured; measure them again"):
+    with pytest.raises(UserError, match="The anomaly has changed since its lesions were measured; measure them again"):
         logic.deleteLesions(nodes, [1])
     rows = logic.measureLesions(nodes)
     assert len(rows) == 2 and largest not in rows
@@ -218,7 +218,7 @@ def test_slices_jump_to_a_lesion(logic: Any, nodes: ResultNodes) -> None:
     logic.jumpToLesion(nodes, 2)
     matrix = slice_.GetSliceToRAS()
     assert [matrix.GetElement(axis, 3) for axis in range(3)] == pytest.approx(lesion.centroidRas, abs=1e-6)
-    with pytest.raises(InputError, match="There is no lesion 9"):
+    with pytest.raises(UserError, match="There is no lesion 9"):
         logic.jumpToLesion(nodes, 9)
 
 
@@ -228,7 +228,7 @@ def test_the_lesions_are_saved_with_the_columns_of_the_command_line(logic: Any, 
         rows = list(csv.DictReader(file))
     assert [float(row["volume_ml"]) for row in rows] == pytest.approx([row.volumeMl for row in logic.lesions(nodes)], abs=1e-4)
     assert sum(int(row["voxels"]) for row in rows) == anomalyOf(nodes).sum()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot be written"):
         logic.saveLesions(nodes, tmp_path / "nowhere" / "lesions.csv")
 
 

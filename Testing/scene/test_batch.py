@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.records import BatchCase, Progress, RunOptions
 from Testing.brains import phantom
 from Testing.scene.fake_engine import FakeEngine, pump
@@ -116,16 +116,16 @@ def test_a_batch_that_is_stopped_keeps_what_is_done(make_logic: Callable[..., An
 
 def test_folders_that_hold_nothing_or_cannot_be_written_are_told_at_once(logic: Any, folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices"):
+    with pytest.raises(UserError, match="holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices"):
         logic.startBatch(folder / "empty", folder / "out")
-    with pytest.raises(InputError, match="nowhere is not a folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         logic.startBatch(folder / "nowhere", folder / "out")
     (folder / "taken").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match=r"taken cannot be written \(.*\); choose another folder"):
+    with pytest.raises(UserError, match=r"taken cannot be written \(.*\); choose another folder"):
         logic.startBatch(folder / "in", folder / "taken")
     shutil.copy(folder / "in" / "a.nii.gz", folder / "in" / "a.nii.gz".replace(".gz", ""))
-    with pytest.raises(InputError, match="would write the case a; give them different names"):
+    with pytest.raises(UserError, match="would write the case a; give them different names"):
         logic.startBatch(folder / "in", folder / "out")
-    with pytest.raises(InputError, match="Gamma is 0"):
+    with pytest.raises(UserError, match="Gamma is 0"):
         logic.startBatch(folder / "in", folder / "out", RunOptions(gamma=0.0))
     assert not logic.busy

@@ -9,7 +9,7 @@ import pytest
 import slicer
 import vtk
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.records import RunOptions, Severity
 from Testing.brains import phantom
 from Testing.scene.samples import brainNode, centred, headNode, phantomNode, volumeNode, voxels
@@ -49,7 +49,7 @@ def test_the_bundled_brain_is_as_it_should_be(logic: Any) -> None:
 def test_what_cannot_be_used_is_an_error_and_is_refused_with_the_same_sentence(logic: Any, make: Any, sentence: str) -> None:
     node = make()
     assert said(logic, node)[0] == (Severity.ERROR, sentence)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(UserError) as refused:
         logic.start(node)
     assert str(refused.value) == sentence and not logic.busy
 
@@ -127,7 +127,7 @@ def test_brain_masks_that_do_not_fit_are_errors(logic: Any) -> None:
         "The brain mask drawing has no segment; draw the brain or choose another mask.",
     )
     zeros = volumeNode(np.zeros(ARRAY.shape, np.uint8), AFFINE, "zeros")
-    with pytest.raises(InputError, match="The brain mask zeros is empty; draw the brain or choose another mask"):
+    with pytest.raises(UserError, match="The brain mask zeros is empty; draw the brain or choose another mask"):
         logic.start(node, brainMaskNode=zeros)
     assert said(logic, node, volumeNode((ARRAY > 0).astype(np.uint8), AFFINE, "good"))[0][0] is Severity.WARNING
 

@@ -11,11 +11,11 @@ import pytest
 import slicer
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import load_model
-from IterMask3DLib.engine.threshold import fit_curve
-from IterMask3DLib.methods.itermask3d import result_of, shrink
-from IterMask3DLib.pipeline import Request, study
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import load_model
+from IterMask3DLib.methods.itermask3d.threshold import fit_curve
+from IterMask3DLib.methods.itermask3d.loop import result_of, shrink
+from IterMask3DLib.run import Request, study
 from IterMask3DLib.scene.geometry import volumeOf
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import FakeEngine, pump
@@ -86,5 +86,5 @@ def test_an_empty_edited_mask_is_refused(make_logic: Callable[..., Any]) -> None
     nodes = logic.process(phantomNode()).nodes
     segmentation, segmentId = logic.editIteration(nodes, 2)
     segmentation.GetSegmentation().GetSegment(segmentId).RemoveAllRepresentations()
-    with pytest.raises(InputError, match="The edited mask is empty; paint what is to stay hidden from the network"):
+    with pytest.raises(UserError, match="The edited mask is empty; paint what is to stay hidden from the network"):
         logic.continueFrom(nodes, segmentation, segmentId)

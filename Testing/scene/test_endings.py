@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import RunState
 from Testing.scene.fake_engine import Clicker, FakeEngine, pump
@@ -146,7 +146,7 @@ def test_closing_the_module_ends_a_run_and_its_thread(make_logic: Callable[..., 
     logic.close()
     assert threads() == [] and not logic.busy
     logic.close()
-    with pytest.raises(InputError, match="The module was closed"):
+    with pytest.raises(UserError, match="The module was closed"):
         logic.start(phantomNode("late"))
 
 
@@ -162,7 +162,7 @@ def test_the_memory_of_the_device_is_given_back_but_not_under_a_run(make_logic: 
     engine = FakeEngine(gated=True)
     logic = make_logic(engine)
     node = running(logic, engine, 2)
-    with pytest.raises(InputError, match="Something is running; cancel it or wait for its end"):
+    with pytest.raises(UserError, match="Something is running; cancel it or wait for its end"):
         logic.freeGpuMemory()
     engine.allow(1000)
     pump(logic, lambda: not logic.busy)

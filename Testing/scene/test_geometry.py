@@ -14,10 +14,10 @@ import vtk
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.intensity import zscore_clip3
-from IterMask3DLib.engine.prepare import Grid, prepare
-from IterMask3DLib.engine.records import Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.intensity import zscore_clip3
+from IterMask3DLib.preprocessing.prepare import Grid, prepare
+from IterMask3DLib.core.image import Image
 from IterMask3DLib.scene.gridmap import GridMap
 from IterMask3DLib.scene.records import SaveOptions
 from Testing.brains import phantom
@@ -124,7 +124,7 @@ def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(l
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
     head.SetAndObserveTransformNodeID(transform.GetID())
-    with pytest.raises(InputError, match="brain hangs under the transform registration; harden the transform first"):
+    with pytest.raises(UserError, match="brain hangs under the transform registration; harden the transform first"):
         logic.start(head)
     logic.hardenTransform(head)
     assert head.GetParentTransformNode() is None
@@ -142,7 +142,7 @@ def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_
     bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
     bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     head.SetAndObserveTransformNodeID(bent.GetID())
-    with pytest.raises(InputError, match="warp bends space; resample brain with it instead"):
+    with pytest.raises(UserError, match="warp bends space; resample brain with it instead"):
         logic.hardenTransform(head)
 
 
@@ -155,7 +155,7 @@ def test_masks_go_to_the_input_and_back_without_a_voxel_lost_in_all_48_orientati
             continue
         orientation = axcodes2ornt(tuple(code))
         turned = nib.as_closest_canonical(nib.Nifti1Image(array, affine)).as_reoriented(orientation)
-        volume = Volume(np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain")
+        volume = Image(np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain")
         made = prepare(volume, Grid(spacing, (48, 48, 48), "zscore_clip3"))
         within = np.zeros(made.brain.shape, dtype=bool)
         within[made.brain] = mask[: made.brain.shape[0], : made.brain.shape[1], : made.brain.shape[2]][made.brain]
@@ -169,7 +169,7 @@ def test_a_volume_that_was_turned_since_the_run_does_not_take_its_masks(logic: A
     head = headNode(centred(*GRIDS["as the scanner's axes"]), SHAPE)
     nodes = logic.process(head).nodes
     head.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(oblique(10)))
-    with pytest.raises(InputError, match="The volume has been moved since the run; run Segment again"):
+    with pytest.raises(UserError, match="The volume has been moved since the run; run Segment again"):
         logic.useIteration(nodes, 0)
 
 

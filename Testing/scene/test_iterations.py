@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import load_model
-from IterMask3DLib.methods.itermask3d import refine
-from IterMask3DLib.pipeline import Request, study
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import load_model
+from IterMask3DLib.methods.itermask3d.loop import refine
+from IterMask3DLib.run import Request, study
 from IterMask3DLib.scene import jobs
 from IterMask3DLib.scene.geometry import volumeOf
 from IterMask3DLib.scene.records import RunOptions, StepInfo
@@ -84,7 +84,7 @@ def test_an_iteration_that_is_not_there_is_told_in_a_sentence(logic: Any, nodes:
     assert logic.stepInfo(nodes, count) is None and logic.stepInfo(nodes, -1) is None
     assert isinstance(logic.stepInfo(nodes, count - 1), StepInfo)
     for call in (logic.showIteration, logic.useIteration, logic.editIteration):
-        with pytest.raises(InputError, match=f"There is no iteration {count + 1}"):
+        with pytest.raises(UserError, match=f"There is no iteration {count + 1}"):
             call(nodes, count)
 
 

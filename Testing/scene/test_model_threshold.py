@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.card import Scoring
-from IterMask3DLib.engine.models import load_model, save_model
-from IterMask3DLib.pipeline import Request, segment
+from IterMask3DLib.core.card import Scoring
+from IterMask3DLib.models.store import load_model, save_model
+from IterMask3DLib.run import Request, segment
 from IterMask3DLib.scene.geometry import volumeOf
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import RunOptions

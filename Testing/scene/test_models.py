@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.diagnostics import NEEDED
 from IterMask3DLib.scene.records import RunOptions
 from Testing.brains import toy_model
@@ -38,7 +38,7 @@ def test_a_model_is_installed_from_a_folder_or_a_zip_file_and_can_be_used(make_l
     logic.installModel(shutil.make_archive(str(tmp_path / "zipped"), "zip", other))
     assert [model.name for model in logic.models() if model.origin == "installed"] == ["tiny", "zipped"]
     assert logic.process(phantomNode(), RunOptions(model="tiny", gamma=0.5)).nodes.provenance["model"] == "tiny"
-    with pytest.raises(InputError, match="exists already"):
+    with pytest.raises(UserError, match="exists already"):
         logic.installModel(folder)
     assert logic.installModel(folder, overwrite=True).name == "tiny"
 
@@ -54,10 +54,10 @@ def test_clearing_removes_installed_models_alone(logic: Any, tmp_path: Path) -> 
 
 def test_what_is_no_model_is_refused_in_a_sentence(logic: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="a model folder holds"):
+    with pytest.raises(UserError, match="a model folder holds"):
         logic.installModel(tmp_path / "empty")
     (tmp_path / "notes.zip").write_text("no archive", encoding="utf-8")
-    with pytest.raises(InputError, match="neither a model folder nor a readable zip file"):
+    with pytest.raises(UserError, match="neither a model folder nor a readable zip file"):
         logic.installModel(tmp_path / "notes.zip")
     assert logic.clearModelFolder() == 0
 
@@ -69,7 +69,7 @@ def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refus
     model = logic.models()[-1]
     assert model.name == "toy" and model.problem is not None and "install the model again" in model.problem
     assert logic.checkInput(phantomNode(), None, RunOptions(model="toy"))[0].text == model.problem
-    with pytest.raises(InputError, match=r"card\.json"):
+    with pytest.raises(UserError, match=r"card\.json"):
         logic.process(phantomNode(), RunOptions(model="toy"))
 
 

@@ -10,7 +10,7 @@ import pytest
 import slicer
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import Progress, RunOptions, RunState, StepInfo
 from Testing.scene.fake_engine import Clicker, FakeEngine, pump
@@ -78,7 +78,7 @@ def test_start_returns_before_the_first_pass_and_a_second_start_is_refused(make_
     logic = make_logic(engine)
     logic.start(phantomNode())
     assert engine.seen == [] and logic.state is RunState.RUNNING
-    with pytest.raises(InputError, match="Something is running already; cancel it or wait for its end"):
+    with pytest.raises(UserError, match="Something is running already; cancel it or wait for its end"):
         logic.start(phantomNode())
     engine.allow(MANY)
     settled(logic)
@@ -199,7 +199,7 @@ def test_the_browser_follows_the_run_unless_the_user_looks_elsewhere(make_logic:
 
 @pytest.mark.parametrize("pass_", [1, 7, SWEEP + 2])
 def test_a_failing_pass_is_told_once_and_the_next_run_works(make_logic: Callable[..., Any], pass_: int) -> None:
-    engine = FakeEngine(failure=InputError("The device is out of memory; choose the CPU."), failsAt=pass_)
+    engine = FakeEngine(failure=UserError("The device is out of memory; choose the CPU."), failsAt=pass_)
     logic = make_logic(engine)
     heard: list[tuple[str, str]] = []
     node = phantomNode()
@@ -223,7 +223,7 @@ def test_what_nobody_expected_comes_with_its_traceback(make_logic: Callable[...,
 
 
 def test_an_error_that_nobody_listens_for_is_logged(make_logic: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
-    logic = make_logic(FakeEngine(failure=InputError("The device is gone; choose the CPU."), failsAt=3))
+    logic = make_logic(FakeEngine(failure=UserError("The device is gone; choose the CPU."), failsAt=3))
     logic.start(phantomNode())
     logic.wait()
     assert [(record.name, record.getMessage()) for record in caplog.records] == [("IterMask3D", "The device is gone; choose the CPU.")]
@@ -263,14 +263,14 @@ def test_a_run_may_be_started_from_the_end_of_another(make_logic: Callable[..., 
     ],
 )
 def test_options_no_run_can_be_made_with_are_refused_in_a_sentence(logic: Any, options: RunOptions, sentence: str) -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(UserError) as refused:
         logic.start(phantomNode(), options)
     assert str(refused.value) == sentence
     assert not logic.busy and not ResultNodes.all()
 
 
 def test_a_model_that_is_not_there_is_told_by_the_run_in_a_sentence(logic: Any) -> None:
-    with pytest.raises(InputError, match="Model missing is neither bundled, installed, nor a folder"):
+    with pytest.raises(UserError, match="Model missing is neither bundled, installed, nor a folder"):
         logic.process(phantomNode(), RunOptions(model="missing"))
     assert not ResultNodes.all()
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import slicer
 
-from IterMask3DLib.engine.models import find_model, load_model
-from IterMask3DLib.engine.resources import sample_volume
-from IterMask3DLib.engine.volumes import read_volume
-from IterMask3DLib.pipeline import Request, segment
+from IterMask3DLib.models.store import find_model, load_model
+from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.run import Request, segment
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import Clicker
@@ -48,7 +48,7 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_by_the_command_line_with
     options = RunOptions(passes=PASSES, seed=1)
     summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, options, **hears))
     nodes = summary.nodes
-    outcome = segment(read_volume(str(sample_volume())), load_model(find_model(None)), Request(passes=PASSES, seed=1))
+    outcome = segment(read_image(str(sample_volume())), load_model(find_model(None)), Request(passes=PASSES, seed=1))
     np.testing.assert_array_equal(anomalyOf(nodes), outcome.anomaly)
     np.testing.assert_array_equal(voxels(nodes.heatmap), outcome.heatmap)
     assert summary.anomalyMl > 0 and nodes.provenance["model_sha256"] == outcome.provenance["model_sha256"]

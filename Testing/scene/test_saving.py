@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.scene.records import SaveOptions
 from Testing.scene.samples import anomalyOf, phantomNode, voxels
@@ -93,9 +93,9 @@ def test_names_that_no_file_can_have_are_made_safe(logic: Any, tmp_path: Path) -
 
 def test_a_place_that_cannot_be_written_is_told_in_a_sentence(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(InputError, match=r"file cannot be written \(.*\); choose another folder"):
+    with pytest.raises(UserError, match=r"file cannot be written \(.*\); choose another folder"):
         logic.save(nodes, tmp_path / "file")
     slicer.mrmlScene.RemoveNode(nodes.brain)
-    with pytest.raises(InputError, match="A volume of the result of brain is no longer in the scene; run Segment again"):
+    with pytest.raises(UserError, match="A volume of the result of brain is no longer in the scene; run Segment again"):
         logic.save(nodes, tmp_path)
     assert logic.save(nodes, tmp_path, NOTHING) == []

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import load_model
-from IterMask3DLib.engine.threshold import fit_curve
-from IterMask3DLib.methods.itermask3d import result_of, shrink, sweep
-from IterMask3DLib.pipeline import Request, segment, study
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import load_model
+from IterMask3DLib.methods.itermask3d.threshold import fit_curve
+from IterMask3DLib.methods.itermask3d.loop import result_of, shrink, sweep
+from IterMask3DLib.run import Request, segment, study
 from IterMask3DLib.scene.geometry import volumeOf
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import FakeEngine, pump
@@ -156,7 +156,7 @@ def test_an_input_that_has_changed_since_is_refused(make_logic: Callable[..., An
     logic = make_logic(FakeEngine())
     nodes = logic.process(phantomNode()).nodes
     slicer.util.arrayFromVolume(nodes.input)[20, 20, 20] += 1
-    with pytest.raises(InputError, match="brain has changed since the run; run Segment again"):
+    with pytest.raises(UserError, match="brain has changed since the run; run Segment again"):
         logic.rerunShrink(nodes, gamma=0.1)
     slicer.util.arrayFromVolume(nodes.input)[20, 20, 20] -= 1
     again(logic, nodes, gamma=0.1)
@@ -181,15 +181,15 @@ def test_what_cannot_be_chosen_is_refused_in_a_sentence(make_logic: Callable[...
     engine.allow(1000)
     pump(logic, lambda: not logic.busy)
     (nodes,) = [each for each in type(logic.process(phantomNode("other")).nodes).all() if each.input.GetName() == "brain"]
-    with pytest.raises(InputError, match="The sweep of this result did not end; run Segment again"):
+    with pytest.raises(UserError, match="The sweep of this result did not end; run Segment again"):
         logic.rerunShrink(nodes, gamma=0.1)
     nodes = logic.process(nodes.input).nodes
-    with pytest.raises(InputError, match="The curve has points 0 to 11; 12 is not one of them"):
+    with pytest.raises(UserError, match="The curve has points 0 to 11; 12 is not one of them"):
         logic.rerunShrink(nodes, point=12)
-    with pytest.raises(InputError, match="Gamma is -1; it must be above 0"):
+    with pytest.raises(UserError, match="Gamma is -1; it must be above 0"):
         logic.rerunShrink(nodes, gamma=-1.0)
     slicer.mrmlScene.RemoveNode(nodes.input)
-    with pytest.raises(InputError, match="The volume of this result is no longer in the scene"):
+    with pytest.raises(UserError, match="The volume of this result is no longer in the scene"):
         logic.rerunShrink(nodes, gamma=0.1)
 
 

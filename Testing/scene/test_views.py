@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.samples import anomalyOf, phantomNode, voxels
 from Testing.slicer_host.layouts import FOUR_UP, Layouts
@@ -89,7 +89,7 @@ def test_the_heatmap_becomes_the_anomaly_at_a_threshold_without_the_network(logi
     assert len(logic._bench.engine.seen) == passes
     assert sum(lesion.volumeMl for lesion in logic.lesions(nodes)) == pytest.approx(ml)
     slicer.mrmlScene.RemoveNode(nodes.heatmap)
-    with pytest.raises(InputError, match="There is no heatmap yet; run Segment first"):
+    with pytest.raises(UserError, match="There is no heatmap yet; run Segment first"):
         logic.thresholdHeatmap(nodes, 1.0)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.intensity import BACKGROUND, zscore_clip3
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.preprocessing.intensity import BACKGROUND, zscore_clip3
 from IterMask3DLib.training.augment import Light, QuarterTurns, described, unchanged
 
 

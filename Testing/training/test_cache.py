@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.prepare import Grid, prepare
-from IterMask3DLib.engine.volumes import read_volume, write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.prepare import Grid, prepare
+from IterMask3DLib.preprocessing.read import read_image, write_nifti
 from IterMask3DLib.training.cache import Cached, cut_volumes, fitted_shape, prepared, write_whole
 from IterMask3DLib.training.cohort import Source
 from Testing.training.toys import AFFINE, flat_cohort, toy_brain, toy_mask
@@ -25,7 +25,7 @@ def test_a_cached_volume_is_what_an_inference_would_see(shape: tuple[int, int, i
     cached = Cached(prepared(sources(data), tmp_path / "cache", 4.0, print), shape)
     for number in range(2):
         volume, brain = cached[number]
-        wanted = prepare(read_volume(data / f"c{number}.nii.gz"), Grid(4.0, shape, "zscore_clip3"))
+        wanted = prepare(read_image(data / f"c{number}.nii.gz"), Grid(4.0, shape, "zscore_clip3"))
         np.testing.assert_array_equal(brain, wanted.brain)
         # Halves keep three digits.
         np.testing.assert_allclose(volume, wanted.volume, atol=2e-3)
@@ -71,7 +71,7 @@ def test_the_grid_holds_every_brain_and_can_be_turned(tmp_path: Path) -> None:
 def test_a_volume_that_cannot_be_used_is_named_in_one_sentence(tmp_path: Path) -> None:
     data = flat_cohort(tmp_path / "data", 1)
     (data / "c1.nii.gz").write_bytes(b"this is no volume")
-    with pytest.raises(InputError, match=r"c1\.nii\.gz cannot be read as NIfTI") as refused:
+    with pytest.raises(UserError, match=r"c1\.nii\.gz cannot be read as NIfTI") as refused:
         prepared(sources(data), tmp_path / "cache", 4.0, print)
     assert "\n" not in str(refused.value)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from IterMask3DLib import cli
-from IterMask3DLib.engine.models import load_model
+from IterMask3DLib.models.store import load_model
 from IterMask3DLib.training.healthy import smallest_within
 from IterMask3DLib.training.run import train
 from Testing.training.toys import flat_cohort, order

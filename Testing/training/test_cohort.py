@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.training.cohort import Split, find_cohort
 
 
@@ -81,19 +81,19 @@ def test_a_single_subject_is_trained_on(tmp_path: Path) -> None:
     [((), "no NIfTI"), (("sub-1/anat/sub-1_T2w.nii.gz",), "no \\*_T1w"), (("readme.txt",), "no NIfTI")],
 )
 def test_a_folder_without_volumes_is_refused_in_one_sentence(names: tuple[str, ...], told: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(UserError, match=told):
         find_cohort(made(tmp_path, *names), "T1w", 0.1, 0)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         find_cohort(tmp_path / "nowhere", "T1w", 0.1, 0)
-    with pytest.raises(InputError, match="brain masks"):
+    with pytest.raises(UserError, match="brain masks"):
         find_cohort(made(tmp_path, "a.nii.gz"), "T1w", 0.1, 0, tmp_path / "nowhere")
 
 
 def test_a_table_that_leaves_nobody_to_train_on_is_named(tmp_path: Path) -> None:
     data = made(tmp_path, "sub-1/anat/sub-1_T1w.nii.gz")
     (data / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"participants.tsv leaves no volume"):
+    with pytest.raises(UserError, match=r"participants.tsv leaves no volume"):
         find_cohort(data, "T1w", 0.1, 0)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.intensity import zscore_clip3
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.preprocessing.intensity import zscore_clip3
 from IterMask3DLib.training.data import example, examples_of_step, fixed_example
 from IterMask3DLib.training.feed import Batch, Feed, batch_of
 from IterMask3DLib.training.loop import learning_rate, loss_of

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from IterMask3DLib import cli
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.training import run
 from IterMask3DLib.training.recipe import OPTIONS, Recipe, published, recipe_of
 from IterMask3DLib.training.run import Order, command_of
@@ -79,7 +79,7 @@ def test_the_published_preset_is_the_paper() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_in_one_sentence_that_names_it(given: dict[str, Any], told: str) -> None:
-    with pytest.raises(InputError, match=told) as refused:
+    with pytest.raises(UserError, match=told) as refused:
         recipe_of(given, "recipe.yaml")
     assert str(refused.value).startswith("recipe.yaml: ") and "\n" not in str(refused.value)
 

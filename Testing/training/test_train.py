@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from IterMask3DLib import cli
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import load_model
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import load_model
+from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.training import loop
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.run import train
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_bit_for_bit(
         return real(self, step, batch)
 
     monkeypatch.setattr(loop.Trainer, "_step", stopped)
-    with pytest.raises(InputError, match="interrupted; the same command goes on"):
+    with pytest.raises(UserError, match="interrupted; the same command goes on"):
         train(order(data, tmp_path / "parts", **options))
     assert not same(tmp_path / "parts", tmp_path / "whole")
     monkeypatch.setattr(loop.Trainer, "_step", real)
@@ -136,7 +136,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
         return losses[-1] * float("nan") if len(losses) == 6 else losses[-1]
 
     monkeypatch.setattr(loop, "loss_of", poisoned)
-    with pytest.raises(InputError, match="the loss of step 6 is not finite") as stopped:
+    with pytest.raises(UserError, match="the loss of step 6 is not finite") as stopped:
         train(order(data, tmp_path / "run", log_every=4))
     assert "--learning-rate" in str(stopped.value) and "checkpoint.pt" in str(stopped.value) and "\n" not in str(stopped.value)
     found = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
@@ -163,10 +163,10 @@ def test_a_finished_run_can_be_gone_on_with_for_more_steps_but_not_with_other_se
     train(order(data, tmp_path / "run", steps=2))
     train(order(data, tmp_path / "run", steps=4))
     assert column(tmp_path / "run" / "losses.csv", "step") == [1, 2, 3, 4]
-    with pytest.raises(InputError, match=r"was begun with learning_rate 0.01, not 0.02"):
+    with pytest.raises(UserError, match=r"was begun with learning_rate 0.01, not 0.02"):
         train(order(data, tmp_path / "run", learning_rate=0.02))
     write_nifti(toy_brain(8), AFFINE, data / "c1.nii.gz")
-    with pytest.raises(InputError, match="other training volumes"):
+    with pytest.raises(UserError, match="other training volumes"):
         train(order(data, tmp_path / "run", steps=16))
 
 
@@ -174,14 +174,14 @@ def test_a_finished_run_can_be_gone_on_with_for_more_steps_but_not_with_other_se
 def test_a_damaged_checkpoint_is_named_in_one_sentence(data: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "checkpoint.pt").write_bytes(content)
-    with pytest.raises(InputError, match=r"checkpoint\.pt is not a checkpoint"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt is not a checkpoint"):
         train(order(data, tmp_path / "run"))
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     torch.save({"format": 2, "network": Path("code")}, tmp_path / "run" / "checkpoint.pt")
-    with pytest.raises(InputError, match="is not a checkpoint"):
+    with pytest.raises(UserError, match="is not a checkpoint"):
         train(order(data, tmp_path / "run"))
 
 
@@ -203,7 +203,7 @@ def test_without_validation_volumes_the_last_weights_and_the_published_gamma_are
 
 
 def test_quarter_turns_of_a_grid_that_cannot_be_turned_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Quarter turns need a grid"):
+    with pytest.raises(UserError, match="Quarter turns need a grid"):
         train(order(data, tmp_path / "run", augmentation="published", shape=(32, 48, 48)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.recipe import Recipe
 from IterMask3DLib.training.run import Order

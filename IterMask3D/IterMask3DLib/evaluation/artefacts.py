@@ -14,9 +14,9 @@ import numpy as np
 from nibabel.orientations import apply_orientation, io_orientation, ornt_transform
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.intensity import BACKGROUND
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.intensity import BACKGROUND
+from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 
 Kind = Literal["top_chunk", "middle_chunk", "bias_field", "spike", "ghosting", "motion", "kspace_noise", "zipper"]
 Spacing = tuple[float, float, float]
@@ -39,10 +39,10 @@ class Artefact:
     seed: int = 0
 
 
-def corrupt(volume: Volume, brain: BoolVolume, artefact: Artefact) -> Volume:
+def corrupt(volume: Image, brain: BoolVolume, artefact: Artefact) -> Image:
     """A volume with an artefact, float32, in its own intensities, 0 outside `brain` (bool [i, j, k]).
 
-    Raises `InputError` where TorchIO is needed and missing.
+    Raises `UserError` where TorchIO is needed and missing.
     """
     orientation = io_orientation(volume.affine)
     inside = volume.array[brain].astype(np.float64)
@@ -54,7 +54,7 @@ def corrupt(volume: Volume, brain: BoolVolume, artefact: Artefact) -> Volume:
     changed = KINDS[artefact.kind](turned, turned_brain > 0, (float(x), float(y), float(z)), artefact)
     back = apply_orientation(changed, ornt_transform(np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]), orientation))
     array = np.where(brain, back * factor + offset, 0).astype(np.float32)
-    return Volume(array, volume.affine, volume.name, volume.source)
+    return Image(array, volume.affine, volume.name, volume.source)
 
 
 def top_chunk(volume: FloatVolume, brain: BoolVolume, spacing: Spacing, artefact: Artefact) -> FloatVolume:
@@ -184,5 +184,5 @@ def _torchio() -> Any:
     try:
         import torchio
     except ImportError:
-        raise InputError("This artefact needs TorchIO, which is not installed; run: pip install itermask3d[evaluate]") from None
+        raise UserError("This artefact needs TorchIO, which is not installed; run: pip install itermask3d[evaluate]") from None
     return torchio

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.device import DeviceName, choose_place
-from IterMask3DLib.engine.prepare import prepare
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Volume
+from IterMask3DLib.runtime.device import DeviceName, choose_place
+from IterMask3DLib.preprocessing.prepare import prepare
+from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.evaluation import autoencoder
 from IterMask3DLib.evaluation.finders import ERROR_THRESHOLDS, Scorer, Thresholded
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, z_score
@@ -48,7 +48,7 @@ class Intensity:
     def identity(self) -> Mapping[str, Any]:
         return {"side": self.side}
 
-    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def score(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
         """Share of the brain's voxels that are less dark (or less bright) than a voxel, ties counting half."""
         values = volume.array[brain]
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -74,7 +74,7 @@ class ZScore:
     def identity(self) -> Mapping[str, Any]:
         return {"mean_brain": self.mean_brain.digest}
 
-    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def score(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
         """|z|."""
         return np.abs(z_score(volume, brain, self.mean_brain)), None
 
@@ -96,16 +96,16 @@ class AutoEncoderError:
 
     @classmethod
     def read(cls, folder: Path, device: DeviceName = "auto") -> AutoEncoderError:
-        """The auto-encoder in a folder that `autoencoder.train` wrote. Raises `InputError`."""
+        """The auto-encoder in a folder that `autoencoder.train` wrote. Raises `UserError`."""
         network, settings = autoencoder.load(folder)
         return cls(network, settings, hashlib.sha256((folder / autoencoder.WEIGHTS).read_bytes()).hexdigest(), device)
 
     def identity(self) -> Mapping[str, Any]:
         return {"sha256": self.digest, "settings": asdict(self.settings)}
 
-    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def score(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
         """Squared error in scaled intensity."""
-        prepared = prepare(volume, self.settings.grid, Volume(brain, volume.affine, volume.name, volume.source or volume.name))
+        prepared = prepare(volume, self.settings.grid, Image(brain, volume.affine, volume.name, volume.source or volume.name))
         device = choose_place(self.device).device
         with torch.inference_mode():
             given = torch.from_numpy(prepared.volume)[None, None].to(device)

@@ -58,7 +58,7 @@ def _count(text: str) -> int:
 
 
 def run_evaluate(options: argparse.Namespace) -> int:
-    """Does what the parsed command line asks; returns the exit code. Raises `InputError`."""
+    """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     from IterMask3DLib.evaluation import command
 
     return command.train_autoencoder(options) if options.protocol == "autoencoder" else command.evaluate(options)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import Model, find_model, load_model
-from IterMask3DLib.engine.share import position, together
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import Model, find_model, load_model
+from IterMask3DLib.runtime.distributed import position, together
 from IterMask3DLib.evaluation import autoencoder
 from IterMask3DLib.evaluation.baselines import AutoEncoderError, Intensity, ZScore
 from IterMask3DLib.evaluation.finders import Finder, IterMask3D, Scorer, one_passes
@@ -30,7 +30,7 @@ from IterMask3DLib.evaluation.results import Run, write_results
 from IterMask3DLib.evaluation.run import calibrated, run_trials
 from IterMask3DLib.evaluation.store import Store
 from IterMask3DLib.evaluation.tally import Tally
-from IterMask3DLib.pipeline import Request
+from IterMask3DLib.run import Request
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Sources:
     @classmethod
     def of(cls, data: Path) -> Sources:
         if not data.is_dir():
-            raise InputError(f"{data} is not a folder; give the data folder with ixi/, stroke_shapes/ and open_ms/.")
+            raise UserError(f"{data} is not a folder; give the data folder with ixi/, stroke_shapes/ and open_ms/.")
         return cls(data / "ixi", data / "stroke_shapes", data / "open_ms")
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Runs a protocol and writes the table. Raises `InputError`."""
+    """Runs a protocol and writes the table. Raises `UserError`."""
     model = load_model(find_model(options.model))
     request = Request(device=options.device, gamma=options.gamma, seed=options.seed, quality=options.quality, backend=options.backend)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def train_autoencoder(options: argparse.Namespace) -> int:
-    """Trains the auto-encoder on the training split of the healthy cohort. Raises `InputError`."""
+    """Trains the auto-encoder on the training split of the healthy cohort. Raises `UserError`."""
     settings = autoencoder.Settings()
     settings = settings if options.steps is None else replace(settings, steps=options.steps)
     tally = Tally(sys.stderr, quiet=position().rank > 0)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.engine.models import Model
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume, Step, Volume
-from IterMask3DLib.methods.itermask3d import sweep
-from IterMask3DLib.pipeline import OnStep, Request, segment, settings_of, study
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.core.image import BoolVolume, FloatVolume, Step, Image
+from IterMask3DLib.methods.itermask3d.loop import sweep
+from IterMask3DLib.run import OnStep, Request, segment, settings_of, study
 
 ERROR_THRESHOLDS: NDArray[np.float64] = np.geomspace(1e-4, 1e4, 641)
 """Thresholds that are tried on errors; neighbours differ by 3 %."""
@@ -52,8 +52,8 @@ class Finder(Protocol):
     def identity(self) -> Mapping[str, Any]:
         """All that decides what is found, JSON-able: results with another identity are computed again."""
 
-    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
-        """Looks at a volume [i, j, k] whose brain is known. Raises `InputError`."""
+    def find(self, volume: Image, brain: BoolVolume) -> Finding:
+        """Looks at a volume [i, j, k] whose brain is known. Raises `UserError`."""
 
 
 class Scorer(Protocol):
@@ -70,7 +70,7 @@ class Scorer(Protocol):
 
     def identity(self) -> Mapping[str, Any]: ...
 
-    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def score(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
         """The score [i, j, k], 0 outside `brain`, and the reconstruction in the volume's intensities where there is one."""
 
 
@@ -91,7 +91,7 @@ class IterMask3D:
     def identity(self) -> Mapping[str, Any]:
         return {**model_identity(self.model), "settings": asdict(settings_of(self.model, self.request)), **_request_identity(self.request)}
 
-    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
+    def find(self, volume: Image, brain: BoolVolume) -> Finding:
         first: list[float] = []
 
         def watch(step: Step) -> None:
@@ -109,10 +109,10 @@ class FirstPass:
 
     def __init__(self, model: Model, request: Request) -> None:
         self.model, self.request = model, request
-        self._volume: Volume | None = None
+        self._volume: Image | None = None
         self._found: tuple[FloatVolume, FloatVolume, FloatVolume] | None = None
 
-    def of(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume, FloatVolume]:
+    def of(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume, FloatVolume]:
         """On the grid of `volume` [i, j, k]: squared error, error scored as the model's card says, and the reconstruction."""
         if self._found is None or self._volume is not volume:
             made = study(volume, self.model, self.request, _as_volume(brain, volume))
@@ -152,7 +152,7 @@ class OnePass:
         deciding = {"scored": self.scored, "smoothing": settings.smoothing, "seed": settings.seed}
         return {**model_identity(model), **deciding, **_request_identity(request)}
 
-    def score(self, volume: Volume, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
+    def score(self, volume: Image, brain: BoolVolume) -> tuple[FloatVolume, FloatVolume | None]:
         squared, scored, reconstruction = self.first.of(volume, brain)
         return scored if self.scored else squared, reconstruction
 
@@ -187,7 +187,7 @@ class Thresholded:
     def identity(self) -> Mapping[str, Any]:
         return {**self.scorer.identity(), "threshold": self.threshold, "smallest_voxels": self.smallest_voxels}
 
-    def find(self, volume: Volume, brain: BoolVolume) -> Finding:
+    def find(self, volume: Image, brain: BoolVolume) -> Finding:
         score, reconstruction = self.scorer.score(volume, brain)
         mask = (score > self.threshold) & brain
         if self.smallest_voxels > 1:
@@ -207,5 +207,5 @@ def _request_identity(request: Request) -> dict[str, Any]:
     return {"quality": request.quality, "half": request.half, "backend": request.backend}
 
 
-def _as_volume(brain: BoolVolume, volume: Volume) -> Volume:
-    return Volume(brain, volume.affine, volume.name, volume.source or volume.name)
+def _as_volume(brain: BoolVolume, volume: Image) -> Image:
+    return Image(brain, volume.affine, volume.name, volume.source or volume.name)

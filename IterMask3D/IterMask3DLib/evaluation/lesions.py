@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, BoolVolume, FloatVolume, Volume
-from IterMask3DLib.engine.volumes import read_volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, BoolVolume, FloatVolume, Image
+from IterMask3DLib.preprocessing.read import read_image
 
 Split = Literal["tune", "report"]
 SizeClass = Literal["small", "medium", "large"]
@@ -53,7 +53,7 @@ class Painted:
     `lesion`: what was painted.
     """
 
-    volume: Volume
+    volume: Image
     mask: BoolVolume
     millilitres: float
     lesion: Lesion
@@ -70,21 +70,21 @@ def size_class(millilitres: float) -> SizeClass:
 
 
 def shape_files(folder: Path, split: Split) -> list[Path]:
-    """The shapes of one half: of the sorted file names the 1st, 3rd, … are `tune`, the 2nd, 4th, … `report`. Raises `InputError` if there are none."""
+    """The shapes of one half: of the sorted file names the 1st, 3rd, … are `tune`, the 2nd, 4th, … `report`. Raises `UserError` if there are none."""
     files = sorted(folder.glob("*.nii.gz"), key=lambda path: path.name)
     chosen = files[0 if split == "tune" else 1 :: 2]
     if not chosen:
-        raise InputError(f"{folder} holds too few lesion shapes (*.nii.gz in MNI space); give the data folder that has them.")
+        raise UserError(f"{folder} holds too few lesion shapes (*.nii.gz in MNI space); give the data folder that has them.")
     return chosen
 
 
-def read_shape(path: Path) -> Volume:
+def read_shape(path: Path) -> Image:
     """A shape as a volume of 0 and 1 in MNI space."""
-    volume = read_volume(path)
-    return Volume((volume.array > 0).astype(np.float32), volume.affine, volume.name, volume.source)
+    volume = read_image(path)
+    return Image((volume.array > 0).astype(np.float32), volume.affine, volume.name, volume.source)
 
 
-def place_shape(shape: Volume, volume: Volume, brain: BoolVolume, mni_to_brain: Affine) -> BoolVolume:
+def place_shape(shape: Image, volume: Image, brain: BoolVolume, mni_to_brain: Affine) -> BoolVolume:
     """The voxels [i, j, k] of `volume` that the shape covers, cut to the brain and out of its ventricles.
 
     `mni_to_brain`: RAS mm of MNI to RAS mm of the volume.
@@ -97,13 +97,13 @@ def place_shape(shape: Volume, volume: Volume, brain: BoolVolume, mni_to_brain: 
     return np.asarray((covered >= 0.5) & brain & ~_ventricles(volume, brain))
 
 
-def paint(volume: Volume, brain: BoolVolume, mask: BoolVolume, lesion: Lesion) -> Painted:
+def paint(volume: Image, brain: BoolVolume, mask: BoolVolume, lesion: Lesion) -> Painted:
     """Darkens the voxels of `mask` (bool [i, j, k], inside `brain`) as `lesion` says; no other voxel changes.
 
     An integer volume keeps its type; no voxel leaves the range of the brain's intensities, so that a background of 0 stays the background.
     """
     if not mask.any():
-        raise InputError(f"{volume.source or volume.name}: the shape {lesion.shape} does not touch the brain.")
+        raise UserError(f"{volume.source or volume.name}: the shape {lesion.shape} does not touch the brain.")
     values = volume.array.astype(np.float32)
     spacing = np.array(volume.spacing)
     inside = values[brain]
@@ -120,10 +120,10 @@ def paint(volume: Volume, brain: BoolVolume, mask: BoolVolume, lesion: Lesion) -
     array: NDArray[Any] = volume.array.copy()
     array[mask] = (np.rint(changed[mask]) if array.dtype.kind in "iu" else changed[mask]).astype(array.dtype)
     millilitres = float(mask.sum() * spacing.prod() / 1000)
-    return Painted(Volume(array, volume.affine, volume.name, volume.source), mask, millilitres, lesion)
+    return Painted(Image(array, volume.affine, volume.name, volume.source), mask, millilitres, lesion)
 
 
-def paint_shape(volume: Volume, brain: BoolVolume, file: Path, lesion: Lesion, mni_to_brain: Affine) -> Painted:
+def paint_shape(volume: Image, brain: BoolVolume, file: Path, lesion: Lesion, mni_to_brain: Affine) -> Painted:
     """Places the shape in `file` and paints it. `mni_to_brain`: from `atlas.mni_to_brain` of the healthy volume."""
     return paint(volume, brain, place_shape(read_shape(file), volume, brain, mni_to_brain), lesion)
 
@@ -147,7 +147,7 @@ def plan_pairs(files: Sequence[Path], brains: int, per_brain: int, seed: int, co
     volumes = [float(read_shape(file).array.sum()) for file in files]
     groups = np.array_split(np.argsort(volumes, kind="stable"), per_brain)
     if min(map(len, groups)) == 0:
-        raise InputError(f"{len(files)} lesion shapes are too few for {per_brain} in each brain.")
+        raise UserError(f"{len(files)} lesion shapes are too few for {per_brain} in each brain.")
     drawn = [np.concatenate([rng.permutation(group) for _ in range(-(-brains // len(group)))]) for group in groups]
     pairs = []
     for brain in range(brains):
@@ -162,7 +162,7 @@ def _fluid(values: NDArray[Any], brain: BoolVolume) -> BoolVolume:
     return np.asarray(brain & (values <= np.median(values[brain]) / 2))
 
 
-def _ventricles(volume: Volume, brain: BoolVolume) -> BoolVolume:
+def _ventricles(volume: Image, brain: BoolVolume) -> BoolVolume:
     """Fluid spaces wide enough to hold a ball; an affine fit cannot keep a shape out of them."""
     reach = max(1, round(_WIDE_FLUID_MM / min(volume.spacing)))
     ball = ndimage.iterate_structure(ndimage.generate_binary_structure(3, 1), reach)

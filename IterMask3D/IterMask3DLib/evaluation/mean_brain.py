@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, BoolVolume, FloatVolume, Volume
-from IterMask3DLib.engine.share import share, together
-from IterMask3DLib.engine.volumes import read_volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, BoolVolume, FloatVolume, Image
+from IterMask3DLib.runtime.distributed import share, together
+from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.evaluation.atlas import fit_to_brain
 
 SHAPE = (96, 112, 96)
@@ -49,10 +49,10 @@ def grid_affine() -> Affine:
 def mean_brain(volumes: Sequence[Path], cache: Path, on_volume: Callable[[int, int], None] = lambda done, count: None) -> MeanBrain:
     """The mean of stripped healthy volumes, or what `cache` (an .npz file) holds of the same volumes from the same version.
 
-    Under a launcher each process lays its share of the volumes over. Raises `InputError` if there are fewer than two.
+    Under a launcher each process lays its share of the volumes over. Raises `UserError` if there are fewer than two.
     """
     if len(volumes) < 2:
-        raise InputError("A mean healthy brain needs at least two healthy volumes for training.")
+        raise UserError("A mean healthy brain needs at least two healthy volumes for training.")
     wanted = np.array([__version__, *(path.name for path in volumes)])
     kept = _read(cache, wanted)
     # Asked together, so that no process waits for one that found the file.
@@ -61,7 +61,7 @@ def mean_brain(volumes: Sequence[Path], cache: Path, on_volume: Callable[[int, i
     mine = share(volumes)
     sums = np.zeros((3, *SHAPE), dtype=np.int64)
     for number, path in enumerate(mine):
-        volume = read_volume(path)
+        volume = read_image(path)
         values, weight = laid_over(volume, volume.array > 0)
         # In whole numbers, so that the sum is the same over however many processes.
         sums += np.rint(_UNIT * np.stack([weight, weight * values, weight * values**2])).astype(np.int64)
@@ -75,7 +75,7 @@ def mean_brain(volumes: Sequence[Path], cache: Path, on_volume: Callable[[int, i
     return made
 
 
-def laid_over(volume: Volume, brain: BoolVolume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def laid_over(volume: Image, brain: BoolVolume) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """A brain's intensities, mean 0 and standard deviation 1, on the mean brain's grid, and how much of each voxel is brain (0 to 1)."""
     to_voxel = np.linalg.inv(volume.affine) @ fit_to_brain(volume, brain) @ grid_affine()
     weight = _resampled(brain.astype(np.float64), to_voxel, SHAPE)
@@ -83,7 +83,7 @@ def laid_over(volume: Volume, brain: BoolVolume) -> tuple[NDArray[np.float64], N
     return np.where(weight > 0, values / np.maximum(weight, 1e-6), 0), weight
 
 
-def z_score(volume: Volume, brain: BoolVolume, healthy: MeanBrain) -> FloatVolume:
+def z_score(volume: Image, brain: BoolVolume, healthy: MeanBrain) -> FloatVolume:
     """How many standard deviations of the healthy brains each voxel [i, j, k] lies from their mean; 0 outside `brain`."""
     to_voxel = np.linalg.inv(fit_to_brain(volume, brain) @ grid_affine()) @ volume.affine
     mean = _resampled(healthy.mean, to_voxel, volume.array.shape)
@@ -91,7 +91,7 @@ def z_score(volume: Volume, brain: BoolVolume, healthy: MeanBrain) -> FloatVolum
     return (np.where(brain, _standard(volume, brain) - mean, 0) / spread).astype(np.float32)
 
 
-def _standard(volume: Volume, brain: BoolVolume) -> NDArray[np.float64]:
+def _standard(volume: Image, brain: BoolVolume) -> NDArray[np.float64]:
     values = volume.array[brain].astype(np.float64)
     return np.where(brain, (volume.array - values.mean()) / values.std(), 0)
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.evaluation.ranking import average_precision, roc_auc
 
 OVERLAP = 0.1

@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from IterMask3DLib.engine.brain_mask import find_brain
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, BoolVolume, Volume
-from IterMask3DLib.engine.volumes import read_volume
+from IterMask3DLib.preprocessing.skull_stripping import find_brain
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, BoolVolume, Image
+from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.evaluation.artefacts import KINDS, SEVERITIES, Artefact, corrupt
 from IterMask3DLib.evaluation.atlas import mni_to_brain
 from IterMask3DLib.evaluation.labelled import Labelled
@@ -29,7 +29,7 @@ BRAINS_PER_ARTEFACT = {"mild": 2, "medium": 8, "severe": 2}
 class Loaded:
     """A case in memory, [i, j, k] on the grid of `volume`; `truth` is None where nothing is anomalous or no mask of it is known."""
 
-    volume: Volume
+    volume: Image
     brain: BoolVolume
     truth: BoolVolume | None
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Cohort:
 
 
 def read_cohort(folder: Path) -> Cohort:
-    """The volumes of a BIDS folder whose `participants.tsv` has the columns `participant_id` and `split` (train, val, test). Raises `InputError`."""
+    """The volumes of a BIDS folder whose `participants.tsv` has the columns `participant_id` and `split` (train, val, test). Raises `UserError`."""
     table = folder / "participants.tsv"
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
@@ -69,12 +69,12 @@ def read_cohort(folder: Path) -> Cohort:
             split: tuple(_t1(folder, row["participant_id"]) for row in rows if row["split"] == split) for split in ("train", "val", "test")
         }
     except OSError as error:
-        raise InputError(f"{table} cannot be read ({error.strerror}); give the folder of a healthy cohort.") from None
+        raise UserError(f"{table} cannot be read ({error.strerror}); give the folder of a healthy cohort.") from None
     except KeyError as error:
-        raise InputError(f"{table} has no column {error}; it needs participant_id and split.") from None
+        raise UserError(f"{table} has no column {error}; it needs participant_id and split.") from None
     for split, files in found.items():
         if not files:
-            raise InputError(f"{table} has no subject whose split is {split}.")
+            raise UserError(f"{table} has no subject whose split is {split}.")
     return Cohort(**found)
 
 
@@ -127,19 +127,19 @@ def _stroke_trials(section: Section, brains: Sequence[Path], pairs: Sequence[Pai
 
 
 def _load_healthy(path: Path) -> Loaded:
-    volume = read_volume(path)
+    volume = read_image(path)
     return Loaded(volume, volume.array > 0, None)
 
 
 def _load_stroke(path: Path, pair: Pair) -> Loaded:
-    volume = read_volume(path)
+    volume = read_image(path)
     brain = volume.array > 0
     painted = paint_shape(volume, brain, pair.file, pair.lesion, _fit(path))
     return Loaded(painted.volume, brain, painted.mask, {"size": painted.size, "millilitres": painted.millilitres})
 
 
 def _load_artefact(path: Path, artefact: Artefact) -> Loaded:
-    volume = read_volume(path)
+    volume = read_image(path)
     brain = volume.array > 0
     changed = corrupt(volume, brain, artefact)
     if volume.array.dtype.kind in "iu":
@@ -149,24 +149,24 @@ def _load_artefact(path: Path, artefact: Artefact) -> Loaded:
 
 
 def _load_labelled(case: Labelled) -> Loaded:
-    volume, label = read_volume(case.volume), read_volume(case.label)
+    volume, label = read_image(case.volume), read_image(case.label)
     if label.array.shape != volume.array.shape:
-        raise InputError(f"{case.label} has {label.array.shape} voxels and {case.volume} {volume.array.shape}; resample the label.")
-    found = find_brain(volume, None if case.brain is None else read_volume(case.brain))
+        raise UserError(f"{case.label} has {label.array.shape} voxels and {case.volume} {volume.array.shape}; resample the label.")
+    found = find_brain(volume, None if case.brain is None else read_image(case.brain))
     return Loaded(volume, found.array, label.array > 0, {"brain": found.description})
 
 
 @lru_cache(maxsize=2)
 def _fit(path: Path) -> Affine:
     """The affine of a brain, kept while its lesions are painted one after another."""
-    volume = read_volume(path)
+    volume = read_image(path)
     return mni_to_brain(volume, volume.array > 0)
 
 
 def _t1(folder: Path, subject: str) -> Path:
     files = sorted((folder / subject).rglob("*_T1w.nii*"))
     if not files:
-        raise InputError(f"{folder / subject} has no *_T1w.nii.gz, although participants.tsv lists the subject.")
+        raise UserError(f"{folder / subject} has no *_T1w.nii.gz, although participants.tsv lists the subject.")
     return files[0]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from IterMask3DLib import __version__
-from IterMask3DLib.engine.models import Model
+from IterMask3DLib.models.store import Model
 from IterMask3DLib.evaluation.examples import Example, chosen_examples
 from IterMask3DLib.evaluation.finders import Finder
 from IterMask3DLib.evaluation.page import write_page
@@ -22,7 +22,7 @@ from IterMask3DLib.evaluation.run import records_of
 from IterMask3DLib.evaluation.store import Record, Store
 from IterMask3DLib.evaluation.summary import markdown, summary
 from IterMask3DLib.evaluation.table import Row, all_rows, write_cases, write_rows
-from IterMask3DLib.pipeline import Request, settings_of
+from IterMask3DLib.run import Request, settings_of
 
 _PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "nibabel", "torchio")
 

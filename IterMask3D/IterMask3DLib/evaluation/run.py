@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import BoolVolume
-from IterMask3DLib.engine.share import share, together
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import BoolVolume
+from IterMask3DLib.runtime.distributed import share, together
 from IterMask3DLib.evaluation.baselines import with_threshold
 from IterMask3DLib.evaluation.finders import Finder, Finding, Scorer, Thresholded
 from IterMask3DLib.evaluation.metrics import dice_curve, measure
@@ -27,7 +27,7 @@ OnCase = Callable[[int, int, str], None]
 def run_trials(trials: Sequence[Trial], finders: Sequence[Finder], store: Store, on_case: OnCase = lambda done, count, name: None) -> None:
     """Lets every finder look at every trial of this process's share, unless its result is in the store; ends when all processes have.
 
-    A failing case does not stop the others. Raises `InputError` in the end, in every process, if any case failed.
+    A failing case does not stop the others. Raises `UserError` in the end, in every process, if any case failed.
     """
     mine, failed = share(trials), 0
     for number, trial in enumerate(mine):
@@ -39,13 +39,13 @@ def run_trials(trials: Sequence[Trial], finders: Sequence[Finder], store: Store,
             loaded = trial.load()
             for finder in missing:
                 store.write(trial, finder, *_evaluated(trial, loaded, finder))
-        except InputError as error:
+        except UserError as error:
             failed += 1
             print(f"error: {trial.name}: {error}", file=sys.stderr)
     on_case(len(mine), len(mine), "")
     failed = sum(together(failed))
     if failed:
-        raise InputError(f"{failed} of {len(trials)} cases failed (see above); mend them and run again, what is done is kept.")
+        raise UserError(f"{failed} of {len(trials)} cases failed (see above); mend them and run again, what is done is kept.")
 
 
 def calibrated(
@@ -62,12 +62,12 @@ def calibrated(
 
 
 def records_of(trials: Sequence[Trial], finder: Finder, store: Store) -> list[Record]:
-    """The finder's records of all trials, in their order. Raises `InputError` if one is missing."""
+    """The finder's records of all trials, in their order. Raises `UserError` if one is missing."""
     found = []
     for trial in trials:
         record = store.read(trial, finder)
         if record is None:
-            raise InputError(f"The result of {finder.name} for {trial.name} is missing; run the evaluation again.")
+            raise UserError(f"The result of {finder.name} for {trial.name} is missing; run the evaluation again.")
         found.append(record)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TextIO
 
-from IterMask3DLib.progress import clock
+from IterMask3DLib.core.progress import clock
 
 
 class Tally:

@@ -1,1 +1,1 @@
-"""One file per published method."""
+"""The methods: each in a folder of its own, with its network, settings, training and conversion, behind one interface."""

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, up_to_pole
+from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, up_to_pole
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.engine.records import Affine, BoolVolume, FloatVolume
+from IterMask3DLib.core.image import Affine, BoolVolume, FloatVolume
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, Phase, Volume
+from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, Phase, Image
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class CaseOutcome:
     """
 
     case: str
-    volume: Volume
+    volume: Image
     brain: BoolVolume
     anomaly: BoolVolume
     heatmap: FloatVolume

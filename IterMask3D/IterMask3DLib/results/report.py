@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import Curve
+from IterMask3DLib.core.image import Curve
 from IterMask3DLib.results.figures import Scene, draw_curve, draw_lightbox, draw_shrink, draw_views, focus
 from IterMask3DLib.results.lesions import Lesion
 from IterMask3DLib.results.outcome import CaseOutcome

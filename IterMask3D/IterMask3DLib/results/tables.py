@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from IterMask3DLib.engine.records import Curve
+from IterMask3DLib.core.image import Curve
 from IterMask3DLib.results.lesions import Lesion
 from IterMask3DLib.results.outcome import CaseOutcome, Iteration
 

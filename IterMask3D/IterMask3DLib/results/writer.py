@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.volumes import write_nifti
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.results.lesions import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.report import write_report
@@ -18,22 +18,22 @@ from IterMask3DLib.results.tables import write_curve, write_iterations, write_le
 
 
 def check_writable(out: Path, case: str, overwrite: bool) -> None:
-    """Raises `InputError` before any computing if the case could not be written to `out`."""
+    """Raises `UserError` before any computing if the case could not be written to `out`."""
     if case in ("", "..") or Path(case).name != case:
-        raise InputError(f"{case!r} cannot name a folder; give the case another name.")
+        raise UserError(f"{case!r} cannot name a folder; give the case another name.")
     try:
         if (out / case).exists() and not overwrite:
-            raise InputError(f"{out / case} exists already; choose another output folder or use --overwrite.")
+            raise UserError(f"{out / case} exists already; choose another output folder or use --overwrite.")
         out.mkdir(parents=True, exist_ok=True)
         Path(tempfile.mkdtemp(prefix=f".{case}.", dir=out)).rmdir()
     except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}); choose another output folder.") from None
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another output folder.") from None
 
 
 def write_case(out: Path, outcome: CaseOutcome, *, overwrite: bool = False) -> Path:
     """Writes `out/<case>/` with every file of the case and returns it.
 
-    The files are written to a hidden folder beside it, which takes its name when all are there. Raises `InputError` if the case exists (and
+    The files are written to a hidden folder beside it, which takes its name when all are there. Raises `UserError` if the case exists (and
     `overwrite` is off) or the disk refuses; then, and when interrupted, nothing is left behind and what was there stays.
     """
     check_writable(out, outcome.case, overwrite)
@@ -44,7 +44,7 @@ def write_case(out: Path, outcome: CaseOutcome, *, overwrite: bool = False) -> P
         beside.chmod(0o755)
         _take_place(beside, target)
     except OSError as error:
-        raise InputError(f"{target} cannot be written ({error.strerror or error}); free space or choose another output folder.") from None
+        raise UserError(f"{target} cannot be written ({error.strerror or error}); free space or choose another output folder.") from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target

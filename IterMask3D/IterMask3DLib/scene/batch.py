@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Step
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Step
 from IterMask3DLib.scene.engine_port import Choice, Engine, Study
 from IterMask3DLib.scene.jobs import startMask
 from IterMask3DLib.scene.messages import CaseMessage, EndMessage, FailMessage, Message
@@ -36,11 +36,11 @@ class BatchOrder:
 
 
 def findCases(folder: Path) -> tuple[BatchCase, ...]:
-    """The volumes of a folder: NIfTI, NRRD and MetaImage files, and subfolders with DICOM slices. Raises `InputError` for none, or a name twice."""
-    from IterMask3DLib.engine.volumes import ITK, NIFTI, case_name
+    """The volumes of a folder: NIfTI, NRRD and MetaImage files, and subfolders with DICOM slices. Raises `UserError` for none, or a name twice."""
+    from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
     if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder.")
+        raise UserError(f"{folder} is not a folder.")
     found = []
     for path in sorted(folder.iterdir()):
         if (path.is_file() and path.name.lower().endswith(NIFTI + ITK)) or (
@@ -48,22 +48,22 @@ def findCases(folder: Path) -> tuple[BatchCase, ...]:
         ):
             found.append(BatchCase(case_name(path), str(path), "waiting"))
     if not found:
-        raise InputError(f"{folder} holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices.")
+        raise UserError(f"{folder} holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices.")
     names = [case.name for case in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"Several files of {folder} would write the case {name}; give them different names.")
+            raise UserError(f"Several files of {folder} would write the case {name}; give them different names.")
     return tuple(found)
 
 
 def writable(out: Path) -> Path:
-    """The folder of the results, made if it is not there. Raises `InputError`."""
+    """The folder of the results, made if it is not there. Raises `UserError`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / _PART).write_text("", encoding="utf-8")
         (out / _PART).unlink()
     except OSError as error:
-        raise InputError(f"{out} cannot be written ({error.strerror}); choose another folder.") from None
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another folder.") from None
     return out
 
 
@@ -87,17 +87,17 @@ def runBatch(engine: Engine, order: BatchOrder, control: Control) -> None:
 
 
 def _one(engine: Engine, order: BatchOrder, case: BatchCase, index: int, control: Control) -> tuple[BatchCase, dict[str, Any]]:
-    from IterMask3DLib.engine.volumes import read_volume
+    from IterMask3DLib.preprocessing.read import read_image
     from IterMask3DLib.results.writer import write_case
 
     if order.skipExisting and (order.out / case.name).exists():
         return replace(case, status="skipped", message="was there already"), _written(order.out, case.name)
     begun = time.perf_counter()
     try:
-        study = engine.prepare(read_volume(case.path), None, order.options, lambda text: None)
+        study = engine.prepare(read_image(case.path), None, order.options, lambda text: None)
         outcome = _outcome(study, order, case, index, control, begun)
         write_case(order.out, outcome, overwrite=True)
-    except InputError as error:
+    except UserError as error:
         return replace(case, status="failed", message=str(error)), {}
     except Cancelled:
         raise

@@ -10,7 +10,7 @@ import slicer
 import slicer.util
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene import model_list
 from IterMask3DLib.scene.geometry import affineOf, parentTransform, shapeOf
 from IterMask3DLib.scene.records import Finding, ModelInfo, RunOptions, Severity
@@ -81,10 +81,10 @@ def noModel(name: str | None) -> Finding:
 
 
 def refuse(findings: list[Finding]) -> None:
-    """Raises `InputError` with the first finding that makes an input unusable."""
+    """Raises `UserError` with the first finding that makes an input unusable."""
     for finding in findings:
         if finding.severity is Severity.ERROR:
-            raise InputError(finding.text)
+            raise UserError(finding.text)
 
 
 def _unusable(node: Any) -> Finding | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import Affine, BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Volume
+from IterMask3DLib.core.image import Affine, BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Image
 from IterMask3DLib.scene.records import RunOptions
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Study(Protocol):
 class Engine(Protocol):
     """Makes studies."""
 
-    def prepare(self, volume: Volume, brainMask: Volume | None, options: RunOptions, onPhase: OnPhase) -> Study:
-        """Reads the model, prepares the volume. Raises `InputError`."""
+    def prepare(self, volume: Image, brainMask: Image | None, options: RunOptions, onPhase: OnPhase) -> Study:
+        """Reads the model, prepares the volume. Raises `UserError`."""
         ...
 
     def release(self) -> None:

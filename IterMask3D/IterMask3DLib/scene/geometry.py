@@ -11,8 +11,8 @@ import slicer.util
 import vtk
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, Image
 from IterMask3DLib.scene.words import tr as _
 
 
@@ -48,39 +48,39 @@ def shapeOf(node: Any) -> tuple[int, int, int]:
     return i, j, k
 
 
-def volumeOf(node: Any) -> Volume:
+def volumeOf(node: Any) -> Image:
     """The engine's volume of a scalar volume node: a copy, so that what the user does to the node does not reach a run.
 
-    Raises `InputError` for anything but one finite, varying 3D volume in its own place.
+    Raises `UserError` for anything but one finite, varying 3D volume in its own place.
     """
     name = node.GetName()
     if parentTransform(node) is not None:
-        raise InputError(
+        raise UserError(
             _("{name} hangs under the transform {transform}; harden the transform first.").format(
                 name=name, transform=parentTransform(node).GetName()
             )
         )
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
-        raise InputError(_("{name} is not a scalar volume; choose one with a single number a voxel.").format(name=name))
+        raise UserError(_("{name} is not a scalar volume; choose one with a single number a voxel.").format(name=name))
     if node.GetImageData() is None or min(shapeOf(node)) < 2:
-        raise InputError(_("{name} holds no 3D image; load the volume again.").format(name=name))
+        raise UserError(_("{name} holds no 3D image; load the volume again.").format(name=name))
     if node.GetImageData().GetNumberOfScalarComponents() != 1:
-        raise InputError(
+        raise UserError(
             _("{name} holds {count} numbers a voxel; one is needed.").format(
                 name=name, count=node.GetImageData().GetNumberOfScalarComponents()
             )
         )
     array, affine = np.array(slicer.util.arrayFromVolume(node).T), affineOf(node)
     if abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
-        raise InputError(_("{name} has a singular orientation matrix; mend its spacing and directions.").format(name=name))
+        raise UserError(_("{name} has a singular orientation matrix; mend its spacing and directions.").format(name=name))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InputError(_("{name} holds NaN or infinite voxels; replace them by numbers.").format(name=name))
+        raise UserError(_("{name} holds NaN or infinite voxels; replace them by numbers.").format(name=name))
     if array.min() == array.max():
-        raise InputError(_("{name} is constant: every voxel is {value}.").format(name=name, value=array.flat[0]))
-    return Volume(array, affine, name, sourceOf(node))
+        raise UserError(_("{name} is constant: every voxel is {value}.").format(name=name, value=array.flat[0]))
+    return Image(array, affine, name, sourceOf(node))
 
 
-def sameVolume(one: Volume, other: Volume) -> bool:
+def sameVolume(one: Image, other: Image) -> bool:
     """Whether two volumes hold the same voxels in the same place."""
     return bool(np.array_equal(one.affine, other.affine) and np.array_equal(one.array, other.array))
 
@@ -91,24 +91,24 @@ def sourceOf(node: Any) -> str:
     return (storage.GetFileName() if storage is not None else None) or node.GetName()
 
 
-def brainMaskOf(node: Any, volumeNode: Any) -> Volume:
+def brainMaskOf(node: Any, volumeNode: Any) -> Image:
     """A brain mask on the grid of `volumeNode`, from a label map, a volume of 0 and 1, or all segments of a segmentation.
 
-    Raises `InputError` where it hangs under another transform than the volume or is empty.
+    Raises `UserError` where it hangs under another transform than the volume or is empty.
     """
     name = node.GetName()
     if parentTransform(node) is not None:
-        raise InputError(_("The brain mask {name} hangs under a transform; harden the transform first.").format(name=name))
+        raise UserError(_("The brain mask {name} hangs under a transform; harden the transform first.").format(name=name))
     if node.IsA("vtkMRMLSegmentationNode"):
         array = segmentsOn(node, None, volumeNode)
         affine = affineOf(volumeNode)
     else:
         if node.GetImageData() is None:
-            raise InputError(_("The brain mask {name} holds no image; load it again.").format(name=name))
+            raise UserError(_("The brain mask {name} holds no image; load it again.").format(name=name))
         array, affine = np.array(slicer.util.arrayFromVolume(node).T > 0), affineOf(node)
     if not array.any():
-        raise InputError(_("The brain mask {name} is empty; draw the brain or choose another mask.").format(name=name))
-    return Volume(array.astype(np.uint8), affine, name, name)
+        raise UserError(_("The brain mask {name} is empty; draw the brain or choose another mask.").format(name=name))
+    return Image(array.astype(np.uint8), affine, name, name)
 
 
 def segmentsOn(segmentation: Any, segmentId: str | None, volumeNode: Any) -> NDArray[np.bool_]:

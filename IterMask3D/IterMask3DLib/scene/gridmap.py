@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, BoolVolume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, BoolVolume
 from IterMask3DLib.scene.words import tr as _
 
 _PARALLEL = 1e-4
@@ -30,13 +30,13 @@ class GridMap:
     def between(
         cls, modelAffine: Affine, modelShape: tuple[int, int, int], inputAffine: Affine, inputShape: tuple[int, int, int]
     ) -> GridMap:
-        """Raises `InputError` where the grids are turned against each other: then they do not belong to one another."""
+        """Raises `UserError` where the grids are turned against each other: then they do not belong to one another."""
         matrix = np.linalg.inv(modelAffine) @ inputAffine
         order = [int(a) for a in np.argmax(np.abs(matrix[:3, :3]), axis=0)]
         rest = matrix[:3, :3].copy()
         rest[order, range(3)] = 0
         if sorted(order) != [0, 1, 2] or np.abs(rest).max() > _PARALLEL * np.abs(matrix[:3, :3]).max():
-            raise InputError(_("The volume has been moved since the run; run Segment again."))
+            raise UserError(_("The volume has been moved since the run; run Segment again."))
         return cls(
             modelShape,
             inputShape,

@@ -14,7 +14,7 @@ import slicer
 import slicer.util
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import Affine, BoolVolume, PackedMask
+from IterMask3DLib.core.image import Affine, BoolVolume, PackedMask
 from IterMask3DLib.scene import names, tables
 from IterMask3DLib.scene.colors import maskColors
 from IterMask3DLib.scene.geometry import affineOf, setVoxels, shapeOf

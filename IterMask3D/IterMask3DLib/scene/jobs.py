@@ -10,8 +10,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine, BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine, BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Image
 from IterMask3DLib.scene.engine_port import Choice, Engine, Study, SweepLike
 from IterMask3DLib.scene.geometry import vtkOrder
 from IterMask3DLib.scene.messages import CurveMessage, GridMessage, PhaseMessage, StepMessage
@@ -36,8 +36,8 @@ class Order:
     """A run to make: the copied input, and the stamp of the result nodes it is for."""
 
     stamp: str
-    volume: Volume
-    brainMask: Volume | None
+    volume: Image
+    brainMask: Image | None
     options: RunOptions
 
 
@@ -131,7 +131,7 @@ def _recalled(bench: Bench, source: Swept | Earlier, control: Control) -> Swept:
         return source
     study = _prepared(bench, source.order, control)
     if study.brain.shape != source.masks[0].shape or not np.allclose(study.affine, source.affine, rtol=0, atol=_SAME_PLACE_MM):
-        raise InputError(f"{source.order.volume.name} has changed since the run; run Segment again.")
+        raise UserError(f"{source.order.volume.name} has changed since the run; run Segment again.")
     sweep = study.remembered(source.thresholds, tuple(source.masks[item] for item in source.items), source.median)
     bench.swept = Swept(source.order, study, sweep, source.items, source.brainSource)
     return bench.swept

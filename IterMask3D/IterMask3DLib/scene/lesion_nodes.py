@@ -12,8 +12,8 @@ import slicer
 import slicer.util
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import Affine
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import Affine
 from IterMask3DLib.scene import tables
 from IterMask3DLib.scene.geometry import affineOf, shapeOf, vtkOrder
 from IterMask3DLib.scene.nodes import ResultNodes, needInput
@@ -55,12 +55,12 @@ def measure(nodes: ResultNodes) -> Labelled:
 
 
 def listed(nodes: ResultNodes) -> Labelled:
-    """The same, if they are those of the table. Raises `InputError` where the segment was edited since: numbers would mean other lesions."""
+    """The same, if they are those of the table. Raises `UserError` where the segment was edited since: numbers would mean other lesions."""
     found = measure(nodes)
     now, then = ([(row.volumeMl, *row.centroidRas) for row in rows] for rows in (found.rows, tables.readLesions(nodes.lesionTable)))
     # Nearly: a table that was saved comes back with six digits.
     if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
-        raise InputError(_("The anomaly has changed since its lesions were measured; measure them again."))
+        raise UserError(_("The anomaly has changed since its lesions were measured; measure them again."))
     return found
 
 
@@ -70,14 +70,14 @@ def writeLesions(nodes: ResultNodes, lesions: Sequence[LesionRow]) -> None:
 
 
 def without(nodes: ResultNodes, found: Labelled, numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """The anomaly without some lesions, in VTK's order [k, j, i]. Raises `InputError` for a number that is not there."""
+    """The anomaly without some lesions, in VTK's order [k, j, i]. Raises `UserError` for a number that is not there."""
     others = [lesion.number for lesion in found.lesions if lesion.number not in numbers]
     _known(found, numbers)
     return only(nodes, found, others)
 
 
 def only(nodes: ResultNodes, found: Labelled, numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """The anomaly with these lesions alone, in VTK's order [k, j, i]. Raises `InputError` for a number that is not there."""
+    """The anomaly with these lesions alone, in VTK's order [k, j, i]. Raises `UserError` for a number that is not there."""
     _known(found, numbers)
     anomaly = np.zeros(shapeOf(nodes.input), dtype=np.uint8)
     anomaly[found.where] = np.isin(found.labels, list(numbers))
@@ -88,7 +88,7 @@ def jump(nodes: ResultNodes, number: int) -> None:
     """Brings every slice view to the centroid of a lesion."""
     lesion = next((lesion for lesion in tables.readLesions(nodes.lesionTable) if lesion.number == number), None)
     if lesion is None:
-        raise InputError(_("There is no lesion {number}; measure the lesions again.").format(number=number))
+        raise UserError(_("There is no lesion {number}; measure the lesions again.").format(number=number))
     for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         sliceNode.JumpSliceByCentering(*lesion.centroidRas)
 
@@ -105,7 +105,7 @@ def _known(found: Labelled, numbers: Sequence[int]) -> None:
     there = {lesion.number for lesion in found.lesions}
     missing = [str(number) for number in numbers if number not in there]
     if missing:
-        raise InputError(_("There is no lesion {numbers}; measure the lesions again.").format(numbers=", ".join(missing)))
+        raise UserError(_("There is no lesion {numbers}; measure the lesions again.").format(numbers=", ".join(missing)))
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:

@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene import batch, checks, iterations, lesion_nodes, model_list, saving, tables, views, volumes
 from IterMask3DLib.scene.diagnostics import diagnostics, missingPackages
 from IterMask3DLib.scene.geometry import vtkOrder
@@ -37,7 +37,7 @@ class SceneLogic(RunLogic):
         return model_list.listModels()
 
     def installModel(self, source: str | Path, overwrite: bool = False) -> ModelInfo:
-        """Installs a model folder or zip file. Raises `InputError`."""
+        """Installs a model folder or zip file. Raises `UserError`."""
         return model_list.installModel(Path(source), overwrite)
 
     def modelFolder(self) -> Path | None:
@@ -45,7 +45,7 @@ class SceneLogic(RunLogic):
         return model_list.userFolder()
 
     def clearModelFolder(self) -> int:
-        """Removes the installed models and returns how many there were. Raises `InputError`."""
+        """Removes the installed models and returns how many there were. Raises `UserError`."""
         return model_list.clearModels()
 
     # Input
@@ -59,10 +59,10 @@ class SceneLogic(RunLogic):
         return findings
 
     def hardenTransform(self, volumeNode: Any) -> None:
-        """Writes the transform a volume hangs under into its geometry. Raises `InputError` for one that bends."""
+        """Writes the transform a volume hangs under into its geometry. Raises `UserError` for one that bends."""
         transform = volumeNode.GetParentTransformNode()
         if transform is not None and not transform.IsTransformToWorldLinear():
-            raise InputError(
+            raise UserError(
                 _("{transform} bends space; resample {volume} with it instead.").format(
                     transform=transform.GetName(), volume=volumeNode.GetName()
                 )
@@ -72,7 +72,7 @@ class SceneLogic(RunLogic):
     # Iterations
 
     def showIteration(self, nodes: ResultNodes, item: int) -> StepInfo:
-        """Steps the sequence browser, and with it mask, error map and reconstruction. Raises `InputError`."""
+        """Steps the sequence browser, and with it mask, error map and reconstruction. Raises `UserError`."""
         info = self._step(nodes, item)
         iterations.select(nodes, item)
         return info
@@ -83,7 +83,7 @@ class SceneLogic(RunLogic):
         return steps[item] if 0 <= item < len(steps) else None
 
     def useIteration(self, nodes: ResultNodes, item: int) -> None:
-        """Copies the mask of an iteration into the anomaly, on the grid of the input. Raises `InputError`."""
+        """Copies the mask of an iteration into the anomaly, on the grid of the input. Raises `UserError`."""
         mask = self._maskOnInput(nodes, item)
         if nodes.brain is not None:
             # On finer voxels a mask reaches a little beyond the brain; a run cuts that off as well.
@@ -91,7 +91,7 @@ class SceneLogic(RunLogic):
         self._writeEdited(nodes, mask)
 
     def editIteration(self, nodes: ResultNodes, item: int) -> tuple[Any, str]:
-        """A segmentation with the mask of an iteration to paint on, for `continueFrom`. Raises `InputError`."""
+        """A segmentation with the mask of an iteration to paint on, for `continueFrom`. Raises `UserError`."""
         mask = self._maskOnInput(nodes, item)
         node = nodes.own("editedMask", "mask to edit")
         node.CreateDefaultDisplayNodes()
@@ -110,7 +110,7 @@ class SceneLogic(RunLogic):
     def _step(self, nodes: ResultNodes, item: int) -> StepInfo:
         info = self.stepInfo(nodes, item)
         if info is None:
-            raise InputError(_("There is no iteration {number}.").format(number=item + 1))
+            raise UserError(_("There is no iteration {number}.").format(number=item + 1))
         return info
 
     def _writeEdited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[LesionRow]:
@@ -164,7 +164,7 @@ class SceneLogic(RunLogic):
         """Writes the voxels whose error is above a threshold into the anomaly, without the network; returns their millilitres."""
         needInput(nodes)
         if nodes.heatmap is None:
-            raise InputError(_("There is no heatmap yet; run Segment first."))
+            raise UserError(_("There is no heatmap yet; run Segment first."))
         self._writeEdited(nodes, (slicer.util.arrayFromVolume(nodes.heatmap) > threshold).view(np.uint8))
         return segmentMl(nodes)
 
@@ -202,30 +202,30 @@ class SceneLogic(RunLogic):
         return list(found)
 
     def jumpToLesion(self, nodes: ResultNodes, number: int) -> None:
-        """Brings the slice views to a lesion. Raises `InputError`."""
+        """Brings the slice views to a lesion. Raises `UserError`."""
         lesion_nodes.jump(nodes, number)
 
     def deleteLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
-        """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `InputError`."""
+        """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
         return self._writeEdited(nodes, lesion_nodes.without(nodes, lesion_nodes.listed(nodes), numbers))
 
     def keepLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
-        """Takes all other lesions out of the anomaly. Raises `InputError`."""
+        """Takes all other lesions out of the anomaly. Raises `UserError`."""
         return self._writeEdited(nodes, lesion_nodes.only(nodes, lesion_nodes.listed(nodes), numbers))
 
     def saveLesions(self, nodes: ResultNodes, path: str | Path) -> Path:
-        """Writes the lesions as CSV. Raises `InputError`."""
+        """Writes the lesions as CSV. Raises `UserError`."""
         try:
             return lesion_nodes.saveTable(nodes, Path(path))
         except OSError as error:
-            raise InputError(
+            raise UserError(
                 _("{path} cannot be written ({reason}); choose another place.").format(path=path, reason=error.strerror)
             ) from None
 
     # Files
 
     def save(self, nodes: ResultNodes, folder: str | Path, what: SaveOptions = _SAVE_ALL) -> list[Path]:
-        """Writes the chosen files into a folder and returns them. Raises `InputError`."""
+        """Writes the chosen files into a folder and returns them. Raises `UserError`."""
         return saving.save(nodes, Path(folder), what)
 
     def startBatch(
@@ -241,7 +241,7 @@ class SceneLogic(RunLogic):
         onError: OnError | None = None,
         onLog: OnLog | None = None,
     ) -> int:
-        """Segments every volume of a folder into another one, with a summary; `cancel` stops it, `onDone` gets the cases. Raises `InputError`."""
+        """Segments every volume of a folder into another one, with a summary; `cancel` stops it, `onDone` gets the cases. Raises `UserError`."""
         checks.refuse(checks.checkOptions(options))
         order = batch.BatchOrder(batch.findCases(Path(inputFolder)), batch.writable(Path(outputFolder)), options, skipExisting)
         listener = listenerOf(None, onProgress, onDone, onError, onLog)
@@ -259,9 +259,9 @@ class SceneLogic(RunLogic):
         return missingPackages()
 
     def freeGpuMemory(self) -> str:
-        """Forgets the model and the volume of the last run; returns a sentence. Raises `InputError` while something runs."""
+        """Forgets the model and the volume of the last run; returns a sentence. Raises `UserError` while something runs."""
         if self.busy:
-            raise InputError(_("Something is running; cancel it or wait for its end."))
+            raise UserError(_("Something is running; cancel it or wait for its end."))
         self._bench.forget()
         self._bench.engine.release()
         return _("The memory of the device was given back; the next run reads the model again.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import Affine
+from IterMask3DLib.core.image import Affine
 from IterMask3DLib.scene.records import BatchCase, CurveInfo, LesionRow
 
 

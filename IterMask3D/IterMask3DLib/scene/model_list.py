@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.resources import resource
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.resources import resource
 from IterMask3DLib.scene.records import ModelInfo
 from IterMask3DLib.scene.words import tr as _
 
@@ -64,25 +64,25 @@ def userFolder() -> Path | None:
 
 
 def installModel(source: Path, overwrite: bool) -> ModelInfo:
-    """Verifies a model folder or zip file and copies it to the user's folder. Raises `InputError`."""
+    """Verifies a model folder or zip file and copies it to the user's folder. Raises `UserError`."""
     try:
-        from IterMask3DLib.engine.models import install
+        from IterMask3DLib.models.store import install
     except ImportError as error:
-        raise InputError(
+        raise UserError(
             _("The Python package {name} is missing; install the packages IterMask3D needs first.").format(name=error.name)
         ) from None
     return modelInfo(install(source, overwrite=overwrite), "installed")
 
 
 def clearModels() -> int:
-    """Removes every installed model; returns how many there were. Raises `InputError` where the disk refuses."""
+    """Removes every installed model; returns how many there were. Raises `UserError` where the disk refuses."""
     folder = userFolder()
     installed = _folders(folder)
     try:
         for each in installed:
             shutil.rmtree(each)
     except OSError as error:
-        raise InputError(_("{path} cannot be removed ({reason}).").format(path=error.filename, reason=error.strerror)) from None
+        raise UserError(_("{path} cannot be removed ({reason}).").format(path=error.filename, reason=error.strerror)) from None
     return len(installed)
 
 

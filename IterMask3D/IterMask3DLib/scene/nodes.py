@@ -10,7 +10,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene import names
 from IterMask3DLib.scene.hierarchy import folderOf, itemOf, removeItem
 from IterMask3DLib.scene.outcomes import curveFrom, curveText
@@ -172,9 +172,9 @@ class ResultNodes:
 
 
 def needInput(nodes: ResultNodes) -> None:
-    """Raises `InputError` where the volume of a result is gone."""
+    """Raises `UserError` where the volume of a result is gone."""
     if nodes.input is None:
-        raise InputError(_("The volume of this result is no longer in the scene; load it and run Segment again."))
+        raise UserError(_("The volume of this result is no longer in the scene; load it and run Segment again."))
 
 
 def newStamp() -> str:

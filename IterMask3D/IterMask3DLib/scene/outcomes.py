@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, Volume
+from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, Image
 from IterMask3DLib.scene.geometry import vtkOrder
 from IterMask3DLib.scene.messages import OutcomeMessage
 from IterMask3DLib.scene.records import CurveInfo, LesionRow
@@ -105,7 +105,7 @@ def outcomeMessage(outcome: CaseOutcome) -> OutcomeMessage:
 
 
 def caseOutcome(
-    volume: Volume,
+    volume: Image,
     arrays: Mapping[str, np.ndarray[Any, Any]],
     curve: CurveInfo,
     record: Mapping[str, Any],
@@ -135,7 +135,7 @@ def caseOutcome(
     )
 
 
-def _compact(reconstruction: FloatVolume, volume: Volume) -> np.ndarray[Any, Any]:
+def _compact(reconstruction: FloatVolume, volume: Image) -> np.ndarray[Any, Any]:
     """In whole numbers where the input has them; a rounding far below what can be seen, in half the memory."""
     whole = volume.array.dtype.kind in "iub" and np.abs(reconstruction).max() < np.iinfo(np.int16).max
     return np.round(reconstruction).astype(np.int16) if whole else reconstruction

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from IterMask3DLib.progress import clock
+from IterMask3DLib.core.progress import clock
 from IterMask3DLib.scene.messages import StepMessage
 from IterMask3DLib.scene.records import Progress
 from IterMask3DLib.scene.words import tr as _

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from IterMask3DLib.engine.records import BoolVolume
+from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.scene import iterations, lesion_nodes, names, tables, volumes
 from IterMask3DLib.scene.curves import writeCurve
 from IterMask3DLib.scene.edits import EditWatch

@@ -8,7 +8,7 @@ from typing import Any
 
 import slicer
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene import checks, iterations, jobs, views
 from IterMask3DLib.scene.edits import EditWatch
 from IterMask3DLib.scene.engine_port import Choice, Engine
@@ -129,7 +129,7 @@ class RunLogic:
         onError: OnError | None = None,
         onLog: OnLog | None = None,
     ) -> int:
-        """Starts a run and returns its number at once; the callbacks tell the rest. Raises `InputError` for an input that cannot be used.
+        """Starts a run and returns its number at once; the callbacks tell the rest. Raises `UserError` for an input that cannot be used.
 
         `onDone` gets a `RunSummary`, also after `cancel`; `onError` a sentence and, for what nobody expected, a traceback.
         """
@@ -152,7 +152,7 @@ class RunLogic:
         onProgress: OnProgress | None = None,
         onLog: OnLog | None = None,
     ) -> RunSummary:
-        """Runs to the end and returns what was found. Raises `InputError`."""
+        """Runs to the end and returns what was found. Raises `UserError`."""
         waiting = Waiting()
         self.start(
             volumeNode,
@@ -182,11 +182,11 @@ class RunLogic:
     ) -> int:
         """Runs the shrink phase alone, from the sweep already made, with another gamma, point of the curve (which wins) or start mask.
 
-        What is not given stays as it was. Raises `InputError`.
+        What is not given stays as it was. Raises `UserError`.
         """
         curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         if point is not None and not 0 <= point < len(curve.thresholds):
-            raise InputError(
+            raise UserError(
                 _("The curve has points 0 to {last}; {point} is not one of them.").format(last=len(curve.thresholds) - 1, point=point)
             )
         if gamma is None and point is None and not curve.automatic:
@@ -214,11 +214,11 @@ class RunLogic:
         onError: OnError | None = None,
         onLog: OnLog | None = None,
     ) -> int:
-        """The loop goes on from a mask the user edited, at the chosen threshold. Earlier iterations stay. Raises `InputError`."""
+        """The loop goes on from a mask the user edited, at the chosen threshold. Earlier iterations stay. Raises `UserError`."""
         curve, listener = self._curve(nodes), listenerOf(onStep, onProgress, onDone, onError, onLog)
         mask = self._gridMap(nodes).toModel(segmentsOn(segmentationNode, segmentId, nodes.input))
         if not mask.any():
-            raise InputError(_("The edited mask is empty; paint what is to stay hidden from the network."))
+            raise UserError(_("The edited mask is empty; paint what is to stay hidden from the network."))
         source = self._recall(nodes, curve, listener)
         skipped = sum(step.phase == "shrink" for step in nodes.steps)
         choice = Choice(_gammaOf(curve), None if curve.automatic else curve.chosen, "edited")
@@ -245,7 +245,7 @@ class RunLogic:
 
     def _refuseWhileBusy(self) -> None:
         if self.busy:
-            raise InputError(_("Something is running already; cancel it or wait for its end."))
+            raise UserError(_("Something is running already; cancel it or wait for its end."))
 
     def _receiver(self, kind: str, target: Target, listener: Listener) -> RunReceiver:
         return RunReceiver(kind, target, listener, Hooks(self._watch, self._beforeWrite, lambda: self.followRun))
@@ -255,12 +255,12 @@ class RunLogic:
             self.beforeSegmentationWrite(node)
 
     def _curve(self, nodes: ResultNodes) -> CurveInfo:
-        """The curve of a result that can be gone on with. Raises `InputError`."""
+        """The curve of a result that can be gone on with. Raises `UserError`."""
         self._refuseWhileBusy()
         needInput(nodes)
         curve = nodes.curve
         if curve is None:
-            raise InputError(_("The sweep of this result did not end; run Segment again."))
+            raise UserError(_("The sweep of this result did not end; run Segment again."))
         return curve
 
     def _recall(self, nodes: ResultNodes, curve: CurveInfo, listener: Listener) -> jobs.Swept | jobs.Earlier:
@@ -268,11 +268,11 @@ class RunLogic:
         volume, kept = volumeOf(nodes.input), self._bench.swept
         if kept is not None and kept.order.stamp == nodes.stamp:
             if not sameVolume(volume, kept.order.volume):
-                raise InputError(_("{name} has changed since the run; run Segment again.").format(name=volume.name))
+                raise UserError(_("{name} has changed since the run; run Segment again.").format(name=volume.name))
             return kept
         masks = iterations.sweepMasks(nodes)
         if len(masks) <= max(curve.items) or nodes.brain is None:
-            raise InputError(_("The scene does not hold the whole sweep of this result; run Segment again."))
+            raise UserError(_("The scene does not hold the whole sweep of this result; run Segment again."))
         listener.onLog(_RECALLED)
         # The brain mask of that run, so that the model grid is the same one.
         order = jobs.Order(nodes.stamp, volume, brainMaskOf(nodes.brain, nodes.input), nodes.options)
@@ -288,7 +288,7 @@ class RunLogic:
     def _waitFor(self, waiting: Waiting) -> Any:
         self.wait()
         if waiting.sentence:
-            raise InputError(waiting.sentence) if not waiting.trace else RuntimeError(f"{waiting.sentence}\n{waiting.trace}")
+            raise UserError(waiting.sentence) if not waiting.trace else RuntimeError(f"{waiting.sentence}\n{waiting.trace}")
         return waiting.found
 
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.messages import EndMessage, FailMessage, Message
 from IterMask3DLib.scene.receiver import Listener, Task
 from IterMask3DLib.scene.records import Progress, RunState
@@ -65,11 +65,11 @@ class Runs:
         return self._receiver is not None
 
     def launch(self, job: Job, receiver: Receiver) -> int:
-        """Starts a job. Raises `InputError` while there is one."""
+        """Starts a job. Raises `UserError` while there is one."""
         if self.busy:
-            raise InputError(_("Something is running already; cancel it or wait for its end."))
+            raise UserError(_("Something is running already; cancel it or wait for its end."))
         if self._closing:
-            raise InputError(_("The module was closed."))
+            raise UserError(_("The module was closed."))
         listener = receiver.listener
         heard = listener.onProgress
 

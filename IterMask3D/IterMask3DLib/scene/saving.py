@@ -11,7 +11,7 @@ import slicer
 import slicer.util
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.geometry import affineOf, volumeOf
 from IterMask3DLib.scene.nodes import ResultNodes, needInput
 from IterMask3DLib.scene.outcomes import caseOutcome, curveOf
@@ -21,14 +21,14 @@ from IterMask3DLib.scene.words import tr as _
 
 
 def save(nodes: ResultNodes, folder: Path, what: SaveOptions) -> list[Path]:
-    """Writes the chosen files and returns them; a file that is there already is replaced. Raises `InputError`."""
+    """Writes the chosen files and returns them; a file that is there already is replaced. Raises `UserError`."""
     needInput(nodes)
     case = caseName(nodes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = _writeFiles(nodes, folder, case, what)
     except OSError as error:
-        raise InputError(
+        raise UserError(
             _("{folder} cannot be written ({reason}); choose another folder.").format(folder=folder, reason=error.strerror or error)
         ) from None
     if what.scene:
@@ -42,7 +42,7 @@ def caseName(nodes: ResultNodes) -> str:
 
 
 def _writeFiles(nodes: ResultNodes, folder: Path, case: str, what: SaveOptions) -> list[Path]:
-    from IterMask3DLib.engine.volumes import write_nifti
+    from IterMask3DLib.preprocessing.read import write_nifti
     from IterMask3DLib.results.lesions import find_lesions
     from IterMask3DLib.results.report import write_report
     from IterMask3DLib.results.tables import write_curve, write_lesions
@@ -67,7 +67,7 @@ def _writeFiles(nodes: ResultNodes, folder: Path, case: str, what: SaveOptions) 
     if not (what.lesions or what.report) or curve is None or not nodes.segmentId:
         return written
     if None in (nodes.brain, nodes.heatmap, nodes.reconstruction):
-        raise InputError(_("A volume of the result of {case} is no longer in the scene; run Segment again.").format(case=case))
+        raise UserError(_("A volume of the result of {case} is no longer in the scene; run Segment again.").format(case=case))
     outcome = caseOutcome(
         volumeOf(nodes.input),
         {
@@ -107,5 +107,5 @@ def _voxels(node: Any) -> NDArray[Any]:
 def _checked(path: Path, write: Any) -> Path:
     # Slicer's functions return False where others raise.
     if not write(str(path)):
-        raise InputError(_("{path} could not be written; choose another folder.").format(path=path))
+        raise UserError(_("{path} could not be written; choose another folder.").format(path=path))
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 import vtk
 
-from IterMask3DLib.engine.records import up_to_pole
+from IterMask3DLib.core.image import up_to_pole
 from IterMask3DLib.scene.records import CurveInfo, LesionRow, StepInfo
 
 ITERATION_COLUMNS = ("Iteration", "Pass", "Phase", "Threshold", "Masked ml", "Masked %", "Seconds", "Lifted %")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.records import BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, PackedMask, Result, Step, Image
 from IterMask3DLib.scene.engine_port import Choice, OnPhase, Study, SweepLike
 from IterMask3DLib.scene.records import RunOptions
 
 if TYPE_CHECKING:
-    from IterMask3DLib.engine.models import Model
+    from IterMask3DLib.models.store import Model
     from IterMask3DLib.results.outcome import CaseOutcome
 
 
@@ -28,11 +28,11 @@ class TorchEngine:
     def __init__(self) -> None:
         self._models: dict[Path, Model] = {}
 
-    def prepare(self, volume: Volume, brainMask: Volume | None, options: RunOptions, onPhase: OnPhase) -> Study:
+    def prepare(self, volume: Image, brainMask: Image | None, options: RunOptions, onPhase: OnPhase) -> Study:
         try:
-            from IterMask3DLib.engine.models import find_model, load_model
+            from IterMask3DLib.models.store import find_model, load_model
         except ImportError as error:
-            raise InputError(f"The Python package {error.name} is missing; install the packages IterMask3D needs first.") from None
+            raise UserError(f"The Python package {error.name} is missing; install the packages IterMask3D needs first.") from None
         folder = find_model(options.model)
         if folder not in self._models:
             onPhase("Reading the model")
@@ -54,8 +54,8 @@ class TorchEngine:
 class TorchStudy:
     """A prepared volume with the network that looks at it."""
 
-    def __init__(self, volume: Volume, brainMask: Volume | None, model: Model, options: RunOptions) -> None:
-        from IterMask3DLib.pipeline import Request, study
+    def __init__(self, volume: Image, brainMask: Image | None, model: Model, options: RunOptions) -> None:
+        from IterMask3DLib.run import Request, study
 
         self._started = datetime.now(timezone.utc)
         request = Request(
@@ -72,17 +72,17 @@ class TorchStudy:
         self.passes = self._made.settings.sweep_passes
 
     def sweep(self) -> Generator[Step, None, SweepLike]:
-        from IterMask3DLib.methods.itermask3d import sweep
+        from IterMask3DLib.methods.itermask3d.loop import sweep
 
         return sweep(self._made.case, self._made.runner, self._made.settings)
 
     def remembered(self, thresholds: NDArray[np.float64], masks: tuple[PackedMask, ...], median: float) -> SweepLike:
-        from IterMask3DLib.methods.itermask3d import Sweep
+        from IterMask3DLib.methods.itermask3d.loop import Sweep
 
         return Sweep(thresholds, masks, median)
 
     def choose(self, sweep: SweepLike, choice: Choice) -> tuple[Curve, tuple[str, ...]]:
-        from IterMask3DLib.engine.threshold import fit_curve
+        from IterMask3DLib.methods.itermask3d.threshold import fit_curve
 
         settings = self._made.settings.curve
         if choice.gamma is not None:
@@ -91,7 +91,7 @@ class TorchStudy:
         return (curve, warnings) if choice.point is None else (replace(curve, chosen=choice.point, fixed=None), ())
 
     def shrink(self, curve: Curve, start: BoolVolume, first: int, warnings: tuple[str, ...]) -> Generator[Step, None, Result]:
-        from IterMask3DLib.methods.itermask3d import shrink
+        from IterMask3DLib.methods.itermask3d.loop import shrink
 
         return shrink(self._made.case, self._made.runner, curve, self._made.settings, start, first=first, warnings=warnings)
 
@@ -102,7 +102,7 @@ class TorchStudy:
         return np.round(values).astype(np.int16) if whole else values.astype(np.float32)
 
     def restore(self, result: Result, seconds: float, choice: Choice) -> CaseOutcome:
-        from IterMask3DLib.pipeline import provenance_of, restored
+        from IterMask3DLib.run import provenance_of, restored
 
         made = self._made
         by_model = made.settings.curve.times_median if result.curve.fixed is not None else None

@@ -11,7 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.messages import EndMessage, FailMessage, Message
 
 _WAITING = 8
@@ -142,7 +142,7 @@ class Worker:
             control.post(EndMessage(False, control.elapsed))
         except Cancelled:
             control.post(EndMessage(True, control.elapsed))
-        except InputError as error:
+        except UserError as error:
             control.post(FailMessage(str(error), ""))
         except Exception as error:  # The thread must live on, and the user must hear of it.
             control.post(FailMessage(f"The run failed: {error or type(error).__name__}.", traceback.format_exc()))

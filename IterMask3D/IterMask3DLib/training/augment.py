@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from IterMask3DLib.engine.intensity import BACKGROUND, zscore_clip3
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
+from IterMask3DLib.preprocessing.intensity import BACKGROUND, zscore_clip3
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
 
 Augmented = tuple[FloatVolume, BoolVolume]
 Augment = Callable[[FloatVolume, BoolVolume, np.random.Generator], Augmented]

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.intensity import BACKGROUND
-from IterMask3DLib.engine.network import SIDE_MULTIPLE
-from IterMask3DLib.engine.prepare import Grid, prepare
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
-from IterMask3DLib.engine.share import share, together
-from IterMask3DLib.engine.volumes import read_volume
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.intensity import BACKGROUND
+from IterMask3DLib.methods.itermask3d.network import SIDE_MULTIPLE
+from IterMask3DLib.preprocessing.prepare import Grid, prepare
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.runtime.distributed import share, together
+from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.training.cohort import Source
 
 INTENSITY = "zscore_clip3"
@@ -63,7 +63,7 @@ def _overlap(want: int, have: int) -> tuple[slice, slice]:
 def prepared(sources: Sequence[Source], folder: Path, spacing: float, tell: Callable[[str], None]) -> tuple[Path, ...]:
     """The prepared file of each source, made where it is missing: one whole file a volume, named by the content it was made from.
 
-    Each process makes its share. Raises `InputError` naming the first volume that cannot be used.
+    Each process makes its share. Raises `UserError` naming the first volume that cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{_fingerprint(source, spacing)}.npy" for source in sources]
@@ -76,11 +76,11 @@ def prepared(sources: Sequence[Source], folder: Path, spacing: float, tell: Call
                 if problem is None and not file.exists():
                     tell(f"preparing {source.path.name} ({files.index(file) + 1} of {len(files)})")
                     _prepare(source, file, spacing, tell)
-        except InputError as error:
+        except UserError as error:
             problem = str(error)
         problem = next((each for each in together(problem) if each), None)
     if problem is not None:
-        raise InputError(problem)
+        raise UserError(problem)
     return tuple(files)
 
 
@@ -106,14 +106,14 @@ def _fingerprint(source: Source, spacing: float) -> str:
                 while block := file.read(_CHUNK):
                     digest.update(block)
         except OSError as error:
-            raise InputError(f"{path} cannot be read ({error.strerror}).") from None
+            raise UserError(f"{path} cannot be read ({error.strerror}).") from None
     return digest.hexdigest()[:32]
 
 
 def _prepare(source: Source, file: Path, spacing: float, tell: Callable[[str], None]) -> None:
-    mask = read_volume(source.mask) if source.mask is not None else None
+    mask = read_image(source.mask) if source.mask is not None else None
     # A grid of one block grows to the box of the brain.
-    made = prepare(read_volume(source.path), Grid(spacing, (SIDE_MULTIPLE,) * 3, INTENSITY), mask)  # type: ignore[arg-type]
+    made = prepare(read_image(source.path), Grid(spacing, (SIDE_MULTIPLE,) * 3, INTENSITY), mask)  # type: ignore[arg-type]
     for warning in made.warnings:
         tell(f"warning: {source.path.name}: {warning}")
     write_whole(file, lambda beside: _save(beside, np.where(made.brain, made.volume, np.nan).astype(np.float16)))

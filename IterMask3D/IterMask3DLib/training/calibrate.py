@@ -8,18 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from IterMask3DLib.engine.card import Card, Scoring
-from IterMask3DLib.engine.device import DeviceName, Runner, choose_place
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.healthy_error import expected_error, measured_table
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.models import Model, find_model, load_model, save_model
-from IterMask3DLib.engine.noise import seeded_noise
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
-from IterMask3DLib.engine.threshold import CurveSettings
-from IterMask3DLib.methods.eye import Eye
-from IterMask3DLib.methods.itermask3d import Case, Settings, fast_points
+from IterMask3DLib.core.card import Card, Scoring
+from IterMask3DLib.runtime.device import DeviceName, Runner, choose_place
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.normative_error import expected_error, measured_table
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.models.store import Model, find_model, load_model, save_model
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.methods.itermask3d.threshold import CurveSettings
+from IterMask3DLib.methods.itermask3d.masked_reconstruction import Eye
+from IterMask3DLib.methods.itermask3d.loop import Case, Settings, fast_points
 from IterMask3DLib.training.cache import Cached, prepared
 from IterMask3DLib.training.cohort import find_cohort
 from IterMask3DLib.training.healthy import GAMMA_LIMIT, shares_by_gamma, shares_by_median, smallest_within, told
@@ -48,13 +48,13 @@ class CalibrationOrder:
 
 
 def calibrate(order: CalibrationOrder, say: Tell) -> Card:
-    """Writes a copy of a model with a table of healthy errors, and the threshold and gamma that go with it. Raises `InputError`.
+    """Writes a copy of a model with a table of healthy errors, and the threshold and gamma that go with it. Raises `UserError`.
 
     The table comes from the cohort's training volumes, threshold and gamma from its validation volumes; both with the whole brain hidden
     first, as an inference begins.
     """
     if order.out.exists():
-        raise InputError(f"{order.out} exists; give a folder that does not, so that no model is overwritten.")
+        raise UserError(f"{order.out} exists; give a folder that does not, so that no model is overwritten.")
     model = load_model(find_model(order.model))
     with ExitStack() as stack:
         cache = order.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -110,7 +110,7 @@ def _volumes(order: CalibrationOrder, model: Model, cache: Path, say: Tell) -> t
     card = model.card
     split = find_cohort(order.data, card.modality, 0.1, 0, order.masks)
     if not split.validation:
-        raise InputError(f"{order.data} leaves no volume for validation; a threshold cannot be chosen.")
+        raise UserError(f"{order.data} leaves no volume for validation; a threshold cannot be chosen.")
     files = prepared((*split.training, *split.validation), cache, card.grid.spacing, say)
     count = len(split.training)
     return Cached(files[:count], card.grid.shape), Cached(files[count:], card.grid.shape), order.data.resolve().name

@@ -44,7 +44,7 @@ def add_calibrate(commands: Any) -> None:
 
 
 def run_calibrate(options: argparse.Namespace) -> int:
-    """Does what the parsed command line asks; returns the exit code. Raises `InputError`."""
+    """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     from IterMask3DLib.training.calibrate import CalibrationOrder, calibrate
 
     words = ["itermask3d", "calibrate", Path(options.model).name, options.data.resolve().name, "-o", options.out.resolve().name]

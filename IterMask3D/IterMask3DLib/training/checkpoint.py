@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.training.cache import write_whole
 from IterMask3DLib.training.recipe import MAY_CHANGE, Recipe
 
@@ -48,7 +48,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`, on the CPU, or None where there is no file. Raises `InputError` if it is not one of this software."""
+    """The checkpoint at `path`, on the CPU, or None where there is no file. Raises `UserError` if it is not one of this software."""
     if not path.exists():
         return None
     try:
@@ -57,14 +57,14 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
             raise KeyError("format")
         return Checkpoint(**{**state, "progress": Progress(**state["progress"])})
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, AttributeError):
-        raise InputError(f"{path} is not a checkpoint of this version; give another RUN folder or remove the file.") from None
+        raise UserError(f"{path} is not a checkpoint of this version; give another RUN folder or remove the file.") from None
 
 
 def check_same(found: Checkpoint, recipe: Recipe, cohort: str, run: Path) -> None:
-    """Raises `InputError` if a run would go on with other settings or volumes than it began with."""
+    """Raises `UserError` if a run would go on with other settings or volumes than it began with."""
     wanted = recipe.record()
     for key, value in found.recipe.items():
         if key not in MAY_CHANGE and wanted.get(key) != value:
-            raise InputError(f"{run} was begun with {key} {value!r}, not {wanted.get(key)!r}; give the same, or another RUN folder.")
+            raise UserError(f"{run} was begun with {key} {value!r}, not {wanted.get(key)!r}; give the same, or another RUN folder.")
     if found.cohort != cohort:
-        raise InputError(f"{run} was begun with other training volumes; give the same ones, or another RUN folder.")
+        raise UserError(f"{run} was begun with other training volumes; give the same ones, or another RUN folder.")

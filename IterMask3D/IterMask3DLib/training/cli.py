@@ -7,7 +7,7 @@ from dataclasses import Field
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.training.recipe import OPTIONS, PRESETS, recipe_of
 
 _RUN_KEYS = ("data", "out", "config", "preset", "brain_masks", "cache", "device", "workers", "command")
@@ -54,7 +54,7 @@ def _help(option: Field[Any]) -> str:
 
 
 def run_train(options: argparse.Namespace) -> int:
-    """Does what the parsed command line asks; returns the exit code. Raises `InputError`."""
+    """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     given = {} if options.config is None else _read_yaml(options.config)
     typed = {key: value for key, value in vars(options).items() if key not in _RUN_KEYS and value is not None}
     # What is typed wins over the file, also where it says the same thing in another unit.
@@ -64,8 +64,8 @@ def run_train(options: argparse.Namespace) -> int:
     preset = options.preset or given.get("preset", "default")
     recipe = recipe_of({**given, **typed, "preset": preset}, str(options.config or "itermask3d train"))
     if options.workers is not None and options.workers < 1:
-        raise InputError(f"--workers is {options.workers}; it must be at least 1.")
-    from IterMask3DLib.engine.share import position
+        raise UserError(f"--workers is {options.workers}; it must be at least 1.")
+    from IterMask3DLib.runtime.distributed import position
     from IterMask3DLib.training.run import Order, train
 
     card = train(Order(options.data, options.out, recipe, preset, options.brain_masks, options.cache, options.device, options.workers))
@@ -78,13 +78,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         import yaml  # type: ignore[import-untyped]
     except ImportError:
-        raise InputError("Reading a YAML file needs PyYAML: pip install itermask3d[train].") from None
+        raise UserError("Reading a YAML file needs PyYAML: pip install itermask3d[train].") from None
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}).") from None
+        raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}).") from None
     if given is None:
         return {}
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
-        raise InputError(f"{path} must hold options by name, one a line, e.g. 'steps: 6000'.")
+        raise UserError(f"{path} must hold options by name, one a line, e.g. 'steps: 6000'.")
     return given

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.volumes import ITK, NIFTI, case_name
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
 _MASK_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain", "_mask")
 _TRAINING, _VALIDATION = ("train", "training"), ("val", "valid", "validation")
@@ -39,17 +39,17 @@ def find_cohort(data: Path, modality: str, validation_share: float, seed: int, m
 
     A brain mask lies beside its volume or in `masks`, named like it, with or without an ending such as `_brain_mask`; in BIDS also in
     `derivatives`. A column `split` of `participants.tsv` says who is train and val, others are left out; without one, a share of the subjects
-    is drawn for validation. Raises `InputError` if there is nothing to train on.
+    is drawn for validation. Raises `UserError` if there is nothing to train on.
     """
     if not data.is_dir():
-        raise InputError(f"{data} is not a folder; give a folder of healthy volumes, BIDS or flat.")
+        raise UserError(f"{data} is not a folder; give a folder of healthy volumes, BIDS or flat.")
     if masks is not None and not masks.is_dir():
-        raise InputError(f"{masks} is not a folder; give the folder of the brain masks.")
+        raise UserError(f"{masks} is not a folder; give the folder of the brain masks.")
     bids = any(path.is_dir() for path in data.glob("sub-*"))
     sources = _bids(data, modality) if bids else _flat(data)
     if not sources:
         kind = f"no *_{modality}.nii.gz in its sub-* folders (say another --modality?)" if bids else "no NIfTI, NRRD or MetaImage volume"
-        raise InputError(f"{data} holds {kind}.")
+        raise UserError(f"{data} holds {kind}.")
     if masks is not None:
         found = {_bare(path): path for path in _volumes(masks)}
         sources = [replace(source, mask=found.get(case_name(source.path), source.mask)) for source in sources]
@@ -57,7 +57,7 @@ def find_cohort(data: Path, modality: str, validation_share: float, seed: int, m
     told = _told_splits(table) if bids and table.exists() else None
     split = _by_table(sources, told) if told else _drawn(sources, validation_share, seed)
     if not split.training:
-        raise InputError(f"{table if told else data} leaves no volume to train on; check its split.")
+        raise UserError(f"{table if told else data} leaves no volume to train on; check its split.")
     return split
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.records import BoolVolume, FloatVolume
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.training.augment import AUGMENTATIONS, Augment, unchanged
 from IterMask3DLib.training.masks import MaskPlan, sample_mask
 from IterMask3DLib.training.recipe import Recipe

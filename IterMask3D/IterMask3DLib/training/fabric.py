@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from IterMask3DLib.engine.device import DeviceName, choose_place
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.share import position
+from IterMask3DLib.runtime.device import DeviceName, choose_place
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.runtime.distributed import position
 
 _LONGEST_WAIT = timedelta(days=1)
 """Processes wait for each other while volumes are prepared; the usual half hour is too short for a large cohort."""
@@ -35,13 +35,13 @@ def processes_here() -> int:
 
 
 def start_fabric(device: DeviceName, precision: str) -> Any:
-    """A launched Fabric over the processes that torchrun started, or over this one. Raises `InputError` if Lightning is not installed."""
+    """A launched Fabric over the processes that torchrun started, or over this one. Raises `UserError` if Lightning is not installed."""
     try:
         from lightning.fabric import Fabric
         from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
         from lightning.fabric.strategies import DDPStrategy
     except ImportError:
-        raise InputError("Training needs Lightning: pip install itermask3d[train].") from None
+        raise UserError("Training needs Lightning: pip install itermask3d[train].") from None
     # What precision is used is told by the run itself.
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     here = position()

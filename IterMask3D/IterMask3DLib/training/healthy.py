@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from IterMask3DLib.engine.device import Runner
-from IterMask3DLib.engine.records import Curve
-from IterMask3DLib.engine.share import share, together
-from IterMask3DLib.engine.threshold import CurveSettings, fit_curve
-from IterMask3DLib.methods.itermask3d import Case, Settings, Sweep, result_of, shrink, sweep
+from IterMask3DLib.runtime.device import Runner
+from IterMask3DLib.core.image import Curve
+from IterMask3DLib.runtime.distributed import share, together
+from IterMask3DLib.methods.itermask3d.threshold import CurveSettings, fit_curve
+from IterMask3DLib.methods.itermask3d.loop import Case, Settings, Sweep, result_of, shrink, sweep
 
 GAMMAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 GAMMA_LIMIT = 0.02

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import find_model, load_model
-from IterMask3DLib.engine.network import UNet3D
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import find_model, load_model
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.training.average import Average
 from IterMask3DLib.training.batchnorm import share_batch_norm
 from IterMask3DLib.training.cache import Cached, write_whole
@@ -49,10 +49,10 @@ def loss_of(output: Tensor, batch: Batch) -> Tensor:
 
 
 def initial_weights(recipe: Recipe) -> dict[str, Tensor]:
-    """The tensors of the model that training begins with. Raises `InputError` if its network is another one."""
+    """The tensors of the model that training begins with. Raises `UserError` if its network is another one."""
     model = load_model(find_model(recipe.initial))
     if model.card.widths != recipe.widths:
-        raise InputError(f"{recipe.initial} has the widths {model.card.widths}, not {recipe.widths}; give --widths to match.")
+        raise UserError(f"{recipe.initial} has the widths {model.card.widths}, not {recipe.widths}; give --widths to match.")
     return model.network.state_dict()
 
 
@@ -98,7 +98,7 @@ class Trainer:
         self._judge = UNet3D(recipe.widths).to(fabric.device, memory_format=torch.channels_last_3d).eval()
 
     def run(self, monitor: Monitor | None) -> Progress:
-        """Trains to the end, or until validation has not got better for `patience` times. Raises `InputError` when the loss is not finite."""
+        """Trains to the end, or until validation has not got better for `patience` times. Raises `UserError` when the loss is not finite."""
         recipe, fabric, job = self.job.recipe, self.fabric, self.job
         share = recipe.batch // fabric.world_size
         places = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
@@ -155,10 +155,10 @@ class Trainer:
             raise self._diverged(done, f"the weights after step {done} are not finite")
         return [float(loss) for loss in losses]
 
-    def _diverged(self, step: int, what: str) -> InputError:
+    def _diverged(self, step: int, what: str) -> UserError:
         rate, path = learning_rate(step - 1, self.total, self.job.recipe), self.job.folder / CHECKPOINT
         kept = f"; the last good checkpoint is kept in {path}" if path.exists() else ""
-        return InputError(f"{self.job.folder}: {what} (learning rate {rate:.3g}); begin a new run with a lower --learning-rate{kept}.")
+        return UserError(f"{self.job.folder}: {what} (learning rate {rate:.3g}); begin a new run with a lower --learning-rate{kept}.")
 
     def checkpoint(self) -> Checkpoint:
         """All that a run needs to go on from here."""

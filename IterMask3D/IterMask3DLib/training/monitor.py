@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from IterMask3DLib.progress import clock
+from IterMask3DLib.core.progress import clock
 from IterMask3DLib.training.sheet import draw_sheet
 
 LOSSES, VALIDATION, SHEETS = "losses.csv", "validation.csv", "sheets"

@@ -12,15 +12,15 @@ from typing import Any
 
 import torch
 
-from IterMask3DLib.engine.card import Card, CardGrid
-from IterMask3DLib.engine.device import DeviceName, Runner, choose_place
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.execution import InferenceUNet
-from IterMask3DLib.engine.highfreq import high_frequency
-from IterMask3DLib.engine.models import save_model
-from IterMask3DLib.engine.network import UNet3D
-from IterMask3DLib.engine.share import position
-from IterMask3DLib.methods.itermask3d import Case, Settings
+from IterMask3DLib.core.card import Card, CardGrid
+from IterMask3DLib.runtime.device import DeviceName, Runner, choose_place
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.models.store import save_model
+from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.runtime.distributed import position
+from IterMask3DLib.methods.itermask3d.loop import Case, Settings
 from IterMask3DLib.training.augment import described
 from IterMask3DLib.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
 from IterMask3DLib.training.data import Volumes
@@ -45,7 +45,7 @@ def chosen_weights(run: Path, recipe: Recipe) -> Weights:
     """The best weights on validation or the last ones, as the recipe says; the moving average of either where it has one."""
     checkpoint = load_checkpoint(run / CHECKPOINT)
     if checkpoint is None:
-        raise InputError(f"{run / CHECKPOINT} is gone; train again.")
+        raise UserError(f"{run / CHECKPOINT} is gone; train again.")
     average = f", moving average with decay {recipe.ema:g}" if recipe.ema else ""
     if recipe.packed == "best" and (run / BEST).exists():
         best = torch.load(run / BEST, map_location="cpu", weights_only=True)

@@ -8,7 +8,7 @@ from dataclasses import Field, asdict, dataclass, field, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 
 
 def _option(default: Any, kind: str, about: str, *choices: str, least: float = 0.0, below: float = float("inf")) -> Any:
@@ -91,26 +91,26 @@ OPTIONS: Mapping[str, Field[Any]] = {each.name: each for each in fields(Recipe) 
 
 
 def recipe_of(given: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe that a mapping of options describes, on top of its `preset`; `where` names the source in the `InputError` raised."""
+    """The recipe that a mapping of options describes, on top of its `preset`; `where` names the source in the `UserError` raised."""
     preset = given.get("preset", "default")
     if preset not in PRESETS:
-        raise InputError(f"{where}: preset is {preset!r}; use one of {', '.join(PRESETS)}.")
+        raise UserError(f"{where}: preset is {preset!r}; use one of {', '.join(PRESETS)}.")
     base, chosen = PRESETS[preset](), {key: value for key, value in given.items() if key != "preset"}
     for key in chosen:
         if key not in OPTIONS and key != "about":
-            raise InputError(f"{where}: {key} is not an option; known are {', '.join([*OPTIONS, 'about', 'preset'])}.")
+            raise UserError(f"{where}: {key} is not an option; known are {', '.join([*OPTIONS, 'about', 'preset'])}.")
     values = {key: _checked(value, OPTIONS[key], where) for key, value in chosen.items() if key != "about"}
     if values.get("steps") is not None and values.get("epochs") is not None:
-        raise InputError(f"{where}: give steps or epochs, not both.")
+        raise UserError(f"{where}: give steps or epochs, not both.")
     if values.get("epochs") is not None:
         values["steps"] = None
     elif values.get("steps") is not None:
         values["epochs"] = None
     recipe = replace(base, **values, about=_texts(chosen.get("about", base.about), where))
     if recipe.steps is None and recipe.epochs is None:
-        raise InputError(f"{where}: give steps or epochs.")
+        raise UserError(f"{where}: give steps or epochs.")
     if recipe.full_brain_share + recipe.scattered_share > 1:
-        raise InputError(f"{where}: full_brain_share and scattered_share add up to more than 1.")
+        raise UserError(f"{where}: full_brain_share and scattered_share add up to more than 1.")
     return recipe
 
 
@@ -122,11 +122,11 @@ def _checked(value: Any, option: Field[Any], where: str) -> Any:
     if kind == "text":
         if isinstance(value, str):
             return value
-        raise InputError(f"{told}; it must be a text.")
+        raise UserError(f"{told}; it must be a text.")
     if kind == "choice":
         if value in option.metadata["choices"]:
             return value
-        raise InputError(f"{told}; use one of {', '.join(option.metadata['choices'])}.")
+        raise UserError(f"{told}; use one of {', '.join(option.metadata['choices'])}.")
     if kind.startswith("counts"):
         return _counts(value, int(kind.removeprefix("counts")), name, told)
     whole = kind == "count"
@@ -135,26 +135,26 @@ def _checked(value: Any, option: Field[Any], where: str) -> Any:
         with suppress(ValueError):
             value = float(value)
     if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise InputError(f"{told}; it must be a {'whole ' if whole else ''}number.")
+        raise UserError(f"{told}; it must be a {'whole ' if whole else ''}number.")
     least, below = option.metadata["least"], 1.0 + 1e-12 if kind == "share" else option.metadata["below"]
     if not least <= value < below:
         limits = "between 0 and 1" if kind == "share" else f"at least {least:g}" + (f" and below {below:g}" if below < 1e9 else "")
-        raise InputError(f"{told}; it must be {limits}.")
+        raise UserError(f"{told}; it must be {limits}.")
     return int(value) if whole else float(value)
 
 
 def _counts(value: Any, length: int, name: str, told: str) -> tuple[int, ...]:
     right = isinstance(value, (list, tuple)) and len(value) == length and all(type(v) is int and v > 0 for v in value)
     if not right:
-        raise InputError(f"{told}; it must be {length} positive whole numbers.")
+        raise UserError(f"{told}; it must be {length} positive whole numbers.")
     if name == "shape" and any(v % 16 for v in value):
-        raise InputError(f"{told}; its sides must be multiples of 16.")
+        raise UserError(f"{told}; its sides must be multiples of 16.")
     if name == "widths" and any(narrow > wide for narrow, wide in pairwise((2, *value))):
-        raise InputError(f"{told}; it must start at 2 or more and never get smaller.")
+        raise UserError(f"{told}; it must start at 2 or more and never get smaller.")
     return tuple(value)
 
 
 def _texts(value: Any, where: str) -> dict[str, Any]:
     if isinstance(value, Mapping) and all(isinstance(key, str) and isinstance(v, (str, int, float)) for key, v in value.items()):
         return dict(value)
-    raise InputError(f"{where}: about must hold texts by name, e.g. data, licence, attribution.")
+    raise UserError(f"{where}: about must hold texts by name, e.g. data, licence, attribution.")

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.engine.card import Card
-from IterMask3DLib.engine.device import DeviceName, choose_place
-from IterMask3DLib.engine.errors import InputError
-from IterMask3DLib.engine.models import find_model, load_model
-from IterMask3DLib.engine.share import position
+from IterMask3DLib.core.card import Card
+from IterMask3DLib.runtime.device import DeviceName, choose_place
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.models.store import find_model, load_model
+from IterMask3DLib.runtime.distributed import position
 from IterMask3DLib.training.cache import Cached, cut_volumes, fitted_shape, prepared
 from IterMask3DLib.training.cohort import Split, find_cohort
 from IterMask3DLib.training.fabric import fast_precision, processes_here, start_fabric
@@ -41,17 +41,17 @@ class Order:
 
 
 def train(order: Order) -> Card:
-    """Prepares the volumes, trains or goes on, and writes `order.run`/model. Returns its card. Raises `InputError`."""
+    """Prepares the volumes, trains or goes on, and writes `order.run`/model. Returns its card. Raises `UserError`."""
     recipe, here = order.recipe, position()
     split = find_cohort(order.data, recipe.modality, recipe.validation_share, recipe.seed, order.masks)
     if recipe.batch % here.world:
-        raise InputError(f"A batch of {recipe.batch} cannot be shared by {here.world} processes; give --batch a multiple of them.")
+        raise UserError(f"A batch of {recipe.batch} cannot be shared by {here.world} processes; give --batch a multiple of them.")
     precision = fast_precision(choose_place(order.device).device, recipe.precision)
     fabric = start_fabric(order.device, precision)
     try:
         order.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{order.run} cannot be written ({error.strerror}); choose another folder with -o.") from None
+        raise UserError(f"{order.run} cannot be written ({error.strerror}); choose another folder with -o.") from None
     say = _say if here.rank == 0 else _silent
     training, validation = _volumes(order, split, say)
     workers = order.workers or usual_workers(fabric.device.type, processes_here())
@@ -63,7 +63,7 @@ def train(order: Order) -> Card:
     try:
         trainer.run(monitor)
     except KeyboardInterrupt:
-        raise InputError(f"{order.run}: interrupted; the same command goes on from the last checkpoint.") from None
+        raise UserError(f"{order.run}: interrupted; the same command goes on from the last checkpoint.") from None
     finally:
         if monitor is not None:
             monitor.close()
@@ -90,7 +90,7 @@ def _volumes(order: Order, split: Split, say: Tell) -> tuple[Cached, Cached]:
     files = prepared((*split.training, *split.validation), folder, spacing, say)
     shape = order.recipe.shape or fitted_shape(files)
     if order.recipe.augmentation == "published" and shape[0] != shape[2]:
-        raise InputError(f"Quarter turns need a grid as wide along its first axis as along its last, not {_sides(shape)}; change --shape.")
+        raise UserError(f"Quarter turns need a grid as wide along its first axis as along its last, not {_sides(shape)}; change --shape.")
     cut = cut_volumes(files, shape)
     if cut:
         say(f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; give a larger --shape")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.engine.records import FloatVolume
+from IterMask3DLib.core.image import FloatVolume
 from IterMask3DLib.training.cache import write_whole
 from IterMask3DLib.training.data import Volumes, fixed_example
 from IterMask3DLib.training.recipe import Recipe

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IterMask3DLib.engine.records import FloatVolume
-from IterMask3DLib.engine.share import share, together
+from IterMask3DLib.core.image import FloatVolume
+from IterMask3DLib.runtime.distributed import share, together
 from IterMask3DLib.training.data import Example, Volumes, fixed_example
 from IterMask3DLib.training.masks import MaskPlan
 from IterMask3DLib.training.recipe import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from IterMask3DLib.engine.errors import InputError
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.logic import SceneLogic
 from IterMask3DLib.scene.nodes import ResultNodes
 from IterMask3DLib.ui.messages import Messages
@@ -31,7 +31,7 @@ class Session:
         """Does what the user asked; a problem the user can mend is told in the status line. Returns what the action returns, or None."""
         try:
             return action()
-        except InputError as error:
+        except UserError as error:
             self.messages.problem(str(error))
             return None
 

@@ -1,0 +1,120 @@
+"""What a method finds beside layers and scores. Each kind has one CSV, one figure and one place in the scene, found by its `kind`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatVector = NDArray[np.float64]
+
+
+class Artifact(Protocol):
+    """A named finding that can be told as JSON."""
+
+    kind: ClassVar[str]
+
+    def to_record(self) -> dict[str, Any]:
+        """Plain JSON values; what is not finite is None."""
+        ...
+
+
+@dataclass(frozen=True)
+class ThresholdCurve:
+    """The threshold curve of a sweep and the point chosen on it.
+
+    Attributes:
+        thresholds, fit, derivative: float64 [points], entry t-1 belongs to point t; `fit` is a·tan(b·t), NaN where no
+            fit was possible.
+        r_squared: of the fit; used_fit: False where smoothed differences replaced the derivative of the fit.
+        gamma: slope above which the curve is taken to climb into the anomaly.
+        chosen: index of the chosen point.
+        median: error that half of the brain does not exceed in the first pass, which hides all of it.
+        fixed: the threshold, where it is a multiple of the median and no point of the curve (then `chosen` is the first
+            point that reaches it).
+        steps: for each point the number of the step whose mask belongs to it.
+        by_hand: whether a person chose the point.
+    """
+
+    kind: ClassVar[str] = "curve"
+
+    thresholds: FloatVector
+    fit: FloatVector
+    derivative: FloatVector
+    r_squared: float
+    used_fit: bool
+    gamma: float
+    chosen: int
+    median: float = 0.0
+    fixed: float | None = None
+    steps: tuple[int, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def threshold(self) -> float:
+        return float(self.thresholds[self.chosen]) if self.fixed is None else self.fixed
+
+    @property
+    def drawn_fit(self) -> FloatVector:
+        """The fit as it is to be drawn: NaN behind its pole, where it begins again from below."""
+        rising = np.cumprod(np.diff(self.fit, prepend=self.fit[:1]) >= 0).astype(bool)
+        return np.where(rising, self.fit, np.nan)
+
+    def to_record(self) -> dict[str, Any]:
+        return _record(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ThresholdCurve:
+        vectors = {name: _vector(record[name]) for name in ("thresholds", "fit", "derivative")}
+        r_squared = float("-inf") if record["r_squared"] is None else float(record["r_squared"])
+        others = {name: record[name] for name in ("used_fit", "gamma", "chosen", "median", "fixed", "by_hand")}
+        return cls(**vectors, **others, r_squared=r_squared, steps=tuple(record["steps"]))
+
+
+@dataclass(frozen=True)
+class MaskHistory:
+    """How the mask shrank: after each shrink pass the voxels still masked (model grid) and the share that was unmasked."""
+
+    kind: ClassVar[str] = "shrink"
+
+    sizes: tuple[int, ...]
+    ratios: tuple[float, ...]
+
+    def to_record(self) -> dict[str, Any]:
+        return _record(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> MaskHistory:
+        return cls(tuple(record["sizes"]), tuple(record["ratios"]))
+
+
+KINDS: dict[str, Any] = {each.kind: each for each in (ThresholdCurve, MaskHistory)}
+"""Every kind that can be read back, by its name."""
+
+
+def artifact_from(kind: str, record: Mapping[str, Any]) -> Artifact | None:
+    """An artifact from what `to_record` gave; None for a kind that is not known here."""
+    found: Artifact | None = KINDS[kind].from_record(record) if kind in KINDS else None
+    return found
+
+
+def _record(artifact: Any) -> dict[str, Any]:
+    return {each.name: _plain(getattr(artifact, each.name)) for each in fields(artifact)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.floating, float)):
+        return float(value) if math.isfinite(value) else None
+    return value
+
+
+def _vector(values: list[float | None]) -> FloatVector:
+    return np.array([math.nan if v is None else v for v in values], dtype=np.float64)

@@ -1,0 +1,160 @@
+"""Files whole or not at all, and tables that no program takes for formulas."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from IterMask3DLib.core.errors import UserError
+
+_STAGED = ".itermask3d-part-"
+_STALE_SECONDS = 24 * 3600
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path`, with the same ending, that takes its place once it was filled without an error."""
+    handle, name = tempfile.mkstemp(prefix=_STAGED, suffix=f"-{path.name}", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        yield beside
+        beside.chmod(0o666 & ~_umask())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(target: Path) -> Iterator[Path]:
+    """A hidden folder beside `target`, gone in the end; what is to stay is moved out of it before that.
+
+    Folders that killed runs left beside it for more than a day are swept. Raises `UserError` where it cannot be made.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        beside = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.", dir=target.parent))
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({reason(error)}); choose another place.") from None
+    try:
+        beside.chmod(0o777 & ~_umask())
+        yield beside
+    except OSError as error:
+        raise UserError(f"{target} cannot be written ({reason(error)}); free space or choose another place.") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
+    """Puts a folder in the place of `target`. What stood there goes last, and comes back if the new one cannot take its place.
+
+    Args:
+        staged: the new folder, on the same disk.
+        target: where it goes; may exist.
+        keep: entries of the old folder that are to be found in the new one.
+    """
+    if not target.exists():
+        os.replace(staged, target)
+        return
+    earlier = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.old.", dir=target.parent)) / "folder"
+    moved: list[tuple[Path, Path]] = []
+    os.replace(target, earlier)
+    try:
+        for entry in keep:
+            there, here = earlier / entry.name, staged / entry.name
+            os.replace(there, here)
+            moved.append((here, there))
+        os.replace(staged, target)
+    except BaseException:  # An interrupt, too, must not cost the user what stood there.
+        for here, there in reversed(moved):
+            os.replace(here, there)
+        os.replace(earlier, target)
+        earlier.parent.rmdir()
+        raise
+    shutil.rmtree(earlier.parent, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed runs left in a folder more than a day ago."""
+    for left in folder.glob(f"{_STAGED}*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime <= _STALE_SECONDS:
+                continue
+            target = folder / left.name.removeprefix(_STAGED).rsplit(".old.", 1)[0]
+            if ".old." in left.name and (left / "folder").is_dir() and not target.exists():
+                # What a run was replacing when it was killed comes back where nothing took its place.
+                os.replace(left / "folder", target)
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, whole, UTF-8 with LF."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file, whole; numbers that are not finite become null."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as JSON with only what JSON has: no NaN, no infinity, no numpy numbers, no paths."""
+    return json.dumps(_plain(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file, whole; texts that a spreadsheet would run as a formula get a quotation mark in front."""
+    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([harmless(cell) for cell in row] for row in rows)
+
+
+def harmless(cell: Any) -> Any:
+    """A cell that no spreadsheet runs: numbers, also as texts, stay as they are."""
+    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its words."""
+    return error.strerror or type(error).__name__
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,149 @@
+"""Grids in space: affines in RAS and LPS, boxes, voxel volumes, and the way between two parallel grids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.errors import UserError
+
+Affine = NDArray[np.float64]
+Spacing = tuple[float, float, float]
+Shape = tuple[int, int, int]
+Box = tuple[slice, slice, slice]
+
+_LPS_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_PARALLEL = 1e-4
+_DECIMALS = 5
+
+
+def spacing_of(affine: Affine) -> Spacing:
+    """Voxel size along the array's axes in mm."""
+    x, y, z = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    return float(x), float(y), float(z)
+
+
+def voxel_millilitres(affine: Affine) -> float:
+    """Volume of one voxel in ml."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
+def lps_from_ras(matrix: Affine) -> Affine:
+    """A 4x4 voxel-to-RAS matrix as voxel-to-LPS, and the other way round: ITK's world is LPS."""
+    return np.asarray(_LPS_RAS @ matrix)
+
+
+def world_transform_in_ras(matrix: Affine) -> Affine:
+    """A 4x4 matrix from LPS mm to LPS mm as one from RAS mm to RAS mm, and the other way round."""
+    return np.asarray(_LPS_RAS @ matrix @ _LPS_RAS)
+
+
+def bounding_box(mask: NDArray[np.bool_], margin: tuple[int, ...] | int = 0) -> Box | None:
+    """The box that holds every True voxel, wider by `margin` voxels (one number, or one an axis); None for an empty mask."""
+    margins = (margin,) * mask.ndim if isinstance(margin, int) else margin
+    sides = []
+    for axis, size in enumerate(mask.shape):
+        hits = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if not len(hits):
+            return None
+        sides.append(slice(max(0, int(hits[0]) - margins[axis]), min(size, int(hits[-1]) + 1 + margins[axis])))
+    return tuple(sides)  # type: ignore[return-value]
+
+
+def shifted(affine: Affine, box: Box) -> Affine:
+    """The affine of a box cut out of a grid."""
+    moved = affine.copy()
+    moved[:3, 3] = affine[:3, :3] @ [side.start for side in box] + affine[:3, 3]
+    return moved
+
+
+@dataclass(frozen=True)
+class GridTransform:
+    """The way between a model grid [x, y, z] and the grid of an input [i, j, k] whose axes are parallel to it.
+
+    Attributes:
+        axes: for each input axis, the model axis along it.
+        flipped: for each input axis, whether it runs against the model's.
+        input_shape, model_shape: voxels along the axes of each grid.
+        factor: input voxels per model voxel, along each model axis.
+        offset: input voxel (counted along the model axis) at which model voxel 0 lies, along each model axis.
+    """
+
+    axes: Shape
+    flipped: tuple[bool, bool, bool]
+    input_shape: Shape
+    model_shape: Shape
+    factor: Spacing
+    offset: Spacing
+
+    @classmethod
+    def between(cls, model_affine: Affine, model_shape: Shape, input_affine: Affine, input_shape: Shape) -> GridTransform:
+        """From two affines. Raises `UserError` where the grids are turned against each other."""
+        matrix = np.linalg.inv(input_affine) @ model_affine
+        along = [int(a) for a in np.argmax(np.abs(matrix[:3, :3]), axis=0)]
+        rest = matrix[:3, :3].copy()
+        rest[along, range(3)] = 0
+        if sorted(along) != [0, 1, 2] or np.abs(rest).max() > _PARALLEL * np.abs(matrix[:3, :3]).max():
+            raise UserError("The volume has been moved since the run; run Segment again.")
+        factors = [float(matrix[along[x], x]) for x in range(3)]
+        offsets = [float(matrix[along[x], 3]) for x in range(3)]
+        offsets = [
+            input_shape[along[x]] - 1 - offset if factors[x] < 0 else offset for x, offset in enumerate(offsets)
+        ]
+        axes = tuple(along.index(a) for a in range(3))
+        flipped = tuple(factors[x] < 0 for x in axes)
+        factor = tuple(abs(f) for f in factors)
+        return cls(axes, flipped, input_shape, model_shape, factor, tuple(offsets))  # type: ignore[arg-type]
+
+    @property
+    def turned_shape(self) -> Shape:
+        """Voxels of the input along the model's axes."""
+        return tuple(self.input_shape[self.axes.index(x)] for x in range(3))  # type: ignore[return-value]
+
+    @property
+    def exact(self) -> bool:
+        """Whether the voxels of both grids coincide."""
+        return all(factor == 1 for factor in self.factor)
+
+    def turn(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array of the input [i, j, k] with its axes along the model's; a view."""
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return array[flips].transpose([self.axes.index(x) for x in range(3)])
+
+    def turn_back(self, array: NDArray[Any]) -> NDArray[Any]:
+        """What `turn` gave, [i, j, k] again; a view."""
+        flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return array.transpose(self.axes)[flips]
+
+    def mask_to_input(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask [x, y, z] on the grid of the input [i, j, k], by nearest neighbour; False outside the model grid."""
+        places = [
+            (np.arange(size) - offset) / factor
+            for size, offset, factor in zip(self.turned_shape, self.offset, self.factor, strict=True)
+        ]
+        return np.ascontiguousarray(self.turn_back(_nearest(mask, places)))
+
+    def mask_to_model(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask [i, j, k] on the model grid [x, y, z]: the input voxel nearest to each model voxel's centre.
+
+        Undoes `mask_to_input` exactly wherever model voxels are no smaller than the input's.
+        """
+        places = [
+            np.arange(size) * factor + offset
+            for size, offset, factor in zip(self.model_shape, self.offset, self.factor, strict=True)
+        ]
+        return np.ascontiguousarray(_nearest(self.turn(mask), places))
+
+
+def _nearest(mask: NDArray[np.bool_], places: list[NDArray[np.float64]]) -> NDArray[np.bool_]:
+    """The mask's values nearest to the places along each axis; False beyond its ends."""
+    indices = []
+    for size, axis in zip(mask.shape, places, strict=True):
+        # Rounded first: a centre halfway between two voxels must not fall to either side by the last bit of an affine.
+        nearest = np.floor(np.round(axis, _DECIMALS) + 0.5).astype(np.int64)
+        # What lies outside reads the row of zeros that is added at the end.
+        indices.append(np.where((nearest >= 0) & (nearest < size), nearest, size))
+    return np.pad(mask.astype(bool), ((0, 1),) * 3)[np.ix_(*indices)]

@@ -1,0 +1,146 @@
+"""Settings as data: each field of a settings record says what it is called, what it may be, and what the paper has.
+
+The options of the command line, the fields of the panel, the checks of a card and of a recipe all follow from these fields.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from IterMask3DLib.core.errors import UserError
+
+Record = TypeVar("Record")
+_UNSET: Any = object()
+_LARGEST = 1e12
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of one setting.
+
+    Attributes:
+        kind: number, whole, truth, choice, text, or wholes (a fixed number of positive whole numbers).
+        label: what a user reads beside it; help: one phrase; unit: of a number.
+        least, most: limits, both allowed.
+        choices: what a choice may be.
+        length: of wholes.
+        optional: whether it may be None.
+        published: the value of the paper, for settings that go beyond it.
+        advanced: whether a panel shows it among the advanced ones.
+    """
+
+    kind: str
+    label: str
+    help: str = ""
+    unit: str = ""
+    least: float = -_LARGEST
+    most: float = _LARGEST
+    choices: tuple[str, ...] = ()
+    length: int = 0
+    optional: bool = False
+    published: Any = _UNSET
+    advanced: bool = True
+
+    @property
+    def beyond_paper(self) -> bool:
+        return self.published is not _UNSET
+
+
+def setting(kind: str, default: Any, label: str, help: str = "", **more: Any) -> Any:
+    """A field of a settings record; `more`: the other attributes of `About`."""
+    return field(default=default, metadata={"about": About(kind, label, help, **more)})
+
+
+def about(record: Any) -> dict[str, tuple[Field[Any], About]]:
+    """The settings of a record type, by name: the field and what is known of it."""
+    return {each.name: (each, each.metadata["about"]) for each in fields(record) if "about" in each.metadata}
+
+
+def default_of(one: Field[Any]) -> Any:
+    """The value a setting has where nobody says another."""
+    return None if one.default is MISSING else one.default
+
+
+def changed(record: Record, given: Mapping[str, Any], where: str) -> Record:
+    """A settings record with other values, checked.
+
+    Args:
+        record: the record that is to be changed.
+        given: values by name.
+        where: names the source of the values in the error.
+
+    Raises:
+        UserError: for a name that is no setting, or a value that is not allowed.
+    """
+    known = about(record)
+    for name in given:
+        if name not in known:
+            raise UserError(f"{where}: {name} is not a setting; known are {', '.join(known)}.")
+    return replace(record, **{name: checked(name, value, known[name][1], where) for name, value in given.items()})  # type: ignore[type-var]
+
+
+def as_published(record: Record) -> Record:
+    """A settings record with everything that goes beyond the paper left out."""
+    return replace(record, **{name: one.published for name, (_, one) in about(record).items() if one.beyond_paper})  # type: ignore[type-var]
+
+
+def checked(name: str, value: Any, one: About, where: str) -> Any:
+    """A value as the type of its setting. Raises `UserError`."""
+    told = f"{where}: {name} is {_short(value)}"
+    if value is None and one.optional:
+        return None
+    if one.kind == "truth":
+        return _truth(value, told)
+    if one.kind == "text":
+        if isinstance(value, str):
+            return value
+        raise UserError(f"{told}; it must be a text.")
+    if one.kind == "choice":
+        if isinstance(value, str) and value in one.choices:
+            return value
+        raise UserError(f"{told}; use one of {', '.join(one.choices)}.")
+    if one.kind == "wholes":
+        return _wholes(value, one, told)
+    return _number(value, one, told)
+
+
+def _truth(value: Any, told: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise UserError(f"{told}; it must be true or false.")
+
+
+def _wholes(value: Any, one: About, told: str) -> tuple[int, ...]:
+    right = isinstance(value, (list, tuple)) and len(value) == one.length
+    if not right or not all(type(v) is int and 0 < v <= one.most for v in value):
+        raise UserError(f"{told}; it must be {one.length} positive whole numbers.")
+    return tuple(value)
+
+
+def _number(value: Any, one: About, told: str) -> int | float:
+    whole = one.kind == "whole"
+    if isinstance(value, str) and not whole:
+        # YAML 1.1 reads 1e-3, which has no point, as a text.
+        with suppress(ValueError):
+            value = float(value)
+    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not right or not abs(value) <= _LARGEST or not math.isfinite(value):
+        raise UserError(f"{told}; it must be a {'whole ' if whole else ''}number.")
+    if not one.least <= value <= one.most:
+        limits = [f"at least {one.least:g}"] if one.least > -_LARGEST else []
+        limits += [f"at most {one.most:g}"] if one.most < _LARGEST else []
+        raise UserError(f"{told}; it must be {' and '.join(limits)}.")
+    return int(value) if whole else float(value)
+
+
+def _short(value: Any) -> str:
+    # A whole number of thousands of digits cannot even be printed.
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a number out of range"
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,27 @@
+"""The high-frequency image: what the network is shown of the hidden voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_CUTOFF
+
+def high_frequency(volume: NDArray[np.float32], spacing: Sequence[float], cutoff: float = PUBLISHED_CUTOFF) -> NDArray[np.float32]:
+    """Volume whose low frequencies keep their phase but have amplitude 1.
+
+    `volume`: float32 [x, y, z]; `spacing`: mm per axis; `cutoff`: cycles per mm, frequencies at or above it stay as they are.
+    Returns float32 [x, y, z]. Source: section "Data" of the IterMask3D code (amplitude 1, not 0, below the radius).
+    """
+    spectrum = torch.fft.rfftn(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float64)))
+    axes = [torch.fft.fftfreq(n, d=float(d), dtype=torch.float64) for n, d in zip(volume.shape, spacing, strict=True)]
+    axes[-1] = torch.fft.rfftfreq(volume.shape[-1], d=float(spacing[-1]), dtype=torch.float64)
+    squared = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
+    # A frequency exactly on the radius belongs to the kept ones, whatever the rounding of its square.
+    low = squared < cutoff**2 * (1.0 - 1e-9)
+    phase = torch.polar(torch.ones_like(squared[low]), spectrum[low].angle())
+    spectrum[low] = phase
+    return torch.fft.irfftn(spectrum, s=volume.shape).to(torch.float32).numpy()

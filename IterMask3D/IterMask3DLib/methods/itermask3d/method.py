@@ -1,0 +1,110 @@
+"""IterMask3D behind the interface of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.image import PackedMask
+from IterMask3DLib.core.request import Edit, FromMask
+from IterMask3DLib.core.result import Result, Step
+from IterMask3DLib.methods.base import Method, TrainingTask
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
+from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
+from IterMask3DLib.methods.itermask3d.network import network_of
+from IterMask3DLib.methods.itermask3d.normative_error import SIDE, normative_error_at
+from IterMask3DLib.methods.itermask3d.settings import Settings
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.prepare import Prepared
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.runtime.runner import Runtime
+
+NETWORK, NORMATIVE_ERROR = "reconstruction", "normative_error"
+
+
+class IterMask3D(Method):
+    """Sweep, choice of a threshold, shrink."""
+
+    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+        return {NETWORK: network_of(card)}
+
+    def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
+        return {NORMATIVE_ERROR: (SIDE,) * 3} if card.settings.get("normative_error") else {}
+
+    def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Generator[Step, None, Result]:
+        """The whole method; its result's state is the `Sweep`."""
+        passes = masked_reconstruction(case, model, settings, runtime)
+        swept = yield from sweep(passes, settings)
+        curve, warnings = choose(swept, settings)
+        start = case.brain if settings.start == "brain" else swept.mask_at(curve.chosen)
+        result = yield from shrink(passes, curve, settings, start, first_shrink_draw(settings), warnings)
+        return replace(result, state=swept)
+
+    def resume(
+        self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Sweep, edit: Edit
+    ) -> Generator[Step, None, Result]:
+        """The shrink phase again: with another threshold, or from a mask that a person drew."""
+        by = edit.choice if isinstance(edit, FromMask) else edit
+        curve, warnings = choose(state, settings, by)
+        before = edit.passes_before if isinstance(edit, FromMask) else 0
+        passes = masked_reconstruction(case, model, settings, runtime, number=len(state.masks) + before)
+        if isinstance(edit, FromMask):
+            # Outside the brain there is nothing to hide.
+            start = edit.mask.unpack() & case.brain
+        else:
+            start = case.brain if settings.start == "brain" else state.mask_at(curve.chosen)
+        result = yield from shrink(passes, curve, settings, start, first_shrink_draw(settings, before), warnings)
+        return replace(result, state=state)
+
+    def recall(self, curve: ThresholdCurve, masks: Sequence[PackedMask]) -> Sweep:
+        return Sweep(curve.thresholds, tuple(masks[: max(curve.steps)]), curve.steps, curve.median)
+
+    def training_task(self, card_fields: Mapping[str, Any], settings: Any) -> TrainingTask:
+        from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
+
+        return ReconstructionTask(card_fields, settings)
+
+    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
+        from IterMask3DLib.methods.itermask3d.convert import convert
+
+        return convert(checkpoints, out, options)
+
+    def calibrate(
+        self,
+        model: Model,
+        training: Sequence[Prepared],
+        validation: Sequence[Prepared],
+        options: Mapping[str, Any],
+        runtime: Runtime,
+        say: Callable[[str], None],
+    ) -> tuple[ModelCard, Mapping[str, NDArray[np.float32]]]:
+        from IterMask3DLib.methods.itermask3d.calibration import calibrate
+
+        return calibrate(model, training, validation, options, runtime, say)
+
+
+def masked_reconstruction(
+    case: Prepared, model: Model, settings: Settings, runtime: Runtime, number: int = 0
+) -> MaskedReconstruction:
+    """What makes the forward passes of a run; `number`: of the pass that was made last."""
+    volume = case.channels[0]
+    table = model.assets[NORMATIVE_ERROR] if settings.normative_error else None
+    given = NetworkInput(
+        volume,
+        high_frequency(volume, case.spacing, settings.high_frequency_cutoff),
+        case.brain,
+        case.spacing,
+        None if table is None else normative_error_at(table, case.brain),
+    )
+    network = runtime.runner(model.networks[NETWORK])
+    return MaskedReconstruction(given, network, seeded_noise(runtime.seed), settings.smoothing_mm, number)
+

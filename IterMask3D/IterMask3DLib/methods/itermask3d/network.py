@@ -1,0 +1,158 @@
+"""The published 3D U-Net of IterMask3D, with the published parameter names, shapes and order.
+
+Source: Nets of ZiyunLiang/IterMask3D (MedIA 107, 103763). With the default widths the `state_dict` has 138 entries
+(121 float tensors and 17 batch counters) and 8,902,626 parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS, TrainingSettings
+
+INPUTS = 2
+"""Channels of the input: the masked volume and its high frequencies."""
+
+_CONFIG = ("widths", "dropout")
+
+SIDE_MULTIPLE = 16
+"""Every side of the input must be a multiple of this: four stages halve the grid."""
+
+# Row t holds which of the three taps of a kernel after nearest up-sampling fall on tap t of the equivalent transposed kernel.
+_UPSAMPLED_TAPS = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+class NormDropAct(nn.Sequential):
+    """Batch norm, element-wise dropout and one shared PReLU slope, in the published order N-D-A."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        self.add_module("N", nn.BatchNorm3d(channels))
+        self.add_module("D", nn.Dropout(dropout))
+        self.add_module("A", nn.PReLU(init=0.25))
+
+
+class ConvBlock(nn.Sequential):
+    """A 3x3x3 convolution with bias, followed by `NormDropAct` unless it is the last of the network."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, dropout: float = 0.2, bare: bool = False) -> None:
+        super().__init__()
+        self.add_module("conv", nn.Conv3d(inputs, outputs, kernel_size=3, stride=stride, padding=1))
+        if not bare:
+            self.add_module("adn", NormDropAct(outputs, dropout))
+
+
+class ResidualUnit(nn.Module):
+    """Two conv blocks, the first with the stride; the pooled input is added to the first channels of the output."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.conv = nn.Sequential()
+        self.conv.add_module("unit0", ConvBlock(inputs, outputs, stride, dropout))
+        self.conv.add_module("unit1", ConvBlock(outputs, outputs, 1, dropout))
+        # With stride 1 the published shortcut pools with kernel 1, which is the identity.
+        self.shortcut = nn.AvgPool3d(3, stride, padding=1) if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        head, tail = y[:, : self.inputs], y[:, self.inputs :]
+        return torch.cat((head + self.shortcut(x), tail), dim=1)
+
+
+class UpStage(nn.Sequential):
+    """Nearest up-sampling by two and two conv blocks; index 0 is the parameter-free up-sampler as in the published keys.
+
+    With `transposed` the up-sampling and the convolution after it run as one transposed convolution (kernel 4, stride 2,
+    padding 1): 8 taps instead of 27 an output voxel, the same sums in another order.
+    """
+
+    transposed = True
+
+    def __init__(self, inputs: int, outputs: int, dropout: float, last: bool) -> None:
+        super().__init__(
+            nn.Upsample(scale_factor=2, mode="nearest"),
+            ConvBlock(inputs, inputs, dropout=dropout),
+            ConvBlock(inputs, outputs, dropout=dropout, bare=last),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.transposed:
+            return super().forward(x)
+        first = self[1]
+        y = functional.conv_transpose3d(x, transposed_kernel(first.conv.weight), first.conv.bias, stride=2, padding=1)
+        return self[2](first.adn(y))
+
+
+def transposed_kernel(weight: Tensor) -> Tensor:
+    """Kernel of the transposed convolution (stride 2, padding 1) that equals nearest up-sampling by two and a 3x3x3 convolution.
+
+    `weight`: [out, in, 3, 3, 3]. Returns [in, out, 4, 4, 4].
+    """
+    taps = _UPSAMPLED_TAPS.to(weight)
+    return torch.einsum("oixyz,ax,by,cz->ioabc", weight, taps, taps, taps)
+
+
+class UNet3D(nn.Module):
+    """Reconstructs a volume from its visible voxels and its high-frequency image.
+
+    Input [batch, 2, x, y, z]: the masked volume and the high-frequency image, sides multiples of 16. Output [batch, 1, x, y, z].
+    `widths`: output channels of the five encoder stages; the decoder follows from them.
+    """
+
+    def __init__(self, widths: Sequence[int] = PUBLISHED_WIDTHS, dropout: float = 0.2) -> None:
+        super().__init__()
+        w1, w2, w3, w4, w5 = widths
+        self.widths = tuple(widths)
+        self.conv_1 = ResidualUnit(INPUTS, w1, 2, dropout)
+        self.conv_2 = ResidualUnit(w1, w2, 2, dropout)
+        self.conv_3 = ResidualUnit(w2, w3, 2, dropout)
+        self.conv_4 = ResidualUnit(w3, w4, 2, dropout)
+        self.conv_5 = ResidualUnit(w4, w5, 1, dropout)
+        self.up_stage_1 = UpStage(w5 + w4, w3, dropout, last=False)
+        self.up_stage_2 = UpStage(w3 + w3, w2, dropout, last=False)
+        self.up_stage_3 = UpStage(w2 + w2, w1, dropout, last=False)
+        self.up_stage_4 = UpStage(w1 + w1, 1, dropout, last=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        c1 = self.conv_1(x)
+        c2 = self.conv_2(c1)
+        c3 = self.conv_3(c2)
+        c4 = self.conv_4(c3)
+        y = self.conv_5(c4)
+        y = self.up_stage_1(torch.cat((y, c4), dim=1))
+        y = self.up_stage_2(torch.cat((y, c3), dim=1))
+        y = self.up_stage_3(torch.cat((y, c2), dim=1))
+        return self.up_stage_4(torch.cat((y, c1), dim=1))
+
+    def for_inference(self) -> nn.Module:
+        """The same function, rewritten for speed; see `inference_network`."""
+        from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+
+        return InferenceUNet(self)
+
+    def execute_plainly(self, plain: bool = True) -> UNet3D:
+        """Runs every up-sampling as published (`plain`) or as a transposed convolution; returns itself."""
+        for stage in (self.up_stage_1, self.up_stage_2, self.up_stage_3, self.up_stage_4):
+            stage.transposed = not plain
+        return self
+
+
+def network_of(card: ModelCard) -> UNet3D:
+    """The network of a card, untrained. Raises `UserError` for a configuration that makes none."""
+    (entry,) = card.networks.values()
+    config = changed(TrainingSettings(), {k: v for k, v in entry.config.items() if k in _CONFIG}, f"model {card.name}")
+    # A residual unit adds its input to the first channels of its output, so it cannot have fewer of them.
+    if any(narrow > wide for narrow, wide in pairwise((INPUTS, *config.widths))):
+        raise UserError(f"model {card.name}: widths must start at {INPUTS} or more and never get smaller.")
+    if card.grid.is_2d or card.grid.multiple % SIDE_MULTIPLE:
+        raise UserError(f"model {card.name}: the sides of the grid must be multiples of {SIDE_MULTIPLE}, in 3D.")
+    return UNet3D(config.widths, config.dropout)

@@ -1,0 +1,31 @@
+"""Models together with their methods: read, verified, installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.registry import find_method
+from IterMask3DLib.models.catalogue import read_card
+from IterMask3DLib.models.store import Model, install_model, read_model
+
+
+def load_model(folder: Path) -> Model:
+    """Reads a model folder. Raises `UserError` with the first thing that is wrong: card, settings, checksum or tensors."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a model folder.")
+    card = read_card(folder)
+    spec = find_method(card.method)
+    spec.settings(card)
+    return read_model(folder, card, spec.load())
+
+
+def verify(folder: Path) -> ModelCard:
+    """Checks card, checksums and tensors of a model folder. Returns the card; raises `UserError`."""
+    return load_model(folder).card
+
+
+def install(source: Path, *, overwrite: bool = False) -> Path:
+    """Copies a model folder or zip file into the user's folder after verifying it; returns the new folder."""
+    return install_model(source, verify, overwrite)

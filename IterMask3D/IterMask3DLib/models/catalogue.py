@@ -1,0 +1,105 @@
+"""Which models there are on this machine, read from their cards alone, so that torch is not needed to list them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from IterMask3DLib.core.card import CARD_FILE, ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.resources import resource
+
+DEFAULT_MODEL = "t1w-2mm"
+BUNDLED, INSTALLED, PATH = "bundled", "installed", "path"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model folder; `origin`: bundled, installed or path; `problem` says why it cannot be used (then `card` is None)."""
+
+    name: str
+    folder: Path
+    origin: str
+    card: ModelCard | None
+    problem: str | None = None
+
+
+def user_folder() -> Path | None:
+    """Where models are installed; None while the package that knows the place is missing, or there is no home."""
+    try:
+        import platformdirs
+
+        return platformdirs.user_data_path("itermask3d") / "models"
+    except (ImportError, RuntimeError):
+        return None
+
+
+def list_models(extra: Path | None = None) -> list[ModelEntry]:
+    """Bundled models, the default first, then installed ones, then those of `extra` (itself a model or a folder of some)."""
+    bundled = sorted(_folders(resource("Models")), key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name))
+    found = [(folder, BUNDLED) for folder in bundled]
+    found += [(folder, INSTALLED) for folder in _folders(user_folder())]
+    if extra is not None:
+        if not extra.is_dir():
+            raise UserError(f"{extra} is not a folder.")
+        found += [(folder, PATH) for folder in ([extra] if (extra / CARD_FILE).exists() else _folders(extra))]
+    return [entry(folder, origin) for folder, origin in found]
+
+
+def entry(folder: Path, origin: str) -> ModelEntry:
+    """A model folder as its card describes it."""
+    try:
+        return ModelEntry(folder.name, folder, origin, read_card(folder))
+    except UserError as error:
+        return ModelEntry(folder.name, folder, origin, None, str(error))
+
+
+def find_model(name: str | None) -> Path:
+    """The folder of a model: the default one (None), a bundled or installed one by name, or a folder as it is given."""
+    wanted = name or DEFAULT_MODEL
+    if Path(wanted).name == wanted != "..":
+        places = [resource("Models") / wanted]
+        installed = user_folder()
+        places += [installed / wanted] if installed is not None else []
+        for place in places:
+            if place.is_dir():
+                return place
+    if _is_folder(wanted):
+        return Path(wanted)
+    raise UserError(f"Model {wanted} is neither bundled, installed, nor a folder; see `itermask3d models list`.")
+
+
+def find_entry(name: str | None) -> ModelEntry | None:
+    """The model of a name or folder; None where there is none."""
+    try:
+        folder = find_model(name)
+    except UserError:
+        return None
+    known = {each.folder: each for each in list_models()}
+    return known.get(folder) or entry(folder, PATH)
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a model folder. Raises `UserError`."""
+    path = folder / CARD_FILE
+    try:
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}); a model folder holds {CARD_FILE} and its weights.") from None
+    return ModelCard.from_json(text, str(path))
+
+
+def _folders(root: Path | None) -> list[Path]:
+    if root is None or not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _is_folder(name: str) -> bool:
+    # A name with a null byte or of absurd length is no folder, and no traceback either.
+    try:
+        return os.path.isdir(name)
+    except ValueError:
+        return False

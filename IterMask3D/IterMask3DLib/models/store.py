@@ -1,0 +1,202 @@
+"""Model folders read, verified, written and installed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from IterMask3DLib.core.card import CARD_FILE, AssetEntry, ModelCard, NetworkEntry
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import staged_folder, take_place
+from IterMask3DLib.models.catalogue import user_folder
+from IterMask3DLib.models.weights import bytes_of, check_tensors, read_bytes, tensors_of
+
+WEIGHTS = "model.safetensors"
+_LARGEST = {".safetensors": 2 * 1024**3, ".json": 1024**2}
+_FOLDER_NAME = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
+_MOST_FILES = 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """A verified model.
+
+    Attributes:
+        folder: where it lies; card: what it is.
+        networks: in evaluation mode on the CPU, by name.
+        assets: float32 arrays, by name.
+    """
+
+    folder: Path
+    card: ModelCard
+    networks: Mapping[str, nn.Module]
+    assets: Mapping[str, NDArray[np.float32]]
+
+
+class Builder(Protocol):
+    """What knows the networks of a card: its method."""
+
+    def build(self, card: ModelCard) -> Mapping[str, nn.Module]: ...
+
+    def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]: ...
+
+
+def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
+    """Reads the tensors of a model folder. Raises `UserError` with the first thing that is wrong: checksum or tensors."""
+    # The checksum does not cover the card: sizes that do not fit the file must not reserve memory before they are refused.
+    with torch.device("meta"):
+        wanted = {name: network.state_dict() for name, network in method.build(card).items()}
+    files = {name: _verified(folder / name, digest) for name, digest in card.files.items()}
+    taken = {}
+    for name, state in wanted.items():
+        if name not in card.networks:
+            raise UserError(f"{folder / CARD_FILE}: networks.{name} is missing.")
+        entry = card.networks[name]
+        taken[name] = _taken(files[entry.file], entry.prefix, card)
+        check_tensors(taken[name], state, str(folder / entry.file))
+    assets = {name: _asset(folder, card, files, name, shape) for name, shape in method.assets(card).items()}
+    networks = method.build(card)
+    for name, network in networks.items():
+        network.load_state_dict(taken[name])
+        network.eval()
+    return Model(folder, card, networks, assets)
+
+
+def save_model(
+    folder: Path,
+    card: ModelCard,
+    networks: Mapping[str, Mapping[str, torch.Tensor]],
+    assets: Mapping[str, NDArray[np.float32]] | None = None,
+) -> ModelCard:
+    """Writes a model folder, whole or not at all, and returns the card with its files and checksums filled in.
+
+    Args:
+        networks: the state dict of each network that the card names.
+        assets: arrays that belong to the model.
+
+    Raises:
+        UserError: if the folder exists or the card is one that could not be read again.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already; choose another name or remove it.")
+    prefixes = {name: f"{name}." if len(networks) > 1 else "" for name in networks}
+    tensors = {prefixes[name] + key: tensor for name, state in networks.items() for key, tensor in state.items()}
+    asset_names = {name: f"asset.{name}" for name in assets or {}}
+    for name, array in (assets or {}).items():
+        tensors[asset_names[name]] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    data = bytes_of(tensors)
+    entries = {
+        name: NetworkEntry(WEIGHTS, prefixes[name], card.networks[name].config if name in card.networks else {})
+        for name in networks
+    }
+    signed = replace(
+        card,
+        files={WEIGHTS: hashlib.sha256(data).hexdigest()},
+        networks=entries,
+        assets={name: AssetEntry(WEIGHTS, tensor) for name, tensor in asset_names.items()},
+    )
+    ModelCard.from_json(signed.to_json(), str(folder / CARD_FILE))
+    with staged_folder(folder) as beside:
+        (beside / WEIGHTS).write_bytes(data)
+        (beside / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", newline="\n")
+        take_place(beside, folder)
+    return signed
+
+
+def install_model(source: Path, verify: Callable[[Path], ModelCard], overwrite: bool = False) -> Path:
+    """Copies a model folder or zip file into the user's folder, under the name on its card, after `verify` found it right.
+
+    Returns the new folder. With `overwrite` an installed model of the same name is replaced, and nothing else.
+    """
+    target_root = user_folder()
+    if target_root is None:
+        raise UserError("There is no place to install models to: the package platformdirs or a home folder is missing.")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = source if source.is_dir() else _unzipped(source, Path(scratch))
+        card = verify(folder)
+        if not _FOLDER_NAME.fullmatch(card.name):
+            raise UserError(f"{source}: the model's name {card.name!r} cannot be a folder name.")
+        target = target_root / card.name
+        if target.exists() and target.samefile(folder):
+            return target
+        if target.exists() and not overwrite:
+            raise UserError(f"{target} exists already; use --overwrite to replace it.")
+        if target.exists() and not (target / CARD_FILE).is_file():
+            raise UserError(f"{target} holds no model; remove it or rename it yourself.")
+        with staged_folder(target) as beside:
+            for file in (*card.files, CARD_FILE):
+                shutil.copyfile(folder / file, beside / file)
+            take_place(beside, target)
+        return target
+
+
+def _verified(path: Path, digest: str) -> dict[str, torch.Tensor]:
+    data = read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UserError(f"{path} does not have the checksum of its card; it is damaged or was changed: install the model again.")
+    return tensors_of(data, path)
+
+
+def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:
+    """The tensors of one network: those with its prefix, less what belongs to others."""
+    others = {entry.tensor for entry in card.assets.values()}
+    prefixes = tuple(e.prefix for e in card.networks.values() if e.prefix and e.prefix != prefix)
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix) and name not in others and not (prefixes and name.startswith(prefixes))
+    }
+
+
+def _asset(
+    folder: Path, card: ModelCard, files: Mapping[str, Mapping[str, torch.Tensor]], name: str, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    if name not in card.assets:
+        raise UserError(f"{folder / CARD_FILE}: assets.{name} is missing.")
+    entry = card.assets[name]
+    where = f"{folder / entry.file}"
+    if entry.tensor not in files[entry.file]:
+        raise UserError(f"{where}: tensor {entry.tensor} is missing.")
+    tensor = files[entry.file][entry.tensor]
+    check_tensors({entry.tensor: tensor}, {entry.tensor: torch.empty(shape)}, where)
+    if not (tensor > 0).all():
+        raise UserError(f"{where}: tensor {entry.tensor} must be above 0 everywhere.")
+    array: NDArray[Any] = tensor.numpy()
+    return array
+
+
+def _unzipped(source: Path, scratch: Path) -> Path:
+    """The files of a model, taken by name out of a zip file; nothing else is extracted, so no member decides where it lands."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            members = {}
+            for item in archive.infolist():
+                name = Path(item.filename).name
+                if name != CARD_FILE and not name.endswith(".safetensors"):
+                    continue
+                if item.filename.count("/") > 1 or name in members:
+                    raise UserError(f"{source} must hold one model: {name} is there twice or too deep.")
+                if item.file_size > _LARGEST[Path(name).suffix] or len(members) >= _MOST_FILES:
+                    raise UserError(f"{source}: {name} is larger than a model can be.")
+                members[name] = item
+            if CARD_FILE not in members or len(members) < 2:
+                raise UserError(f"{source} must hold a {CARD_FILE} and its .safetensors files.")
+            for name, item in members.items():
+                (scratch / name).write_bytes(archive.read(item))
+    except UserError:
+        raise
+    except Exception as error:  # Each way of compression fails in ways of its own on damaged bytes.
+        raise UserError(f"{source} is neither a model folder nor a readable zip file ({error}).") from None
+    return scratch

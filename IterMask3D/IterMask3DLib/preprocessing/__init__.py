@@ -1,0 +1,1 @@
+"""From files and nodes to what a network is given: reading, skull stripping, resampling, intensity scales."""

@@ -1,0 +1,121 @@
+"""Runs networks where the user wants them to run, and somewhere smaller when memory runs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.runtime import openvino
+from IterMask3DLib.runtime.device import Device, choose_device
+
+Network = Callable[[Tensor], Tensor]
+"""A network at work: float32 [b, c, …] -> float32 [b, c', …], on any device."""
+
+
+class Runtime:
+    """Everything a method needs to run its networks: a device, an executor and a seed.
+
+    Attributes:
+        device: where networks run now.
+        seed: of every random draw of the run.
+        notices: sentences for the user on what was changed on the way.
+
+    Raises:
+        UserError: if the device or the executor asked for is not there.
+    """
+
+    def __init__(self, device: Device, backend: str = "auto", seed: int = 0) -> None:
+        if backend == "openvino" and not openvino.available():
+            raise UserError("OpenVINO is not installed; run pip install openvino, or use --backend pytorch.")
+        self.device, self.seed = device, seed
+        self.notices: list[str] = []
+        self._backend = backend
+
+    @classmethod
+    def of(cls, request: Request) -> Runtime:
+        """The runtime that a request asks for."""
+        return cls(choose_device(request.device, request.precision), request.backend, request.seed)
+
+    @property
+    def backend(self) -> str:
+        """What executes networks here: pytorch or openvino."""
+        # Measured against PyTorch (channels last) and ONNX Runtime; see benchmarks/README.md.
+        faster = self.device.kind == "cpu" and self._backend != "pytorch" and openvino.available()
+        return "openvino" if faster else "pytorch"
+
+    def runner(self, network: nn.Module) -> Runner:
+        """A network ready to run, in its form for inference where it has one (`for_inference`)."""
+        prepared = network.for_inference() if hasattr(network, "for_inference") else network
+        return Runner(prepared, self)
+
+    def fall_back(self, smaller: Device, why: str) -> None:
+        """Goes on somewhere smaller, and says so."""
+        self.notices.append(f"The device ({self.device}) {why}; the run went on on the {smaller}.")
+        self.device = smaller
+
+
+class Runner:
+    """One network at work: float32 [b, c, …] on any device -> float32 [b, c', …] on the present one."""
+
+    def __init__(self, network: nn.Module, runtime: Runtime) -> None:
+        self._network, self._runtime = network, runtime
+        self._settled: Device | None = None
+        self._execute: Network = self._on_pytorch
+
+    def __call__(self, given: Tensor) -> Tensor:
+        while True:
+            if self._settled != self._runtime.device:
+                self._settle()
+            device = self._runtime.device
+            try:
+                with torch.inference_mode():
+                    return self._execute(given)
+            except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
+                smaller = device.smaller if _is_about_the_device(error, device) else None
+                if smaller is None:
+                    raise
+                why = "ran out of memory" if _is_memory(error) else "cannot run this network"
+            # Outside the handler: the exception held the frames, and with them the memory, of the failed pass.
+            self._runtime.fall_back(smaller, why)
+
+    def _settle(self) -> None:
+        self._settled = self._runtime.device
+        move: Any = self._network.to
+        self._network = move(self._settled.kind, memory_format=_memory_format(self._network))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        on_openvino = self._runtime.backend == "openvino"
+        self._execute = openvino.OpenVINONetwork(self._network) if on_openvino else self._on_pytorch
+
+    def _on_pytorch(self, given: Tensor) -> Tensor:
+        device = self._runtime.device
+        there = given.to(device.kind)
+        if given.ndim in _CHANNELS_LAST:
+            there = there.contiguous(memory_format=_CHANNELS_LAST[given.ndim])
+        with torch.autocast(device.kind, torch.float16, enabled=device.half):
+            output: Tensor = self._network(there)
+        return output.float()
+
+
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+
+
+def _memory_format(network: nn.Module) -> torch.memory_format:
+    weights = {parameter.ndim for parameter in network.parameters()}
+    if weights & {4, 5} == {4, 5}:
+        return torch.preserve_format
+    return next((_CHANNELS_LAST[ndim] for ndim in (5, 4) if ndim in weights), torch.preserve_format)
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def _is_about_the_device(error: RuntimeError, device: Device) -> bool:
+    # MPS lacks some 3D operations, depending on the system's version, and says so with a plain RuntimeError.
+    return _is_memory(error) or device.kind == "mps"
