@@ -10,9 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.card import Card, CardGrid, Thresholds
-from IterMask3DLib.models.store import save_model
+from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
+from IterMask3DLib.core.image import Image
 from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.models.store import save_model
 
 DATA = Path(os.environ.get("ITERMASK3D_DATA", Path(__file__).parents[2] / "shared" / "data"))
 """Folder of real brains (ixi/, ds002748/, open_ms/, heads/); tests that need one that is not there skip."""
@@ -26,8 +27,13 @@ def data_file(*parts: str) -> Path:
     return path
 
 
-def phantom(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
-    """A stripped brain-sized ellipsoid with waves inside and a bright spot on its right: int16 [i, j, k] and RAS affine."""
+def phantom(
+    shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0
+) -> tuple[NDArray[np.int16], NDArray[np.float64]]:
+    """A stripped brain-sized ellipsoid with waves inside and a bright spot on its right.
+
+    Returns int16 [i, j, k] and its RAS affine (mm).
+    """
     i, j, k = np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in shape), indexing="ij")
     x, y, z = i * spacing, j * spacing, k * spacing
     brain = (x / 66) ** 2 + (y / 84) ** 2 + (z / 62) ** 2 <= 1
@@ -38,17 +44,26 @@ def phantom(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0) ->
     return np.where(brain, values, 0).astype(np.int16), affine
 
 
-def toy_model(folder: Path) -> Path:
-    """A model folder with a tiny untrained network on 4 mm voxels and 12 sweep passes."""
-    torch.manual_seed(0)
-    card = Card(
-        name=folder.name,
+def phantom_image(shape: tuple[int, int, int] = (40, 48, 40), spacing: float = 4.0, name: str = "phantom") -> Image:
+    """The phantom as an image."""
+    return Image(*phantom(shape, spacing), name)
+
+
+def toy_card(name: str = "toy") -> ModelCard:
+    """The card of a tiny model on 4 mm voxels with 12 sweep passes; its files and checksums come with its weights."""
+    return ModelCard(
+        name=name,
         title="Toy",
-        modality="T1w",
+        method="itermask3d",
+        inputs=("T1w",),
         grid=CardGrid(4.0, (48, 48, 48)),
-        widths=(2, 2, 2, 2, 2),
-        high_frequency_cutoff=0.03,
-        thresholds=Thresholds(passes=12),
+        networks={"reconstruction": NetworkEntry("model.safetensors", config={"widths": [2] * 5, "dropout": 0.2})},
+        settings={"high_frequency_cutoff": 0.03, "sweep_passes": 12},
     )
-    save_model(folder, UNet3D(card.widths).eval(), card)
+
+
+def toy_model(folder: Path) -> Path:
+    """A model folder with a tiny untrained network."""
+    torch.manual_seed(0)
+    save_model(folder, toy_card(folder.name), {"reconstruction": UNet3D((2,) * 5).eval().state_dict()})
     return folder
