@@ -23,11 +23,11 @@ class About:
     """What is known of one setting.
 
     Attributes:
-        kind: number, whole, truth, choice, text, or wholes (a fixed number of positive whole numbers).
+        kind: number, whole, truth, choice, text, texts (one or more different ones), or wholes (positive whole numbers).
         label: what a user reads beside it; help: one phrase; unit: of a number.
         least, most: limits, both allowed.
         choices: what a choice may be.
-        length: of wholes.
+        length: of wholes; 0: any.
         optional: whether it may be None.
         published: the value of the paper, for settings that go beyond it.
         advanced: whether a panel shows it among the advanced ones.
@@ -103,6 +103,8 @@ def checked(name: str, value: Any, one: About, where: str) -> Any:
         if isinstance(value, str) and value in one.choices:
             return value
         raise UserError(f"{told}; use one of {', '.join(one.choices)}.")
+    if one.kind == "texts":
+        return _texts(value, told)
     if one.kind == "wholes":
         return _wholes(value, one, told)
     return _number(value, one, told)
@@ -114,10 +116,18 @@ def _truth(value: Any, told: str) -> bool:
     raise UserError(f"{told}; it must be true or false.")
 
 
+def _texts(value: Any, told: str) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else value
+    right = isinstance(texts, (list, tuple)) and 0 < len(texts) == len(set(map(str, texts)))
+    if not right or not all(isinstance(v, str) and v for v in texts):
+        raise UserError(f"{told}; it must be one or more different names.")
+    return tuple(texts)
+
+
 def _wholes(value: Any, one: About, told: str) -> tuple[int, ...]:
-    right = isinstance(value, (list, tuple)) and len(value) == one.length
+    right = isinstance(value, (list, tuple)) and 0 < len(value) == (one.length or len(value))
     if not right or not all(type(v) is int and 0 < v <= one.most for v in value):
-        raise UserError(f"{told}; it must be {one.length} positive whole numbers.")
+        raise UserError(f"{told}; it must be {one.length or 'some'} positive whole numbers.")
     return tuple(value)
 
 

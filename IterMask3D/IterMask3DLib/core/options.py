@@ -1,0 +1,98 @@
+"""Options of a command line from settings: what a settings record knows of its fields is all there is to say."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from IterMask3DLib.core.settings import About, about, default_of
+
+_NONE = "none"
+
+
+def add_settings(
+    group: Any, record: Any, usual: Any = None, former: Mapping[str, str] | None = None, leave_out: Sequence[str] = ()
+) -> None:
+    """Adds an option for each setting of a record; one that is not given is missing in what is parsed.
+
+    Args:
+        group: a parser or a group of its arguments.
+        record: type of the settings.
+        usual: a record whose values are shown as the defaults; None: those of the type.
+        former: earlier names of options by the present name; they keep working and are not listed.
+        leave_out: settings without an option.
+    """
+    for name, (field, one) in about(record).items():
+        if name in leave_out:
+            continue
+        default = default_of(field) if usual is None else getattr(usual, name)
+        names = [_flag(name)]
+        group.add_argument(*names, dest=name, default=argparse.SUPPRESS, help=_help(one, default), **_shape(one))
+        if former and name in former:
+            again = dict(_shape(one), dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+            group.add_argument(_flag(former[name]), **again)
+
+
+def given_settings(parsed: argparse.Namespace, record: Any) -> dict[str, Any]:
+    """The settings of a record that were given, by name."""
+    return {name: getattr(parsed, name) for name in about(record) if hasattr(parsed, name)}
+
+
+def words_of(record: Any, usual: Any) -> list[str]:
+    """The words of a command line that turn one settings record into another: only what differs."""
+    words = []
+    for name in about(record):
+        value = getattr(record, name)
+        if value == getattr(usual, name):
+            continue
+        if isinstance(value, bool):
+            words.append(_flag(name) if value else _flag(name).replace("--", "--no-", 1))
+        else:
+            values = value if isinstance(value, tuple) else (_NONE if value is None else value,)
+            words += [_flag(name), *map(str, values)]
+    return words
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _shape(one: About) -> dict[str, Any]:
+    if one.kind == "truth":
+        return {"action": argparse.BooleanOptionalAction}
+    if one.kind == "choice":
+        return {"choices": one.choices}
+    if one.kind == "texts":
+        return {"nargs": "+", "metavar": "NAME"}
+    if one.kind == "wholes":
+        return {"type": int, "nargs": one.length or "+", "metavar": "N"}
+    kinds: dict[str, tuple[Callable[[str], Any], str]] = {"number": (float, "X"), "whole": (int, "N"), "text": (str, "TEXT")}
+    convert, metavar = kinds[one.kind]
+    return {"type": _or_none(convert) if one.optional else convert, "metavar": metavar}
+
+
+def _or_none(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def converted(text: str) -> Any:
+        return None if text.lower() == _NONE else convert(text)
+
+    converted.__name__ = f"{convert.__name__} or {_NONE}"
+    return converted
+
+
+def _help(one: About, default: Any) -> str:
+    text = f"{one.help or one.label.lower()}{f', {one.unit}' if one.unit else ''}"
+    notes = []
+    if default is not None and default != "":
+        notes.append(f"default: {_shown(default)}")
+    if one.beyond_paper and one.published != default:
+        notes.append(f"published: {_shown(one.published)}")
+    return f"{text} ({'; '.join(notes)})".replace("%", "%%") if notes else text.replace("%", "%%")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
+    return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)
