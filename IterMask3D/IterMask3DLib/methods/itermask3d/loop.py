@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from IterMask3DLib.core.artifacts import FloatVector, MaskHistory, ThresholdCurve
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, PackedMask
 from IterMask3DLib.core.request import ByGamma, ByPoint
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
@@ -84,6 +85,8 @@ def choose(swept: Sweep, settings: Settings, by: ByGamma | ByPoint = ByGamma()) 
     curve, warnings = fit_curve(swept.thresholds, settings, swept.median)
     curve = replace(curve, steps=swept.steps)
     if isinstance(by, ByPoint):
+        if not 0 <= by.point < len(curve.thresholds):
+            raise UserError(f"The threshold curve has no point {by.point + 1}; it has {len(curve.thresholds)}.")
         return replace(curve, chosen=by.point, fixed=None, by_hand=True), ()
     return curve, warnings
 
@@ -101,12 +104,14 @@ def shrink(
     start: BoolVolume,
     first_draw: int,
     warnings: tuple[str, ...] = (),
+    state: Sweep | None = None,
 ) -> Generator[Step, None, Result]:
     """Unmasks wherever the error is at most the chosen threshold, until the mask stays; yields a `Step` a pass.
 
     Args:
         start: bool [x, y, z], the mask to begin with.
         first_draw: which noise of the seed the first pass draws.
+        state: of every result, that of a stopped run too.
     """
     mask = passes.brain_part(start)
     history = MaskHistory((), ())
@@ -121,7 +126,7 @@ def shrink(
         before, after = int(mask.sum()), int(smaller.sum())
         ratio = (before - after) / before if before else -1.0
         history = MaskHistory((*history.sizes, after), (*history.ratios, ratio))
-        latest[:] = [found := _Found(passes, done, smaller, extent, curve, history, warnings)]
+        latest[:] = [found := _Found(passes, done, smaller, extent, curve, history, warnings, state)]
         to_come = max(1, _USUAL_SHRINK - len(history.sizes))
         yield passes.step("shrink", done, smaller, curve.threshold, to_come, ratio, lambda: latest[0].when_stopped())
         # Signed as published: a mask that grows has stopped shrinking.
@@ -144,6 +149,7 @@ class _Found:
     curve: ThresholdCurve
     history: MaskHistory
     warnings: tuple[str, ...]
+    state: Sweep | None
 
     def result(self) -> Result:
         anomaly = np.asarray(self.passes.volume_of(self.mask), dtype=bool)
@@ -159,6 +165,7 @@ class _Found:
             case_score=mean_error,
             scalars={"mask_size": float(anomaly.sum()), "mean_error": mean_error},
             artifacts=(self.curve, self.history),
+            state=self.state,
             warnings=self.warnings,
         )
 

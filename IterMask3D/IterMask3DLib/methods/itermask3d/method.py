@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,7 @@ class IterMask3D(Method):
         swept = yield from sweep(passes, settings)
         curve, warnings = choose(swept, settings)
         start = case.brain if settings.start == "brain" else swept.mask_at(curve.chosen)
-        result = yield from shrink(passes, curve, settings, start, first_shrink_draw(settings), warnings)
-        return replace(result, state=swept)
+        return (yield from shrink(passes, curve, settings, start, first_shrink_draw(settings), warnings, swept))
 
     def resume(
         self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Sweep, edit: Edit
@@ -62,8 +60,8 @@ class IterMask3D(Method):
             start = edit.mask.unpack() & case.brain
         else:
             start = case.brain if settings.start == "brain" else state.mask_at(curve.chosen)
-        result = yield from shrink(passes, curve, settings, start, first_shrink_draw(settings, before), warnings)
-        return replace(result, state=state)
+        draw = first_shrink_draw(settings, before)
+        return (yield from shrink(passes, curve, settings, start, draw, warnings, state))
 
     def recall(self, curve: ThresholdCurve, masks: Sequence[PackedMask]) -> Sweep:
         return Sweep(curve.thresholds, tuple(masks[: max(curve.steps)]), curve.steps, curve.median)
