@@ -5,20 +5,21 @@ from __future__ import annotations
 import enum
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.request import Edit, Request
-from IterMask3DLib.core.result import Result, Step
+from IterMask3DLib.core.result import Layer, Result, Step
 from IterMask3DLib.core.settings import as_published, changed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from IterMask3DLib.core.artifacts import ThresholdCurve
     from IterMask3DLib.core.image import BoolVolume, FloatVolume, PackedMask
@@ -48,8 +49,13 @@ class MethodSpec:
         capabilities: what it can give.
         Settings: frozen dataclass of `core.settings.setting` fields. It may have `resolved(request)`, which gives the
             settings that follow from others.
-        TrainingSettings: likewise, the choices of a training beside the general ones; None: it cannot be trained here.
         implementation: "module:Class" of the `Method`, imported when a run needs it.
+        TrainingSettings: likewise, the choices of a training beside the general ones; None: it cannot be trained here. It
+            may have `check(where)`, which raises `UserError` for choices that do not go together.
+        CalibrationSettings: likewise, the choices of a calibration; None: it has nothing to calibrate.
+        presets: general choices of a training by preset (default, published), where they are other than usual.
+        dimensions: of what a network of it sees: 3 (volumes) or 2 (slices).
+        side_multiple: every side of a grid is a multiple of it.
     """
 
     name: str
@@ -59,6 +65,10 @@ class MethodSpec:
     Settings: type[Any]
     implementation: str
     TrainingSettings: type[Any] | None = None
+    CalibrationSettings: type[Any] | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    dimensions: int = 3
+    side_multiple: int = 16
 
     def load(self) -> Method:
         """The method itself."""
@@ -119,57 +129,130 @@ class Convertible(Protocol):
 
 @dataclass(frozen=True)
 class Healthy:
-    """A healthy brain on the grid of a model: channels float32 [c, x, y, z], brain bool [x, y, z], spacing in mm."""
+    """A healthy brain on the grid of a model: a volume, or one slice of it where the grid is 2D.
+
+    Attributes:
+        channels: float32 [c, x, y, z] or [c, x, y], scaled, in the order of the inputs.
+        brain: bool [x, y, z] or [x, y].
+        spacing: mm along each axis.
+    """
 
     channels: FloatVolume
     brain: BoolVolume
-    spacing: tuple[float, float, float]
+    spacing: tuple[float, ...]
 
 
 Example = Mapping[str, "NDArray[np.generic]"]
-"""What a network is shown in one training example, by name; batches stack them."""
+"""What a network learns from at a time, by name; a batch holds the same names, stacked to tensors [b, …]."""
+
+Report = Callable[[str], None]
+"""Hears one sentence on what is being done."""
 
 
-class TrainingTask(Protocol):
-    """How a method learns: one or more stages, each with networks, examples and a loss.
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training, with networks, examples and a loss of its own.
 
     Attributes:
-        stages: names, in the order in which they are trained; each may use what the ones before have learned.
-        validation: kinds of example that validation shows, in each stage; the mean over `judged_by` decides which weights
-            are best.
+        name: for its files, its progress and the `TrainingTask`.
+        validation: kinds of example that its validation has.
+        selected_by: the mean error over these kinds decides which weights are best; empty: over all.
+        options: general choices of a training that are other in this stage, by name (e.g. steps, learning_rate).
     """
 
-    stages: Sequence[str]
-    validation: Mapping[str, Sequence[str]]
-    judged_by: Mapping[str, Sequence[str]]
+    name: str
+    validation: tuple[str, ...] = ("validation",)
+    selected_by: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def networks(self, stage: str) -> Mapping[str, nn.Module]:
-        """The networks that a stage trains, by name."""
-        ...
 
+@dataclass(frozen=True)
+class Calibration:
+    """What healthy brains say about a model: new settings, the figures behind them, and assets that go with them."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    assets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+class TrainingTask(ABC):
+    """How a method learns: one or more stages, trained one after the other.
+
+    It is sent to the processes that make the examples, so it holds plain values and no network.
+
+    Attributes:
+        stages: in the order in which they are trained.
+        smallest_slice: slices with less brain than this share of the largest one of their volume are left out (2D alone).
+    """
+
+    stages: Sequence[Stage]
+    smallest_slice = 0.1
+
+    def inputs(self, channels: tuple[str, ...]) -> tuple[str, ...]:
+        """The channels that a run of the model needs, of those it is trained with."""
+        return channels
+
+    @abstractmethod
+    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+        """The networks that a stage trains, by name, with the weights they begin with.
+
+        Args:
+            earlier: what the stages before have learned, in evaluation mode.
+        """
+
+    @abstractmethod
     def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
-        """One example of a stage; `kind`: one of the validation's kinds, None for training."""
-        ...
+        """One example of a stage, from an augmented brain. `kind`: one of the validation's; None: for training."""
 
+    @abstractmethod
     def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
-        """What a stage makes small: a scalar, over a batch of examples [b, …]."""
-        ...
+        """What a stage makes small: a scalar.
 
-    def validation_error(self, stage: str, output: NDArray[Any], example: Example) -> float:
-        """How far the output of the first network of a stage is off for one example."""
-        ...
+        Random numbers of PyTorch are seeded for each step.
 
-    def card(self, networks: Mapping[str, Mapping[str, Tensor]]) -> Mapping[str, Any]:
-        """The fields of the model card that follow from the training: networks and settings."""
-        ...
+        Args:
+            networks: those of the stage and of the stages before; to be called as functions, which decides their precision.
+            batch: stacked examples, on the device of the networks.
+        """
+
+    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+        """How far a stage is off for one example (a batch of one): a scalar. The loss, where a method says no other."""
+        return self.loss(stage, networks, batch)
+
+    def pictures(
+        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
+    ) -> Mapping[str, Layer]:
+        """Volumes or slices that show a person how a stage does on one example, by name; drawn by their kind."""
+        return {}
+
+    def optimiser(self, stage: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> Optimizer:
+        """What changes the weights of a stage. The rates of its groups follow the schedule, each times its `scale`."""
+        from torch.optim import Adam
+
+        return Adam(parameters, lr=learning_rate)
+
+    @abstractmethod
+    def configs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each network of the finished model is built with, by name; those that are not named stay out of it."""
+
+    def finish(self, model: Model, validation: Sequence[Healthy], runtime: Runtime, report: Report) -> Calibration:
+        """What the method sets on a model when its training is done.
+
+        Args:
+            validation: whole volumes that it did not learn from; may be empty. Each process has all of them.
+        """
+        return Calibration()
 
 
 @runtime_checkable
 class Trainable(Protocol):
     """A method that learns here."""
 
-    def training_task(self, card_fields: Mapping[str, Any], settings: Any) -> TrainingTask:
-        """The task for a model of these inputs, grid and spacing, with the method's `TrainingSettings`."""
+    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
+        """The task for a model with the inputs and the grid of a card, with the method's `TrainingSettings`.
+
+        Raises `UserError` for inputs or settings it cannot learn from.
+        """
         ...
 
 
@@ -180,11 +263,16 @@ class Calibratable(Protocol):
     def calibrate(
         self,
         model: Model,
-        training: Sequence[Prepared],
-        validation: Sequence[Prepared],
-        options: Mapping[str, Any],
+        training: Sequence[Healthy],
+        validation: Sequence[Healthy],
+        settings: Any,
         runtime: Runtime,
-        say: Callable[[str], None],
-    ) -> tuple[ModelCard, Mapping[str, NDArray[np.float32]]]:
-        """The card with new settings and figures, and the assets that go with it."""
+        report: Report,
+    ) -> Calibration:
+        """New settings for a model.
+
+        Args:
+            training, validation: whole volumes, read when they are asked for; each process has all of them.
+            settings: the method's `CalibrationSettings`.
+        """
         ...

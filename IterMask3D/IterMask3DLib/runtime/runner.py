@@ -86,7 +86,7 @@ class Runner:
     def _settle(self) -> None:
         self._settled = self._runtime.device
         move: Any = self._network.to
-        self._network = move(self._settled.kind, memory_format=_memory_format(self._network))
+        self._network = move(self._settled.kind, memory_format=memory_format_of(self._network))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         on_openvino = self._runtime.backend == "openvino"
@@ -95,21 +95,21 @@ class Runner:
     def _on_pytorch(self, given: Tensor) -> Tensor:
         device = self._runtime.device
         there = given.to(device.kind)
-        if given.ndim in _CHANNELS_LAST:
-            there = there.contiguous(memory_format=_CHANNELS_LAST[given.ndim])
+        if given.ndim in CHANNELS_LAST:
+            there = there.contiguous(memory_format=CHANNELS_LAST[given.ndim])
         with torch.autocast(device.kind, torch.float16, enabled=device.half):
             output: Tensor = self._network(there)
         return output.float()
 
 
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def _memory_format(network: nn.Module) -> torch.memory_format:
+def memory_format_of(network: nn.Module) -> torch.memory_format:
     weights = {parameter.ndim for parameter in network.parameters()}
     if weights & {4, 5} == {4, 5}:
         return torch.preserve_format
-    return next((_CHANNELS_LAST[ndim] for ndim in (5, 4) if ndim in weights), torch.preserve_format)
+    return next((CHANNELS_LAST[ndim] for ndim in (5, 4) if ndim in weights), torch.preserve_format)
 
 
 def _is_memory(error: RuntimeError) -> bool:
