@@ -35,5 +35,7 @@ def zscore_clip3(array: NDArray[np.generic], brain: BoolVolume) -> tuple[FloatVo
     return scaled, scale
 
 
-SCALES: dict[str, Callable[[NDArray[np.generic], BoolVolume], tuple[FloatVolume, Scale]]] = {"zscore_clip3": zscore_clip3}
+SCALES: dict[str, Callable[[NDArray[np.generic], BoolVolume], tuple[FloatVolume, Scale]]] = {
+    "zscore_clip3": zscore_clip3
+}
 """Intensity scales a card may name."""

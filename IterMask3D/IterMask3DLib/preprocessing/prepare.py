@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.geometry import Affine, GridTransform, Shape, Spacing, bounding_box, spacing_of
+from IterMask3DLib.core.geometry import Affine, GridTransform, Shape, Spacing, spacing_of
 from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
 from IterMask3DLib.core.result import Layer, LayerKind
 from IterMask3DLib.preprocessing.intensity import SCALES, Scale
@@ -25,6 +25,8 @@ from IterMask3DLib.preprocessing.skull_stripping import BrainMask, find_brain
 
 _SAME_SPACING_MM = 1e-3
 _COARSE_MM = 3.0
+_LEAST_SHARE = 0.5
+"""A model voxel belongs to the brain where at least this share of it does."""
 
 
 @dataclass(frozen=True)
@@ -55,33 +57,38 @@ class Prepared:
         """A layer of the model grid on the grid of the reference [i, j, k], as its kind asks for.
 
         Masks by nearest neighbour, scores by linear interpolation, both inside the brain alone; intensities in the units
-        of the channel's image.
+        of the channel's image. The first axis lies closest together in memory.
         """
         values = layer.read()
+        box, brain = self.brain_mask.box, self.brain_mask.array[self.brain_mask.box]
         if layer.kind is LayerKind.MASK:
-            return Layer(layer.kind, self.transform.mask_to_input(values) & self.brain_mask.array, layer.unit)
+            mask = self.transform.mask_to_input(values)
+            inside = mask[box] & brain
+            mask[:] = False
+            mask[box] = inside
+            return Layer(layer.kind, mask, layer.unit)
+        result = np.zeros(self.transform.input_shape, dtype=np.float32, order="F")
         if layer.kind is LayerKind.SCORE:
-            return Layer(layer.kind, self._interpolated(values) * self.brain_mask.array, layer.unit)
-        return Layer(layer.kind, self._intensity(values, self.scales[channel]), layer.unit)
+            np.multiply(self._interpolated(values), brain, out=result[box])
+        else:
+            # Dividing by the interpolated brain keeps the background out of the voxels at its border.
+            weight = self._interpolated(self.brain)
+            total = self._interpolated(self.unscaled(values, channel))
+            np.divide(total, weight, out=result[box], where=(weight > 0) & brain)
+        return Layer(layer.kind, result, layer.unit)
 
     def unscaled(self, values: FloatVolume, channel: int = 0) -> FloatVolume:
         """A reconstruction [x, y, z] in the units of the channel's image, 0 outside the brain; still on the model grid."""
         scale = self.scales[channel]
         return np.where(self.brain, values * scale.factor + scale.offset, 0).astype(np.float32)
 
-    def _interpolated(self, values: FloatVolume) -> FloatVolume:
-        t = self.transform
-        sizes = zip(t.turned_shape, values.shape, t.factor, t.offset, strict=True)
-        matrices = [linear(size, source, 1 / factor, -offset / factor) for size, source, factor, offset in sizes]
-        return np.ascontiguousarray(t.turn_back(along_axes(values, matrices)))
-
-    def _intensity(self, values: FloatVolume, scale: Scale) -> FloatVolume:
-        unscaled = values * scale.factor + scale.offset
-        # Dividing by the interpolated brain keeps the background out of the voxels at its border.
-        weight = self._interpolated(self.brain.astype(np.float32))
-        inside = (weight > 0) & self.brain_mask.array
-        total = self._interpolated(np.where(self.brain, unscaled, 0).astype(np.float32))
-        return np.asarray(np.where(inside, total / np.where(inside, weight, 1), 0), dtype=np.float32)
+    def _interpolated(self, values: NDArray[np.generic]) -> FloatVolume:
+        """Values [x, y, z] by linear interpolation in the box of the brain on the grid of the reference [i, j, k]."""
+        t, matrices = self.transform, []
+        for axis, x in enumerate(t.axes):
+            matrix = linear(t.input_shape[axis], t.model_shape[x], 1 / t.factor[x], -t.offset[x] / t.factor[x])
+            matrices.append((matrix[::-1] if t.flipped[axis] else matrix)[self.brain_mask.box[axis]])
+        return along_axes(values.transpose(t.axes).T, matrices[::-1]).T
 
 
 def prepare(case: Case, card: ModelCard) -> Prepared:
@@ -92,26 +99,26 @@ def prepare(case: Case, card: ModelCard) -> Prepared:
     """
     images = inputs_of(case, card)
     reference = case.reference
-    warnings: tuple[str, ...] = ()
     mask = find_brain(reference, case.brain_mask)
-    transform = _placed(reference, mask.array, card.grid)
+    transform = _placed(reference, mask, card.grid)
+    to_model = _Averages(mask, transform)
+    if not to_model.brain.any():
+        raise UserError(f"{reference.label}: no brain is left at {card.grid.spacing:g} mm; check the brain mask.")
+    warnings = mask.warnings + _coarse(reference)
     channels, scales = [], []
     for name, image in images.items():
-        moved, told = onto_grid_of(reference, image)
-        warnings += told
-        on_grid, brain = _resampled(moved.array, mask.array, transform)
-        if not brain.any():
-            raise UserError(f"{image.label}: no brain is left at {card.grid.spacing:g} mm; check the brain mask.")
-        if on_grid[brain].min() == on_grid[brain].max():
+        moved, more = onto_grid_of(reference, image)
+        warnings += more
+        values = to_model(moved.array)
+        inside = values[to_model.brain]
+        if inside.min() == inside.max():
             raise UserError(f"{image.label} is constant inside the brain mask; check the mask and the input {name}.")
-        scaled, scale = SCALES[card.intensity](on_grid, brain)
+        scaled, scale = SCALES[card.intensity](values, to_model.brain)
         channels.append(scaled)
         scales.append(scale)
     affine = _turned_affine(reference, transform) @ _scaling(transform)
-    warnings = mask.warnings + _coarse(reference) + warnings
-    return Prepared(
-        np.stack(channels), brain, affine, spacing_of(affine), transform, case, mask, tuple(scales), warnings
-    )
+    spacing = spacing_of(affine)
+    return Prepared(np.stack(channels), to_model.brain, affine, spacing, transform, case, mask, tuple(scales), warnings)
 
 
 def inputs_of(case: Case, card: ModelCard) -> Mapping[str, Image]:
@@ -121,7 +128,9 @@ def inputs_of(case: Case, card: ModelCard) -> Mapping[str, Image]:
     missing = [name for name in card.inputs if name not in case.images]
     if missing:
         wanted, given = " and ".join(missing), ", ".join(case.images) or "nothing"
-        raise UserError(f"{case.name}: model {card.name} needs the input {wanted} ({given} was given); add --input {missing[0]}=FILE.")
+        raise UserError(
+            f"{case.name}: model {card.name} needs the input {wanted} ({given} was given); add --input {missing[0]}=FILE."
+        )
     return {name: case.images[name] for name in card.inputs}
 
 
@@ -141,14 +150,13 @@ def _scaling(transform: GridTransform) -> Affine:
     return matrix
 
 
-def _placed(reference: Image, brain: BoolVolume, grid: CardGrid) -> GridTransform:
+def _placed(reference: Image, mask: BrainMask, grid: CardGrid) -> GridTransform:
     """The model grid with the brain's box in its middle, on whole input voxels where the spacings agree."""
     orientation = io_orientation(reference.affine)
-    axes = tuple(int(x) for x in orientation[:, 0])
-    flipped = tuple(bool(sign < 0) for sign in orientation[:, 1])
-    blank = GridTransform(axes, flipped, brain.shape, brain.shape, (1.0,) * 3, (0.0,) * 3)  # type: ignore[arg-type]
-    box = bounding_box(blank.turn(brain))
-    assert box is not None
+    axes: Shape = tuple(int(x) for x in orientation[:, 0])  # type: ignore[assignment]
+    flipped: tuple[bool, bool, bool] = tuple(bool(sign < 0) for sign in orientation[:, 1])  # type: ignore[assignment]
+    input_shape: Shape = mask.array.shape  # type: ignore[assignment]
+    box = GridTransform(axes, flipped, input_shape, input_shape, (1.0,) * 3, (0.0,) * 3).turn_box(mask.box)
     spacing = np.array(reference.spacing)[[axes.index(x) for x in range(3)]]
     factor, offset, shape = [], [], []
     for axis, wanted in enumerate(grid.spacings):
@@ -158,30 +166,45 @@ def _placed(reference: Image, brain: BoolVolume, grid: CardGrid) -> GridTransfor
         factor.append(1.0 if same else float(np.round(wanted / spacing[axis], 5)))
         first, last = float(box[axis].start), float(box[axis].stop - 1)
         extent = int(np.ceil((last - first) / factor[axis])) + (1 if same else 2)
-        # Slices are seen one at a time: there are as many as the brain has.
+        # Slices are shown to the network one at a time: there are as many as the brain has.
         least, multiple = (1, 1) if grid.is_2d and axis == 2 else (grid.shape[axis], grid.multiple)
         size = max(least, -(-extent // multiple) * multiple)
         middle = (first + last) / 2 - factor[axis] * (size - 1) / 2
         offset.append(float(np.floor(middle)) if factor[axis] == 1 else middle)
         shape.append(size)
-    model_shape: Shape = (shape[0], shape[1], shape[2])
-    return GridTransform(axes, flipped, brain.shape, model_shape, tuple(factor), tuple(offset))  # type: ignore[arg-type]
+    return GridTransform(axes, flipped, input_shape, tuple(shape), tuple(factor), tuple(offset))  # type: ignore[arg-type]
 
 
-def _resampled(array: NDArray[np.generic], brain: BoolVolume, transform: GridTransform) -> tuple[FloatVolume, BoolVolume]:
-    """An image and its brain [i, j, k] on the model grid [x, y, z].
+class _Averages:
+    """Brings images [i, j, k] to the model grid [x, y, z], as averages inside the brain alone.
 
-    Averages inside the brain alone where voxels get larger, so that no background bleeds in.
+    Voxels that get larger are averages over a Gaussian; no background bleeds in, so only the brain's box is touched.
+
+    Attributes:
+        brain: bool [x, y, z].
     """
-    turned = transform.turn(array).astype(np.float32)
-    weight = transform.turn(brain).astype(np.float32)
-    factor = np.array(transform.factor)
-    sigmas = np.zeros(3) if transform.exact else 0.5 * np.sqrt(np.maximum(factor**2 - 1, 0))
-    sizes = zip(transform.model_shape, turned.shape, transform.factor, transform.offset, sigmas, strict=True)
-    matrices = [linear(size, source, f, offset) @ gaussian(source, sigma) for size, source, f, offset, sigma in sizes]
-    on_grid, share = (along_axes(a, matrices) for a in (turned * weight, weight))
-    inside = share >= 0.5
-    return np.where(inside, on_grid / np.where(inside, share, 1), 0).astype(np.float32), inside
+
+    def __init__(self, mask: BrainMask, transform: GridTransform) -> None:
+        self._mask, self._transform, self._matrices = mask, transform, []
+        for axis, x in enumerate(transform.axes):
+            source, factor = transform.input_shape[axis], transform.factor[x]
+            sigma = 0.0 if transform.exact else 0.5 * float(np.sqrt(max(factor**2 - 1, 0)))
+            matrix = linear(transform.model_shape[x], source, factor, transform.offset[x]) @ gaussian(source, sigma)
+            self._matrices.append((matrix[:, ::-1] if transform.flipped[axis] else matrix)[:, mask.box[axis]])
+        share = self._summed(mask.array[mask.box])
+        self.brain: BoolVolume = share >= _LEAST_SHARE
+        self._share = np.where(self.brain, share, 1)
+
+    def __call__(self, array: NDArray[np.generic]) -> FloatVolume:
+        """Float32 [x, y, z], 0 outside the brain."""
+        box = self._mask.box
+        values = np.multiply(array[box], self._mask.array[box], dtype=np.float32, casting="unsafe")
+        return np.where(self.brain, self._summed(values) / self._share, 0).astype(np.float32)
+
+    def _summed(self, values: NDArray[np.generic]) -> FloatVolume:
+        # Files keep the first axis closest together in memory, so the last one leads.
+        result = along_axes(values.T, self._matrices[::-1]).T
+        return result.transpose([self._transform.axes.index(x) for x in range(3)])
 
 
 def _coarse(image: Image) -> tuple[str, ...]:

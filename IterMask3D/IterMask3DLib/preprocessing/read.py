@@ -1,32 +1,49 @@
-"""Images from files and DICOM folders, and NIfTI files from arrays."""
+"""Images from files and DICOM folders."""
 
 from __future__ import annotations
 
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import whole_file
+from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import Image
+from IterMask3DLib.preprocessing.dicom import read_dicom
+from IterMask3DLib.preprocessing.limits import check_size, check_voxels, short
+from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
+from IterMask3DLib.preprocessing.nifti import read_nifti, write_nifti  # noqa: F401
 from IterMask3DLib.preprocessing.resampling import affine_of
 
-NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+DICOM = (".dcm", ".ima")
+
+_NUMPY_TYPES = {
+    sitk.sitkInt8: np.int8,
+    sitk.sitkUInt8: np.uint8,
+    sitk.sitkInt16: np.int16,
+    sitk.sitkUInt16: np.uint16,
+    sitk.sitkInt32: np.int32,
+    sitk.sitkUInt32: np.uint32,
+    sitk.sitkInt64: np.int64,
+    sitk.sitkUInt64: np.uint64,
+    sitk.sitkFloat32: np.float32,
+    sitk.sitkFloat64: np.float64,
+}
 
 
 def case_name(path: str | Path) -> str:
     """Name of the case a path stands for: the file name without its extension, safe as a folder name."""
-    name = Path(path).resolve().name
-    for extension in sorted(NIFTI + ITK, key=len, reverse=True):
+    try:
+        name = Path(path).resolve().name
+    except (OSError, RuntimeError):
+        name = Path(path).name  # Links that lead in a circle.
+    for extension in sorted(NIFTI + ITK + DICOM, key=len, reverse=True):
         if name.lower().endswith(extension):
             name = name[: -len(extension)]
             break
@@ -34,68 +51,62 @@ def case_name(path: str | Path) -> str:
 
 
 def read_image(path: str | Path) -> Image:
-    """Reads a NIfTI, NRRD or MetaImage file or a DICOM folder.
+    """Reads a NIfTI, NRRD or MetaImage file, a DICOM folder, or the DICOM series that a file belongs to.
 
     The array is in the axis order of the file. Raises `UserError` for whatever is not one finite, varying 3D volume.
     """
-    place = Path(path)
-    if not place.exists():
-        raise UserError(f"{path} does not exist.")
-    if place.is_file() and place.stat().st_size == 0:
-        raise UserError(f"{path} is empty.")
-    name = place.name.lower()
-    if place.is_dir():
-        array, affine = _read_dicom(place)
+    place, name = Path(path), Path(path).name.lower()
+    _check_there(place)
+    if not name.endswith(NIFTI):
+        _check_name(place)
+    if place.is_dir() or name.endswith(DICOM):
+        array, affine = _from_itk(read_dicom(place), place)
     elif name.endswith(NIFTI):
-        array, affine = _read_nifti(place)
+        array, affine = read_nifti(place)
     elif name.endswith(ITK):
         array, affine = _read_itk(place)
     else:
         raise UserError(f"{path} is not a NIfTI, NRRD or MetaImage file or a DICOM folder; convert it to one of them.")
-    return Image(_checked(array, affine, path), affine, case_name(path), str(path))
+    return Image(check_voxels(path, array, affine), affine, case_name(path), str(path))
 
 
-def write_nifti(array: NDArray[np.generic], affine: Affine, path: Path) -> None:
-    """Writes `array` [i, j, k(, n)] with its RAS affine (mm) to a NIfTI file, whole; booleans become 0 and 1."""
-    data = array.astype(np.uint8) if array.dtype == bool else array
-    image = nibabel.Nifti1Image(data, affine)
-    image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
-    with whole_file(path) as beside:
-        nibabel.save(image, beside)
-
-
-def _read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
+def _check_there(place: Path) -> None:
     try:
-        image = nibabel.load(path)
-        array = np.asanyarray(image.dataobj)  # type: ignore[attr-defined]
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{path} cannot be read as NIfTI; it is damaged, truncated or another kind of file ({_short(error)}).") from None
-    return array, np.asarray(image.affine, dtype=np.float64)  # type: ignore[attr-defined]
+        there, folder, file = place.exists(), place.is_dir(), place.is_file()
+        size = place.stat().st_size if there else 0
+    except (OSError, ValueError, RuntimeError) as error:
+        why = reason(error) if isinstance(error, OSError) else "its name cannot be used"
+        raise UserError(f"{place} cannot be opened ({why}).") from None
+    if not there:
+        raise UserError(f"{place} does not exist.")
+    if not (folder or file):
+        raise UserError(f"{place} is neither a file nor a folder.")
+    if file and size == 0:
+        raise UserError(f"{place} is empty.")
+
+
+def _check_name(place: Path) -> None:
+    # SimpleITK ends the whole process for a name that is not UTF-8.
+    try:
+        str(place).encode("utf-8")
+    except UnicodeEncodeError:
+        name = str(place).encode("utf-8", "backslashreplace").decode()
+        raise UserError(f"{name} has letters that are not UTF-8; rename it.") from None
 
 
 def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
+    reader = sitk.ImageFileReader()
     try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise UserError(f"{path} cannot be read; it is damaged, truncated or another kind of file ({_short(error)}).") from None
-    return _from_itk(image, path)
-
-
-def _read_dicom(folder: Path) -> tuple[NDArray[Any], Affine]:
-    series = [
-        sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    ]
-    if not series:
-        raise UserError(f"{folder} holds no DICOM series; give the folder with the slices of one scan.")
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(max(series, key=len))
-    try:
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        if reader.GetNumberOfComponents() == 1:
+            check_size(path, reader.GetSize(), _NUMPY_TYPES.get(reader.GetPixelID(), np.complex64))
         image = reader.Execute()
-    except RuntimeError as error:
-        raise UserError(f"{folder} cannot be read as a DICOM series ({_short(error)}).") from None
-    return _from_itk(image, folder)
+    except (RuntimeError, ValueError, MemoryError) as error:
+        raise UserError(
+            f"{path} cannot be read; it is damaged, truncated or another kind of file ({short(error)})."
+        ) from None
+    return _from_itk(image, path)
 
 
 def _from_itk(image: sitk.Image, path: Path) -> tuple[NDArray[Any], Affine]:
@@ -105,25 +116,3 @@ def _from_itk(image: sitk.Image, path: Path) -> tuple[NDArray[Any], Affine]:
     if image.GetDimension() != 3:
         raise UserError(f"{path} is a {image.GetDimension()}D image; a 3D volume is needed.")
     return sitk.GetArrayFromImage(image).T, affine_of(image)
-
-
-def _checked(array: NDArray[Any], affine: Affine, path: str | Path) -> NDArray[Any]:
-    while array.ndim > 3 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim != 3 or min(array.shape) < 2:
-        kind = "2D image" if array.ndim < 3 or 1 in array.shape else f"{array.ndim}D image"
-        raise UserError(f"{path} is a {kind} ({' x '.join(map(str, array.shape))}); a 3D volume is needed.")
-    if array.dtype.kind not in "iufb":
-        raise UserError(f"{path} holds values of type {array.dtype}; one number a voxel is needed.")
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise UserError(f"{path} has a singular orientation matrix; mend its header (spacing and directions).")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UserError(f"{path} holds NaN or infinite voxels; replace them by numbers.")
-    if array.min() == array.max():
-        raise UserError(f"{path} is constant: every voxel is {array.flat[0]}.")
-    return array
-
-
-def _short(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else type(error).__name__

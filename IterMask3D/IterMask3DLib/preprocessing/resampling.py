@@ -1,5 +1,8 @@
-"""Images on other grids: between parallel ones as one small matrix an axis, which is what scipy's general routine gives,
-many times faster; between any others by SimpleITK."""
+"""Images on other grids.
+
+Between parallel grids one small matrix an axis does it: what scipy's general routine gives, many times faster. Between any
+others SimpleITK does.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,15 @@ Matrix = NDArray[np.float64]
 
 _SAME_GRID_MM = 1e-2
 _LEAST_OVERLAP = 0.05
+_SLAB = 8
+"""Slices of a result that are computed at a time."""
 
 
 def linear(size: int, source: int, factor: float, offset: float) -> Matrix:
-    """[size, source]: value i of the result lies at `factor` · i + `offset` of the source, beyond whose ends there are zeros."""
+    """Linear interpolation along an axis: [size, source].
+
+    Value i of the result lies at `factor` · i + `offset` of the source, beyond whose ends there are zeros.
+    """
     places = np.arange(size) * factor + offset
     low = np.floor(places).astype(np.int64)
     matrix = np.zeros((size, source))
@@ -32,36 +40,46 @@ def linear(size: int, source: int, factor: float, offset: float) -> Matrix:
 
 
 def gaussian(size: int, sigma: float) -> Matrix:
-    """[size, size]: a Gaussian average, mirrored at the ends."""
+    """A Gaussian average along an axis, mirrored at its ends: [size, size]. `sigma`: in voxels."""
     return np.asarray(ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0)) if sigma else np.eye(size)
 
 
 def along_axes(values: NDArray[np.generic], matrices: Sequence[Matrix]) -> FloatVolume:
-    """Applies a matrix to each axis of `values` [x, y, z]; computed in double precision, float32 [x, y, z]."""
-    result = values.astype(np.float64)
-    # Each product puts its axis last, so that three of them bring the axes back into order.
-    for matrix in matrices:
-        result = np.tensordot(result, matrix, axes=(0, 1))
-    return np.ascontiguousarray(result, dtype=np.float32)
+    """Applies a matrix to each axis of `values` [x, y, z]; computed in double precision, float32 [x, y, z].
+
+    Only a few slices along the first axis are held in double precision at a time, so that axis should be the one whose
+    neighbours lie furthest apart in memory.
+    """
+    # A matrix that is a flipped view would be multiplied without BLAS.
+    first, second, third = (np.ascontiguousarray(matrix) for matrix in matrices)
+    result = np.zeros([len(matrix) for matrix in matrices], dtype=np.float32)
+    for start in range(0, len(first), _SLAB):
+        rows = first[start : start + _SLAB]
+        used = np.flatnonzero(rows.any(axis=0))
+        if len(used):
+            span = slice(used[0], used[-1] + 1)
+            slab = np.tensordot(rows[:, span], values[span].astype(np.float64), axes=1)
+            result[start : start + _SLAB] = second @ slab @ third.T
+    return result
 
 
 def onto_grid_of(reference: Image, image: Image) -> tuple[Image, tuple[str, ...]]:
-    """An image on the grid of another, by linear interpolation, and what is to be told of it.
+    """An image on the grid of another, by linear interpolation, and sentences for the user.
 
     Raises `UserError` where the two do not overlap in space.
     """
     same = image.array.shape == reference.array.shape
     if same and np.allclose(image.affine, reference.affine, rtol=0, atol=_SAME_GRID_MM):
         return image, ()
-    fixed, moving = (itk_image(each.array.astype(np.float32), each.affine) for each in (reference, image))
-    inside = sitk.GetArrayViewFromImage(
-        sitk.Resample(moving * 0 + 1, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
-    )
-    if inside.mean() < _LEAST_OVERLAP:
+    fixed = itk_image(np.zeros(reference.array.shape, dtype=np.uint8, order="F"), reference.affine)
+    moving = itk_image(image.array.astype(np.float32), image.affine)
+    everywhere = itk_image(np.ones(image.array.shape, dtype=np.uint8, order="F"), image.affine)
+    inside = sitk.Resample(everywhere, fixed, sitk.Transform(), sitk.sitkNearestNeighbor, 0)
+    if sitk.GetArrayViewFromImage(inside).mean() < _LEAST_OVERLAP:
         raise UserError(f"{image.label} and {reference.label} do not lie in the same place; are they of one patient?")
-    moved = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, sitk.Transform(), sitk.sitkLinear, 0.0)).T
-    told = f"{image.name} was resampled onto the grid of {reference.name}."
-    return Image(moved, reference.affine, image.name, image.source), (told,)
+    moved = sitk.Resample(moving, fixed, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    warning = f"{image.name} was resampled onto the grid of {reference.name}."
+    return Image(sitk.GetArrayFromImage(moved).T, reference.affine, image.name, image.source), (warning,)
 
 
 def itk_image(array: NDArray[np.generic], affine: Affine) -> sitk.Image:

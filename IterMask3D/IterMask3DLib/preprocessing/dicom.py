@@ -1,0 +1,114 @@
+"""DICOM folders: one scan of one moment, with all its slices, or a sentence that says what else is there.
+
+Nothing of a header reaches a message but counts and sizes: names, dates and descriptions belong to the patient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.preprocessing.limits import check_size, short
+
+_POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_SAME_MM = 1e-2
+_UNEVEN = 0.05
+"""Distances between slices may differ by this share of the usual one, which is what rounding in headers does."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One file of a series: where it lies along the normal of its plane (mm), and its size in pixels."""
+
+    path: str
+    place: float
+    orientation: tuple[float, ...]
+    size: tuple[int, ...]
+
+
+def read_dicom(place: Path) -> sitk.Image:
+    """The scan of a folder, or the one that a file belongs to.
+
+    Raises `UserError` where the folder holds several series, several time points, slices of different sizes, or gaps.
+    """
+    folder = place if place.is_dir() else place.parent
+    series = _series(folder)
+    if place.is_file():
+        series = [files for files in series if any(Path(file).name == place.name for file in files)]
+    if not series:
+        raise UserError(f"{place} holds no DICOM series; give the folder with the slices of one scan.")
+    if len(series) > 1:
+        counts = ", ".join(str(len(files)) for files in sorted(series, key=len, reverse=True))
+        raise UserError(
+            f"{place} holds {len(series)} DICOM series (of {counts} files); give one file of the series you mean instead."
+        )
+    (files,) = series
+    if len(files) > 1:
+        files = _in_order(place, [_slice(place, file) for file in files])
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(files)
+    try:
+        return reader.Execute()
+    except RuntimeError as error:
+        raise UserError(f"{place} cannot be read as a DICOM series ({_without_paths(error)}).") from None
+
+
+def _series(folder: Path) -> list[tuple[str, ...]]:
+    try:
+        ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        return [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in ids]
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"{folder} cannot be read as a DICOM folder ({_without_paths(error)}).") from None
+
+
+def _slice(place: Path, file: str) -> Slice:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+        check_size(place, reader.GetSize(), np.float32)
+        position = _numbers(reader, _POSITION, 3)
+        orientation = _numbers(reader, _ORIENTATION, 6)
+    except (RuntimeError, ValueError):
+        raise UserError(f"{place}: a file of the series cannot be read or does not say where its slice lies.") from None
+    normal = np.cross(orientation[:3], orientation[3:])
+    return Slice(file, float(normal @ position), tuple(np.round(orientation, 4)), reader.GetSize()[:2])
+
+
+def _numbers(reader: sitk.ImageFileReader, tag: str, count: int) -> NDArray[np.float64]:
+    numbers = np.array([float(text) for text in reader.GetMetaData(tag).split("\\")])
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ValueError(tag)
+    return numbers
+
+
+def _in_order(place: Path, slices: list[Slice]) -> list[str]:
+    """The files in the order of their places. Raises `UserError` where they make no even stack."""
+    slices = sorted(slices, key=lambda each: each.place)
+    if len({each.size for each in slices}) > 1:
+        raise UserError(f"{place} holds slices of different sizes; give the folder of one scan.")
+    if len({each.orientation for each in slices}) > 1:
+        raise UserError(f"{place} holds slices in different directions; give the folder of one scan.")
+    steps = np.diff([each.place for each in slices])
+    same = int((steps < _SAME_MM).sum())
+    if same:
+        raise UserError(
+            f"{place} holds {same} slices twice in the same place: several time points or echoes; export one of them alone."
+        )
+    usual = float(np.median(steps))
+    wide = int((np.abs(steps - usual) > _UNEVEN * usual).sum())
+    if wide:
+        raise UserError(
+            f"{place} has {wide} gaps between its slices: some are missing or cut off; export the scan again."
+        )
+    return [each.path for each in slices]
+
+
+def _without_paths(error: Exception) -> str:
+    # ITK's messages hold file names, and those of DICOM files can hold the patient's.
+    return short(error).split(":")[-1].strip() or type(error).__name__
