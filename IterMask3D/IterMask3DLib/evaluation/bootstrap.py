@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 DRAWS = 2000
 Weights = NDArray[np.float64]
@@ -16,35 +16,35 @@ Statistic = Callable[[Weights], NDArray[np.float64]]
 """A figure for every draw [draws]; NaN where it has no meaning."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; all None where the figure has no meaning. `cases`: how many it was computed from."""
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval, NaN where it has no meaning, and from how many cases it was computed."""
 
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float
+    low: float
+    high: float
     cases: int
 
 
 def estimate(subjects: Sequence[str], statistic: Statistic, seed: int = 0, draws: int = DRAWS) -> Estimate:
     """A figure and its percentile bootstrap interval over subjects.
 
-    `subjects`: whose each case is [n]; a subject is drawn with all of its cases, because they are not independent. Draws for which the figure has
-    no meaning are left out.
+    Args:
+        subjects: whose each case is [n]; a subject is drawn with all of its cases, because they are not independent.
+        statistic: the figure. Draws for which it has no meaning are left out.
     """
     count = len(subjects)
-    value = float(statistic(np.ones((1, count)))[0]) if count else float("nan")
+    value = float(statistic(np.ones((1, count)))[0]) if count else np.nan
     if np.isnan(value):
-        return Estimate(None, None, None, count)
+        return Estimate(np.nan, np.nan, np.nan, count)
     figures = statistic(_drawn(tuple(subjects), seed, draws))
     known = figures[~np.isnan(figures)]
     low, high = np.percentile(known, (2.5, 97.5)) if len(known) else (value, value)
     return Estimate(value, float(low), float(high), count)
 
 
-def mean_of(values: Sequence[float | None]) -> Statistic:
-    """The mean over the cases whose value is known."""
-    array = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+def mean_of(values: ArrayLike) -> Statistic:
+    """The mean over the cases whose value is known (not None, not NaN)."""
+    array = np.asarray(values, dtype=np.float64)
     known = ~np.isnan(array)
 
     def mean(weights: Weights) -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ def highest_mean_of(curves: NDArray[np.float64]) -> Statistic:
 
 @lru_cache(maxsize=32)
 def _drawn(subjects: tuple[str, ...], seed: int, draws: int) -> Weights:
-    """The same draws for every figure of the same cases, so that figures of a column are compared on the same subjects."""
+    """The same draws for every figure of the same cases, so that a column compares figures on the same subjects."""
     names = sorted(set(subjects))
     rng = np.random.default_rng(seed)
     times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)

@@ -3,51 +3,73 @@
 from __future__ import annotations
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-_DATA = "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (masks in MNI space), open_ms/ (labelled volumes)"
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.options import add_settings, given_settings
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.settings import about, checked
+from IterMask3DLib.methods.registry import method_specs
+
+_DATA = "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (masks in MNI space), open_ms/ "
+_DATA += "(labelled volumes)"
+_WHOLE_OF_IT = (
+    "Writes a table of figures with 95 % intervals as OUT/table.html, .csv, .json and .md, and every case in "
+    "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
+    "IterMask3DLib.cli evaluate …"
+)
+_NEEDED = ("pandas", "tqdm")
 
 
 def add_evaluate(commands: Any) -> None:
     """Adds `evaluate` to the subparsers of the command line."""
-    parser = commands.add_parser(
-        "evaluate",
-        help="measure a model beside baselines",
-        description="Writes a table of figures with 95 % intervals as OUT/table.html, .csv, .json and .md, and every case in OUT/cases.csv. Run again, it "
-        "goes on where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli evaluate …",
-    )
+    parser = commands.add_parser("evaluate", help="measure models beside baselines", description=_WHOLE_OF_IT)
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
     whole = protocols.add_parser("all", help="synthetic and labelled cases of a data folder: the whole table")
-    synthetic = protocols.add_parser("synthetic", help="strokes and artefacts put into healthy brains, and the healthy brains")
-    for one in (whole, synthetic):
-        one.add_argument("data", type=Path, metavar="DATA", help=_DATA)
-        one.add_argument("--brains", type=_count, metavar="N", help="only the first N test brains, for a quick look (default: all)")
+    synthetic = protocols.add_parser("synthetic", help="strokes, artefacts and nothing put into healthy brains")
     labelled = protocols.add_parser("labelled", help="volumes with labels")
-    labelled.add_argument("folder", type=Path, metavar="FOLDER", help="volumes and labels (*_lesions.nii.gz and the like), BIDS or flat")
-    labelled.add_argument("--data", type=Path, metavar="DATA", help=f"adds the baselines, made from the {_DATA}")
-    labelled.add_argument("--modality", metavar="NAME", help="ending of the volumes' names (default: the model's modality)")
+    trained = protocols.add_parser("autoencoder", help="train the auto-encoder that is compared with, or go on with it")
+    for one in (whole, synthetic, trained):
+        one.add_argument("data", type=Path, metavar="DATA", help=_DATA)
+    for one in (whole, synthetic):
+        one.add_argument("--brains", type=_count, metavar="N", help="only the first N test brains (default: all)")
+    labelled.add_argument("folder", type=Path, metavar="FOLDER", help="volumes and *_lesions.nii.gz, BIDS or flat")
+    labelled.add_argument("--data", type=Path, metavar="DATA", help=f"adds the baselines, from the {_DATA}")
+    labelled.add_argument(
+        "--modality", metavar="NAME", help="ending of the volumes' names (default: the models' inputs)"
+    )
     for one in (whole, synthetic, labelled):
         _add_run_options(one)
-    trained = protocols.add_parser(
-        "autoencoder", help="train the auto-encoder that is compared with; run again, it goes on where it stopped"
-    )
-    trained.add_argument("data", type=Path, metavar="DATA", help=_DATA)
-    trained.add_argument("-o", "--out", required=True, type=Path, metavar="FOLDER", help="folder for its weights")
-    trained.add_argument("--steps", type=_count, metavar="N", help="training steps of two volumes (default: 2400)")
+    trained.add_argument("-o", "--out", required=True, type=Path, metavar="FOLDER", help="folder of the training")
+    trained.add_argument("--steps", type=_count, metavar="N", help="of the training (default: the method's)")
+    add_settings(trained, Request, leave_out=[name for name in about(Request) if name != "device"])
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="folder for the table and the results of single cases")
-    parser.add_argument("--model", metavar="NAME|FOLDER", help="model to evaluate (default: the bundled one)")
     parser.add_argument(
-        "--autoencoder", type=Path, metavar="FOLDER", help="trained auto-encoder (default: OUT/autoencoder, trained there first)"
+        "-o", "--out", required=True, type=Path, metavar="OUT", help="folder for the table and all cases"
     )
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    parser.add_argument("--backend", choices=("auto", "pytorch", "openvino"), default="auto", help="what executes the network on the CPU")
-    parser.add_argument("--quality", choices=("auto", "fast", "full", "published"), default="auto", help="as of `segment`")
-    parser.add_argument("--gamma", type=float, help="slope of the threshold curve at the chosen point (default: the model's)")
-    parser.add_argument("--seed", type=int, default=0, help="of the cases, the noise and the bootstrap (default: 0)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="NAME|FOLDER",
+        help="model to evaluate (default: the bundled one); several, each a line",
+    )
+    parser.add_argument(
+        "--autoencoder",
+        type=Path,
+        metavar="FOLDER",
+        help="model to compare with (default: OUT/autoencoder, trained first)",
+    )
+    add_settings(parser, Request, leave_out=("model", "save_iterations"))
+    taken = {*about(Request), "out", "autoencoder", "brains", "data", "folder", "modality"}
+    for spec in method_specs().values():
+        group = parser.add_argument_group(f"settings of {spec.title} (default: the model's)")
+        add_settings(group, spec.Settings, leave_out=tuple(taken))
+        taken |= set(about(spec.Settings))
+    parser.set_defaults(usage=parser.error)
 
 
 def _count(text: str) -> int:
@@ -57,8 +79,32 @@ def _count(text: str) -> int:
     return value
 
 
+def request_of(options: argparse.Namespace) -> Request:
+    """The request of a parsed command line, its settings those of any method. A value out of range is a usage error."""
+    chosen = given_settings(options, Request)
+    chosen.pop("model", None)
+    settings: dict[str, Any] = {}
+    try:
+        for spec in method_specs().values():
+            for name, value in given_settings(options, spec.Settings).items():
+                if name not in chosen:
+                    settings[name] = checked(name, value, about(spec.Settings)[name][1], "evaluate")
+        return Request(**chosen, settings=settings).check("evaluate")
+    except UserError as error:
+        options.usage(str(error))
+        raise
+
+
 def run_evaluate(options: argparse.Namespace) -> int:
     """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise UserError(f"{' and '.join(missing)} is missing; run: pip install itermask3d[evaluate]")
+    if options.protocol == "autoencoder":
+        from IterMask3DLib.evaluation import command
+
+        return command.train_autoencoder(options)
+    request = request_of(options)
     from IterMask3DLib.evaluation import command
 
-    return command.train_autoencoder(options) if options.protocol == "autoencoder" else command.evaluate(options)
+    return command.evaluate(options, request)

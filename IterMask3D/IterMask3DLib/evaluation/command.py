@@ -1,123 +1,187 @@
-"""What `itermask3d evaluate` does: cases, finders, the run, the table."""
+"""What `itermask3d evaluate` does: cases, detectors, the run, the table."""
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from tqdm import tqdm
+
+from IterMask3DLib.core.card import CARD_FILE
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.models.store import Model, find_model, load_model
-from IterMask3DLib.runtime.distributed import position, together
-from IterMask3DLib.evaluation import autoencoder
-from IterMask3DLib.evaluation.baselines import AutoEncoderError, Intensity, ZScore
-from IterMask3DLib.evaluation.finders import Finder, IterMask3D, Scorer, one_passes
+from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.settings import about
+from IterMask3DLib.evaluation.baselines import Intensity, ZScore
+from IterMask3DLib.evaluation.cases import (
+    EvaluationCase,
+    artefact_cases,
+    calibration_cases,
+    healthy_cases,
+    labelled_cases,
+    read_cohort,
+    stroke_cases,
+)
+from IterMask3DLib.evaluation.detectors import Detector, ModelDetector, one_passes
 from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.mean_brain import mean_brain
-from IterMask3DLib.evaluation.protocols import (
-    Cohort,
-    Trial,
-    artefact_trials,
-    calibration_trials,
-    healthy_trials,
-    labelled_trials,
-    read_cohort,
-    stroke_trials,
-)
-from IterMask3DLib.evaluation.results import Run, write_results
-from IterMask3DLib.evaluation.run import calibrated, run_trials
-from IterMask3DLib.evaluation.store import Store
-from IterMask3DLib.evaluation.tally import Tally
-from IterMask3DLib.run import Request
+from IterMask3DLib.evaluation.records import RecordStore
+from IterMask3DLib.evaluation.results import Evaluation, write_results
+from IterMask3DLib.evaluation.run import calibrated, run_cases
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.models.catalogue import find_model
+from IterMask3DLib.runtime.distributed import all_gather, current_rank
+
+AUTOENCODER = "autoencoder"
+_SECONDS_BETWEEN_LINES = 30
 
 
 @dataclass(frozen=True)
-class Sources:
-    """The parts of a data folder."""
+class DataFolder:
+    """The parts of a data folder: healthy volumes by split, lesion shapes, labelled volumes."""
 
     cohort: Path
     shapes: Path
     labelled: Path
 
     @classmethod
-    def of(cls, data: Path) -> Sources:
+    def of(cls, data: Path) -> DataFolder:
         if not data.is_dir():
             raise UserError(f"{data} is not a folder; give the data folder with ixi/, stroke_shapes/ and open_ms/.")
         return cls(data / "ixi", data / "stroke_shapes", data / "open_ms")
 
 
-def evaluate(options: argparse.Namespace) -> int:
+def evaluate(options: argparse.Namespace, request: Request) -> int:
     """Runs a protocol and writes the table. Raises `UserError`."""
-    model = load_model(find_model(options.model))
-    request = Request(device=options.device, gamma=options.gamma, seed=options.seed, quality=options.quality, backend=options.backend)
-    options.out.mkdir(parents=True, exist_ok=True)
-    data = options.data
-    sources = None if data is None else Sources.of(data)
-    cohort = None if sources is None else read_cohort(sources.cohort)
-    trials = _trials(options, model, sources, cohort)
-    store, tally = Store(options.out), Tally(sys.stderr, quiet=position().rank > 0)
-    finders: list[Finder] = [IterMask3D(model, request)]
+    models = model_detectors(options.model or [None], request)
+    data = None if options.data is None else DataFolder.of(options.data)
+    cases = protocol_cases(options, models, data, request.seed)
     try:
-        if sources is not None and cohort is not None:
-            scorers = _baselines(options, model, request, cohort, tally)
-            tally.begin("Choosing the baselines' thresholds")
-            finders += calibrated(scorers, calibration_trials(cohort.val, sources.shapes, options.seed), store, tally.case)
-        tally.begin("Evaluating")
-        run_trials(trials, finders, store, tally.case)
-    finally:
-        tally.close()
-    if position().rank == 0:
-        print(write_results(options.out, Run(trials, finders, store, model, request, options.protocol)))
-    together(None)
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{options.out} cannot be written ({reason(error)}); choose another folder with -o.") from None
+    store, detectors = RecordStore(options.out), list[Detector](models)
+    if data is not None:
+        detectors += baselines(options, models[0], data)
+        strokes = calibration_cases(read_cohort(data.cohort)["val"], data.shapes, request.seed)
+        detectors = calibrated(detectors, strokes, store, track=_bar("Choosing thresholds"), on_problem=_problem)
+    run_cases(cases, detectors, store, _bar("Evaluating"), _problem)
+    if current_rank().is_first:
+        evaluation = Evaluation(options.protocol, request.seed, cases, detectors, store)
+        print(write_results(options.out, evaluation, models[0]))
+    all_gather(None)
     return 0
+
+
+def model_detectors(names: Sequence[str | None], request: Request) -> list[ModelDetector]:
+    """The models that are compared, each under a name of its own.
+
+    Raises `UserError` for a model that cannot be used, or a setting that none of them has.
+    """
+    models = [load_model(find_model(name)) for name in names]
+    methods = [model.card.method for model in models]
+    found: list[ModelDetector] = []
+    for model in models:
+        detector = ModelDetector(model, request)
+        if methods.count(model.card.method) > 1:
+            detector.name = re.sub(r"[^\w+-]+", "_", f"{detector.name}_{model.card.name}")
+            detector.title = f"{detector.title}, {model.card.name}"
+        if detector.name in (other.name for other in found):
+            raise UserError(f"Two models are called {model.card.name}; give each its own name, or one of them once.")
+        found.append(detector)
+    known = {name for detector in found for name in about(detector.spec.Settings)}
+    unknown = ", ".join(name for name in request.settings if name not in known)
+    if unknown:
+        raise UserError(f"No model here has the setting {unknown}; leave it out.")
+    return found
+
+
+def protocol_cases(
+    options: argparse.Namespace, models: Sequence[ModelDetector], data: DataFolder | None, seed: int
+) -> list[EvaluationCase]:
+    """The cases of the protocol. Problems of any of them are raised as `UserError` before the first is computed."""
+    cases: list[EvaluationCase] = []
+    channels = list(dict.fromkeys(name for detector in models for name in detector.model.card.inputs))
+    if options.protocol in ("all", "synthetic") and data is not None:
+        brains = read_cohort(data.cohort)["test"][: options.brains]
+        cases += healthy_cases(brains) + stroke_cases(brains, data.shapes, seed) + artefact_cases(brains, seed)
+    if options.protocol == "all" and data is not None:
+        cases += labelled_cases(find_labelled(data.labelled, channels))
+    if options.protocol == "labelled":
+        cases += labelled_cases(find_labelled(options.folder, [options.modality] if options.modality else channels))
+    for detector in models:
+        if not any(detector.accepts(case.channels) for case in cases):
+            wanted = " and ".join(detector.model.card.inputs)
+            raise UserError(f"Model {detector.model.card.name} needs the input {wanted}, which no case of these has.")
+    return cases
+
+
+def baselines(options: argparse.Namespace, first: ModelDetector, data: DataFolder) -> list[Detector]:
+    """Every baseline, trained on the training split where it learns."""
+    folder = options.autoencoder
+    if folder is None:
+        folder = options.out / AUTOENCODER
+        if not (folder / "model" / CARD_FILE).exists():
+            _train(data, folder, first.request.device)
+    inside = folder / "model"
+    network = load_model(inside if inside.is_dir() else folder)
+    healthy = mean_brain(read_cohort(data.cohort)["train"], options.out / "mean_brain.npz", _bar("Mean healthy brain"))
+    # On T1 strokes and multiple sclerosis are dark, on other contrasts bright.
+    side = "dark" if first.model.card.inputs[0].startswith("T1") else "bright"
+    found: list[Detector] = [
+        *one_passes(first),
+        ModelDetector(network, replace(first.request, settings={}), AUTOENCODER),
+        ZScore(healthy),
+        Intensity(side),
+    ]
+    return found
 
 
 def train_autoencoder(options: argparse.Namespace) -> int:
     """Trains the auto-encoder on the training split of the healthy cohort. Raises `UserError`."""
-    settings = autoencoder.Settings()
-    settings = settings if options.steps is None else replace(settings, steps=options.steps)
-    tally = Tally(sys.stderr, quiet=position().rank > 0)
-    _autoencoder(options.out, read_cohort(Sources.of(options.data).cohort), settings, tally)
-    if position().rank == 0:
-        print(options.out / autoencoder.WEIGHTS)
+    device = getattr(options, "device", Request().device)
+    _train(DataFolder.of(options.data), options.out, device, {} if options.steps is None else {"steps": options.steps})
+    if current_rank().is_first:
+        print(options.out / "model")
     return 0
 
 
-def _trials(options: argparse.Namespace, model: Model, sources: Sources | None, cohort: Cohort | None) -> list[Trial]:
-    """The cases of the protocol; problems of any of them are told before the first is computed."""
-    trials: list[Trial] = []
-    if options.protocol in ("all", "synthetic") and sources is not None and cohort is not None:
-        brains = cohort.test[: options.brains]
-        trials += healthy_trials(brains) + stroke_trials(brains, sources.shapes, options.seed) + artefact_trials(brains, options.seed)
-    if options.protocol == "all" and sources is not None:
-        trials += labelled_trials(find_labelled(sources.labelled, model.card.modality))
-    if options.protocol == "labelled":
-        trials += labelled_trials(find_labelled(options.folder, options.modality or model.card.modality))
-    return trials
+def _train(data: DataFolder, folder: Path, device: str, chosen: dict[str, Any] | None = None) -> None:
+    try:
+        from IterMask3DLib.training.options import training_options
+        from IterMask3DLib.training.run import TrainingRequest, train
+    except ImportError as error:
+        raise UserError(
+            f"Training needs {error.name}, which is missing; run: pip install itermask3d[evaluate]"
+        ) from None
+    options = training_options(AUTOENCODER, chosen or {}, "itermask3d evaluate")
+    with tqdm(desc="Training the auto-encoder", unit=" steps", **_bar_options()) as bar:
+
+        def show(event: Any) -> None:
+            if isinstance(event, str):
+                bar.write(event, file=sys.stderr)
+            else:
+                bar.total = event.total
+                bar.update(event.step - bar.n)
+
+        train(TrainingRequest(data=data.cohort, run=folder, options=options, device=device), show)
 
 
-def _baselines(options: argparse.Namespace, model: Model, request: Request, cohort: Cohort, tally: Tally) -> Sequence[Scorer]:
-    """Every baseline, trained on the training split where it learns."""
-    folder = options.autoencoder
-    if folder is None:
-        folder = options.out / "autoencoder"
-        _autoencoder(folder, cohort, autoencoder.Settings(), tally)
-    tally.begin("Laying healthy brains over each other")
-    healthy = mean_brain(cohort.train, options.out / "mean_brain.npz", lambda done, count: tally.case(done, count, ""))
-    return [
-        *one_passes(model, request),
-        AutoEncoderError.read(folder, request.device),
-        ZScore(healthy),
-        # On T1 strokes and multiple sclerosis are dark, on other contrasts bright.
-        Intensity("dark" if model.card.modality.startswith("T1") else "bright"),
-    ]
+def _bar(title: str) -> Callable[[Sequence[Any]], Iterable[Any]]:
+    return partial(tqdm, desc=title, unit=" cases", **_bar_options())
 
 
-def _autoencoder(folder: Path, cohort: Cohort, settings: autoencoder.Settings, tally: Tally) -> None:
-    """Trains in the first process; the others wait."""
-    if position().rank == 0 and not autoencoder.trained(folder):
-        tally.begin("Training the auto-encoder")
-        autoencoder.train(cohort.train, folder, settings, on_step=lambda step, steps, loss: tally.case(step, steps, f"loss {loss:.3f}"))
-    together(None)
+def _bar_options() -> dict[str, Any]:
+    """A bar that moves on a terminal, a line now and then elsewhere; the first of several processes draws it."""
+    often = 0.1 if sys.stderr.isatty() else _SECONDS_BETWEEN_LINES
+    return {"file": sys.stderr, "mininterval": often, "disable": not current_rank().is_first}
+
+
+def _problem(sentence: str) -> None:
+    tqdm.write(f"error: {sentence}", file=sys.stderr)

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
-LABEL_ENDINGS = ("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi", "_lesions", "_lesion", "_labels", "_label", "_seg")
+LABEL_ENDINGS = (
+    *("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi"),
+    *("_lesions", "_lesion", "_labels", "_label", "_seg"),
+)
 BRAIN_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain")
-_SAME_MODALITY = {"T1w": ("T1w", "T1"), "T1": ("T1w", "T1"), "T2w": ("T2w", "T2"), "T2": ("T2w", "T2")}
+_ALIASES = {name: (f"T{name[1]}w", f"T{name[1]}") for name in ("T1w", "T1", "T2w", "T2")}
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """Files of one case; `brain` is None where the folder has no brain mask of it."""
+class LabelledFiles:
+    """Files of one case.
+
+    Attributes:
+        name: of its first volume; subject: whose it is.
+        images: its volumes by channel, at least one; label: of the lesions.
+        brain: None where the folder has no brain mask of it.
+    """
 
     name: str
     subject: str
-    volume: Path
+    images: Mapping[str, Path]
     label: Path
     brain: Path | None
 
 
-def find_labelled(folder: Path, modality: str) -> list[Labelled]:
-    """Every volume of `modality` with a label, sorted by name.
+def find_labelled(folder: Path, channels: Sequence[str]) -> list[LabelledFiles]:
+    """Every case of a folder that has a label and a volume of one of the channels, sorted by name.
 
-    A label is named like its volume, with or without the modality, and ends in one of `LABEL_ENDINGS`: `sub-01_lesions` belongs to `sub-01_T1w`
-    and to `sub-01_T1`. It may lie in another folder (BIDS derivatives). Raises `UserError` if there is none, or if a label has no volume.
+    A label is named like its volume, with or without the channel, and ends in one of `LABEL_ENDINGS`: `sub-01_lesions`
+    belongs to `sub-01_T1w` and to `sub-01_T1`. It may lie in another folder (BIDS derivatives). Raises `UserError` if
+    there is none, or if a label has no volume.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give a folder of volumes with labels (*_lesions.nii.gz).")
@@ -39,18 +50,33 @@ def find_labelled(folder: Path, modality: str) -> list[Labelled]:
         if ending is None:
             continue
         base = name.removesuffix(ending)
-        known = [base, *(f"{base}_{alias}" for alias in _SAME_MODALITY.get(modality, (modality,)))]
-        stem = next((stem for stem in known if stem in files and _is_volume(stem, modality)), None)
-        if stem is None:
-            raise UserError(f"{label} has no volume beside it; {' or '.join(known[1:])} is looked for (say another --modality?).")
-        brain = next((files[start + end] for start in (stem, base) for end in BRAIN_ENDINGS if start + end in files), None)
+        wanted = {channel: _stems(base, channel, len(channels) == 1) for channel in channels}
+        found = {
+            channel: next((s for s in stems if s in files and _is_volume(s)), "") for channel, stems in wanted.items()
+        }
+        stems = {channel: stem for channel, stem in found.items() if stem}
+        if not stems:
+            names = " or ".join(stem for one in wanted.values() for stem in one if stem != base)
+            raise UserError(f"{label} has no volume beside it; {names} is looked for (say another --modality?).")
+        first = next(iter(stems.values()))
+        brain = next(
+            (files[stem + end] for stem in (first, base) for end in BRAIN_ENDINGS if stem + end in files), None
+        )
         subject = next((part for part in base.split("_") if part.startswith("sub-")), base)
-        cases.append(Labelled(stem, subject, files[stem], label, brain))
+        images = {channel: files[stem] for channel, stem in stems.items()}
+        cases.append(LabelledFiles(first, subject, images, label, brain))
     if not cases:
         raise UserError(f"{folder} holds no label: a file that ends in {', '.join(LABEL_ENDINGS)}.")
     return sorted(cases, key=lambda case: case.name)
 
 
-def _is_volume(stem: str, modality: str) -> bool:
+def _stems(base: str, channel: str, is_only: bool) -> list[str]:
+    """Names that a channel of a case may have; the label's own base says no channel where several are asked for."""
+    names = _ALIASES.get(channel, (channel,))
+    own = [base] if is_only or base.endswith(tuple(f"_{name}" for name in names)) else []
+    return own + [f"{base}_{name}" for name in names]
+
+
+def _is_volume(stem: str) -> bool:
     """Whether a name is not that of another label or brain mask."""
     return not stem.endswith(LABEL_ENDINGS + BRAIN_ENDINGS)

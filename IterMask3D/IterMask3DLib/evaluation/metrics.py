@@ -1,18 +1,17 @@
 """How well a mask and a score agree with the truth, for one case.
 
-Where a number cannot be defined it is None and is left out of means; where it has a natural worst or best value it takes that, so that a method
-is not rewarded for finding nothing. No number is ever NaN.
+Where a number cannot be defined it is None and is left out of means; where it has a natural worst or best value it
+takes that, so that a method is not rewarded for finding nothing. No number is ever NaN.
 """
 
 from __future__ import annotations
-
-from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.geometry import Spacing, bounding_box
+from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.evaluation.ranking import average_precision, roc_auc
 
 OVERLAP = 0.1
@@ -20,76 +19,65 @@ OVERLAP = 0.1
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
-@dataclass(frozen=True)
-class Segmentation:
-    """One case. Lengths in mm, volumes in ml; `None` where a number has no meaning (see the functions that compute them)."""
-
-    dice: float
-    iou: float
-    sensitivity: float | None
-    precision: float
-    auroc: float | None
-    average_precision: float | None
-    assd_mm: float
-    hd95_mm: float
-    volume_error_ml: float
-    absolute_volume_error_ml: float
-    lesion_f1: float
-    lesion_sensitivity: float | None
-    lesion_precision: float
-    psnr_healthy_db: float | None
-    predicted_ml: float
-    truth_ml: float
-
-    def numbers(self) -> dict[str, float | None]:
-        return asdict(self)
+FIGURES: tuple[str, ...] = ("dice", "iou", "sensitivity", "precision", "auroc", "average_precision", "assd_mm")
+FIGURES += ("hd95_mm", "volume_error_ml", "absolute_volume_error_ml", "lesion_f1", "lesion_sensitivity")
+FIGURES += ("lesion_precision", "psnr_healthy_db", "predicted_ml", "truth_ml")
+"""Names of the figures of a case; lengths in mm, volumes in ml."""
 
 
 def measure(
-    mask: BoolVolume,
-    score: FloatVolume,
-    truth: BoolVolume,
+    image: Image,
     brain: BoolVolume,
-    spacing: tuple[float, float, float],
-    volume: NDArray[np.generic] | None = None,
+    truth: BoolVolume,
+    mask: BoolVolume | None,
+    score: FloatVolume | None,
     reconstruction: FloatVolume | None = None,
-) -> Segmentation:
-    """Every number of a case; all arrays [i, j, k] on one grid with `spacing` in mm.
+) -> dict[str, float | None]:
+    """Every figure of a case by name; all arrays [i, j, k] on the grid of `image`. Only brain voxels count.
 
-    Only brain voxels count. `score`: larger is more anomalous. `volume`, `reconstruction`: in one unit, for the PSNR.
+    Args:
+        mask, score, reconstruction: of a detector, None where it has none; a larger score is more anomalous, and a
+            reconstruction is in the intensities of the image.
     """
-    mask, truth = mask & brain, truth & brain
-    voxel_ml = float(np.prod(spacing)) / 1000
+    truth = truth & brain
+    figures: dict[str, float | None] = dict.fromkeys(FIGURES)
+    figures["truth_ml"] = int(truth.sum()) * image.voxel_ml
+    if mask is not None:
+        figures |= _of_mask(image, brain, truth, mask & brain)
+    if score is not None:
+        figures["auroc"] = roc_auc(score[brain], truth[brain])
+        figures["average_precision"] = average_precision(score[brain], truth[brain])
+    if reconstruction is not None:
+        figures["psnr_healthy_db"] = psnr(image.array, reconstruction, brain & ~truth)
+    return figures
+
+
+def _of_mask(image: Image, brain: BoolVolume, truth: BoolVolume, mask: BoolVolume) -> dict[str, float | None]:
     hits, predicted, true = int((mask & truth).sum()), int(mask.sum()), int(truth.sum())
-    assd, hd95 = surface_distances(mask, truth, brain, spacing)
+    assd, hd95 = surface_distances(mask, truth, brain, image.spacing)
     found, right = lesion_shares(mask, truth)
-    error_ml = (predicted - true) * voxel_ml
-    return Segmentation(
-        dice=dice(hits, predicted, true),
-        iou=hits / (predicted + true - hits) if predicted or true else 1.0,
-        sensitivity=hits / true if true else None,
-        precision=_precision(hits, predicted, true),
-        auroc=roc_auc(score[brain], truth[brain]),
-        average_precision=average_precision(score[brain], truth[brain]),
-        assd_mm=assd,
-        hd95_mm=hd95,
-        volume_error_ml=error_ml,
-        absolute_volume_error_ml=abs(error_ml),
-        lesion_f1=_harmonic(found, right),
-        lesion_sensitivity=found,
-        lesion_precision=right,
-        psnr_healthy_db=psnr(volume, reconstruction, brain & ~truth) if volume is not None and reconstruction is not None else None,
-        predicted_ml=predicted * voxel_ml,
-        truth_ml=true * voxel_ml,
-    )
+    error_ml = (predicted - true) * image.voxel_ml
+    return {
+        # MONAI's default is NaN where there is nothing to find and nothing was found.
+        "dice": 2 * hits / (predicted + true) if predicted or true else 1.0,
+        "iou": hits / (predicted + true - hits) if predicted or true else 1.0,
+        "sensitivity": hits / true if true else None,
+        # An empty mask is right only where there was nothing to find.
+        "precision": hits / predicted if predicted else float(true == 0),
+        "assd_mm": assd,
+        "hd95_mm": hd95,
+        "volume_error_ml": error_ml,
+        "absolute_volume_error_ml": abs(error_ml),
+        "lesion_f1": _harmonic(found, right),
+        "lesion_sensitivity": found,
+        "lesion_precision": right,
+        "predicted_ml": predicted * image.voxel_ml,
+    }
 
 
-def dice(hits: int, predicted: int, true: int) -> float:
-    """2·hits / (predicted + true) in voxels; 1 where there is nothing to find and nothing was found. MONAI's default gives NaN there."""
-    return 2 * hits / (predicted + true) if predicted or true else 1.0
-
-
-def dice_curve(score: FloatVolume, truth: BoolVolume, brain: BoolVolume, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+def dice_curve(
+    score: FloatVolume, truth: BoolVolume, brain: BoolVolume, thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Dice of `score > threshold` inside the brain for every threshold [n] (ascending), from two histograms."""
     true, values = truth[brain], score[brain].astype(np.float64)
     edges = np.concatenate([[-np.inf], thresholds, [np.inf]])
@@ -104,21 +92,21 @@ def dice_curve(score: FloatVolume, truth: BoolVolume, brain: BoolVolume, thresho
     return np.where(total > 0, 2 * hits / np.maximum(total, 1), 1.0)
 
 
-def surface_distances(mask: BoolVolume, truth: BoolVolume, brain: BoolVolume, spacing: tuple[float, float, float]) -> tuple[float, float]:
+def surface_distances(mask: BoolVolume, truth: BoolVolume, brain: BoolVolume, spacing: Spacing) -> tuple[float, float]:
     """Average symmetric surface distance and 95 % Hausdorff distance, in mm.
 
-    ASSD: mean over the surface voxels of both objects of the distance to the other's surface. HD95: the larger of the two directed 95th
-    percentiles. A surface voxel has a face on the outside. Both are 0 where both objects are empty, and the diagonal of the brain's box where
-    one is. ITK's "average Hausdorff distance", used by the published code, is another thing: a mean over all voxels of the objects, to which
-    the inside adds zeros.
+    ASSD: mean over the surface voxels of both objects of the distance to the other's surface. HD95: the larger of the
+    two directed 95th percentiles. A surface voxel has a face on the outside. Both are 0 where both objects are empty,
+    and the diagonal of the brain's box where one is. ITK's "average Hausdorff distance", used by the published code, is
+    another thing: a mean over all voxels of the objects, to which the inside adds zeros.
     """
-    if not mask.any() and not truth.any():
+    box = bounding_box(mask | truth)
+    if box is None:
         return 0.0, 0.0
     if not mask.any() or not truth.any():
-        sides = [np.ptp(hits) + 1 for hits in np.nonzero(brain)]
+        sides = [side.stop - side.start for side in bounding_box(brain) or box]
         worst = float(np.linalg.norm(np.array(sides) * spacing))
         return worst, worst
-    box = ndimage.find_objects((mask | truth).astype(np.uint8))[0]
     mask, truth = np.pad(mask[box], 1), np.pad(truth[box], 1)
     first, second = (inside & ~ndimage.binary_erosion(inside) for inside in (mask, truth))
     forth = ndimage.distance_transform_edt(~second, sampling=spacing)[first]
@@ -129,8 +117,9 @@ def surface_distances(mask: BoolVolume, truth: BoolVolume, brain: BoolVolume, sp
 def lesion_shares(mask: BoolVolume, truth: BoolVolume) -> tuple[float | None, float]:
     """Share of the true lesions found, and share of the mask's components that are right.
 
-    Components touch by a face, an edge or a corner. A true lesion is found when the mask covers a tenth of it; a component of the mask is right
-    when a tenth of it is true. With no true lesion the first is None; with no component the second is 1 if there was nothing to find, else 0.
+    Components touch by a face, an edge or a corner. A true lesion is found when the mask covers a tenth of it; a
+    component of the mask is right when a tenth of it is true. With no true lesion the first is None; with no component
+    the second is 1 if there was nothing to find, else 0.
     """
     lesions, true_count = ndimage.label(truth, structure=_TOUCHING)
     components, count = ndimage.label(mask, structure=_TOUCHING)
@@ -140,10 +129,10 @@ def lesion_shares(mask: BoolVolume, truth: BoolVolume) -> tuple[float | None, fl
 
 
 def psnr(volume: NDArray[np.generic], reconstruction: FloatVolume, healthy: BoolVolume) -> float | None:
-    """20·log10(highest healthy intensity / root mean squared difference) over healthy tissue, in dB; at most 100, None without such tissue.
+    """20·log10(highest healthy intensity / root mean squared difference) over healthy tissue, in dB.
 
-    The published code takes the highest intensity of the whole test set, so that one bright subject raises everybody's figure; here it is the
-    case's own.
+    At most 100, None without such tissue. The published code takes the highest intensity of the whole test set, so that
+    one bright subject raises everybody's figure; here it is the case's own.
     """
     if not healthy.any():
         return None
@@ -157,11 +146,6 @@ def _covered(by: BoolVolume, labels: NDArray[np.int32], count: int) -> NDArray[n
     """Share of each component 1..count that lies in `by`."""
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     return np.asarray(np.bincount(labels[by], minlength=count + 1)[1:] / np.maximum(sizes, 1))
-
-
-def _precision(hits: int, predicted: int, true: int) -> float:
-    """Share of the mask that is true; an empty mask is right only where there was nothing to find."""
-    return hits / predicted if predicted else float(true == 0)
 
 
 def _harmonic(found: float | None, right: float) -> float:

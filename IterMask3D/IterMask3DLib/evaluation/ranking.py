@@ -1,6 +1,7 @@
 """How well a score ranks what is anomalous above what is not: for voxels of a brain, and for whole volumes.
 
-Each figure comes twice: of all entries, and for a bootstrap of every draw of them, which is told by how often it holds each entry.
+Each figure comes twice: of all entries, and for a bootstrap of every draw of them, which is the number of times it
+holds each entry.
 """
 
 from __future__ import annotations
@@ -16,18 +17,19 @@ Weights = NDArray[np.float64]
 def roc_auc(scores: Scores, truth: Truth) -> float | None:
     """Probability that a true entry [n] scores above a false one, ties counting half; None unless there are both.
 
-    For voxels, give those of the brain alone: the published code counts the background, which every method scores 0, and so inflates the area.
+    For voxels, give those of the brain alone: the published code counts the background, which every method scores 0,
+    and so inflates the area.
     """
     return _number(roc_aucs(scores, truth, _once(scores)))
 
 
 def average_precision(scores: Scores, truth: Truth) -> float | None:
-    """Mean precision over the steps of recall, as scikit-learn defines it; None unless there are true and false entries [n]."""
+    """Mean precision over the steps of recall, as scikit-learn defines it; None unless there are both [n]."""
     return _number(average_precisions(scores, truth, _once(scores)))
 
 
 def false_positive_rate_at(scores: Scores, truth: Truth, sensitivity: float) -> float | None:
-    """The lowest false positive rate of a threshold whose true positive rate is at least `sensitivity`; None unless both kinds are there.
+    """The lowest false positive rate where the true one is at least `sensitivity`; None unless there are both.
 
     What the published code prints as "FNR80" is 1 - TPR where TPR first reaches 0.2: another quantity.
     """
@@ -66,7 +68,8 @@ def _number(figures: NDArray[np.float64]) -> float | None:
 def _shares(true: Weights, false: Weights) -> tuple[Weights, Weights]:
     """Of all true and of all false entries; both NaN in a draw that lacks one kind."""
     both = (true[:, -1:] > 0) & (false[:, -1:] > 0)
-    return np.where(both, true / np.maximum(true[:, -1:], 1), np.nan), np.where(both, false / np.maximum(false[:, -1:], 1), np.nan)
+    of_true, of_false = (np.where(both, each / np.maximum(each[:, -1:], 1), np.nan) for each in (true, false))
+    return of_true, of_false
 
 
 def _cumulated(scores: Scores, truth: Truth, weights: Weights) -> tuple[Weights, Weights]:

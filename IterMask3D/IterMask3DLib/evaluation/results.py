@@ -1,99 +1,130 @@
-"""The files an evaluation ends with: table as CSV, JSON and a page, and every case."""
+"""The files an evaluation ends with: the table as CSV, JSON, Markdown and a page, and every case."""
 
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib import __version__
-from IterMask3DLib.models.store import Model
-from IterMask3DLib.evaluation.examples import Example, chosen_examples
-from IterMask3DLib.evaluation.finders import Finder
-from IterMask3DLib.evaluation.page import write_page
-from IterMask3DLib.evaluation.protocols import Trial
-from IterMask3DLib.evaluation.run import records_of
-from IterMask3DLib.evaluation.store import Record, Store
-from IterMask3DLib.evaluation.summary import markdown, summary
-from IterMask3DLib.evaluation.table import Row, all_rows, write_cases, write_rows
-from IterMask3DLib.run import Request, settings_of
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-_PACKAGES = ("torch", "numpy", "scipy", "SimpleITK", "nibabel", "torchio")
+from IterMask3DLib.core.files import write_json, write_text
+from IterMask3DLib.core.versions import versions
+from IterMask3DLib.evaluation.cases import EvaluationCase
+from IterMask3DLib.evaluation.detectors import Detector, ModelDetector
+from IterMask3DLib.evaluation.examples import OUTLINE, TRUTH, ExampleRow, chosen_examples
+from IterMask3DLib.evaluation.records import PACKAGES, RecordStore
+from IterMask3DLib.evaluation.run import records_of
+from IterMask3DLib.evaluation.summary import BLOCKS, lines_of, markdown, summary
+from IterMask3DLib.evaluation.table import CASE_COLUMNS, COLUMNS, case_frame, figure_table, write_frame
 
 
 @dataclass(frozen=True)
-class Run:
-    """All of an evaluation that is done: its cases, what was compared, and where the results of single cases are."""
+class Evaluation:
+    """All of an evaluation that was run.
 
-    trials: Sequence[Trial]
-    finders: Sequence[Finder]
-    store: Store
-    model: Model
-    request: Request
+    Attributes:
+        protocol: its name; seed: of the cases and the bootstrap.
+        cases, detectors: what was compared on what; the first detector is the one that others are compared with.
+        store: where the results of single cases are.
+    """
+
     protocol: str
+    seed: int
+    cases: Sequence[EvaluationCase]
+    detectors: Sequence[Detector]
+    store: RecordStore
 
 
-def write_results(out: Path, run: Run) -> str:
-    """Writes `table.csv`, `table.json`, `table.html`, `table.md` and `cases.csv` to `out` and returns the main figures as text for a terminal."""
-    records = {finder.name: records_of(run.trials, finder, run.store) for finder in run.finders}
-    titles = {finder.name: finder.title for finder in run.finders}
-    thresholds = {finder.name: finder.thresholds for finder in run.finders}
-    rows = all_rows(records, titles, thresholds, run.request.seed)
-    made = provenance(run, records)
-    write_rows(out / "table.csv", rows)
-    write_cases(out / "cases.csv", [record for found in records.values() for record in found])
-    _write(out / "table.json", json.dumps({"provenance": made, "rows": [_flat(row) for row in rows]}, indent=1, allow_nan=False) + "\n")
-    _write(out / "table.md", markdown(rows))
-    examples: Sequence[Example] = chosen_examples(run.trials, run.finders, run.store)
-    write_page(out / "table.html", rows, made, examples)
-    return f"{summary(rows)}\n\n{out / 'table.html'}"
+def write_results(out: Path, evaluation: Evaluation, first: ModelDetector) -> str:
+    """Writes `table.csv`, `.json`, `.html` and `.md` and `cases.csv` to `out`.
+
+    Returns the main figures as text for a terminal. Raises `UserError` where a result is missing.
+
+    Args:
+        first: the first detector's model, for the provenance.
+    """
+    detectors, store = evaluation.detectors, evaluation.store
+    frame = case_frame(record for d in detectors for record in records_of(evaluation.cases, d, store))
+    titles = {detector.name: detector.title for detector in detectors}
+    table = figure_table(frame, evaluation.seed)
+    provenance = provenance_of(evaluation, first)
+    examples = chosen_examples(frame, evaluation.cases, detectors, store)
+    write_frame(out / "table.csv", table, COLUMNS)
+    write_frame(out / "cases.csv", frame, CASE_COLUMNS)
+    rows = [{**row, "title": titles[row["finder"]]} for row in table.to_dict("records")]
+    write_json(out / "table.json", {"provenance": provenance, "rows": rows})
+    write_text(out / "table.md", markdown(table, titles))
+    write_text(out / "table.html", page(table, titles, provenance, examples))
+    return f"{summary(table, titles)}\n\n{out / 'table.html'}"
 
 
-def provenance(run: Run, records: Mapping[str, Sequence[Record]]) -> dict[str, Any]:
-    """What made the table, JSON-able."""
-    sections = [trial.section for trial in run.trials]
+def provenance_of(evaluation: Evaluation, first: ModelDetector) -> dict[str, Any]:
+    """What the table comes from, JSON-able."""
+    cases, store = evaluation.cases, evaluation.store
+    sections = list(dict.fromkeys(case.section for case in cases))
+    seconds = {d.name: sorted(r.seconds for r in records_of(cases, d, store)) for d in evaluation.detectors}
     return {
-        "protocol": run.protocol,
-        "cases": {section: sections.count(section) for section in dict.fromkeys(sections)},
-        "subjects": {
-            section: len({trial.subject for trial in run.trials if trial.section == section}) for section in dict.fromkeys(sections)
-        },
-        "model": run.model.card.name,
-        "model_sha256": run.model.card.sha256,
-        "settings": asdict(settings_of(run.model, run.request)),
-        "quality": run.request.quality,
-        "seed": run.request.seed,
-        "finders": {finder.name: {**finder.identity(), "title": finder.title} for finder in run.finders},
-        "median_seconds_a_case": {name: _median([record.seconds for record in found]) for name, found in records.items()},
-        "versions": {"itermask3d": __version__, "python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "protocol": evaluation.protocol,
+        "cases": {section: sum(case.section == section for case in cases) for section in sections},
+        "subjects": {section: len({case.subject for case in cases if case.section == section}) for section in sections},
+        "model": first.model.card.name,
+        "model_sha256": dict(first.model.card.files),
+        "settings": asdict(first.settings),
+        "quality": first.request.quality,
+        "seed": evaluation.seed,
+        "finders": {d.name: {**d.identity(), "title": d.title} for d in evaluation.detectors},
+        "median_seconds_a_case": {name: each[len(each) // 2] if each else None for name, each in seconds.items()},
+        "versions": {**versions(*PACKAGES), "python": platform.python_version()},
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
 
-def _flat(row: Row) -> dict[str, Any]:
-    flat = asdict(row)
-    flat.update(flat.pop("estimate"))
-    return flat
+def page(
+    table: pd.DataFrame, titles: Mapping[str, str], provenance: Mapping[str, Any], examples: Sequence[ExampleRow]
+) -> str:
+    """The table as one HTML page that refers to nothing outside itself."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    blocks = [
+        (block, [(title, cells) for title, cells in lines_of(block, table, titles) if any(c.interval for c in cells)])
+        for block in BLOCKS
+    ]
+    return environment.get_template("page.html.j2").render(
+        blocks=[(block, lines) for block, lines in blocks if lines],
+        model=provenance["model"],
+        facts=_facts(provenance),
+        examples=examples,
+        truth=TRUTH,
+        outline=OUTLINE,
+    )
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
+def _facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Provenance as rows of a table, in a reading order."""
 
+    def text(value: object) -> str:
+        return json.dumps(value, sort_keys=True).replace('"', "").strip("{}")
 
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "not installed"
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(beside, path)
+    thresholds = {name: round(float(d["threshold"]), 4) for name, d in known["finders"].items() if "threshold" in d}
+    return [
+        ("Protocol", str(known["protocol"])),
+        ("Cases", text(known["cases"])),
+        ("Subjects", text(known["subjects"])),
+        ("Model", f"{known['model']}, SHA-256 of the weights {text(known['model_sha256'])}"),
+        ("Settings", f"{text(known['settings'])}; quality: {known['quality']}; seed: {known['seed']}"),
+        ("Thresholds from calibration", text(thresholds) or "none"),
+        ("Median seconds a case", text(known["median_seconds_a_case"])),
+        ("Versions", text(known["versions"])),
+        ("Written (UTC)", str(known["written"])),
+    ]

@@ -1,208 +1,199 @@
-"""The table as a reader wants it: one line a finder, the figures that matter side by side."""
+"""The table as a reader wants it: one line a detector, the figures that matter side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from IterMask3DLib.evaluation.bootstrap import Estimate
-from IterMask3DLib.evaluation.table import BEHIND, ORACLE, Row
+import numpy as np
+import pandas as pd
+
+from IterMask3DLib.evaluation.artefacts import KINDS
+from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES
+from IterMask3DLib.evaluation.table import BEHIND, ORACLE
 
 
 @dataclass(frozen=True)
-class Column:
-    """A metric of a table: its key in the rows, its heading, the digits shown, and whether more is better (None: no value is marked as best)."""
+class TableColumn:
+    """A metric of a block.
+
+    Attributes:
+        metric: its key in the table; heading: of the column; short: likewise in a terminal.
+        digits: shown.
+        higher_is_better: None where no value is to be marked as best.
+        group, section: of the cases, where they are other than those of the block.
+    """
 
     metric: str
     heading: str
     digits: int = 2
     higher_is_better: bool | None = True
-    group: str | None = None
+    group: str = ""
+    section: str = ""
+    short: str = ""
 
 
 @dataclass(frozen=True)
-class Block:
-    """One table: the figures of a group of cases, a line for each finder."""
+class TableBlock:
+    """The figures of a group of cases, a line for each detector."""
 
     title: str
     section: str
     group: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     note: str = ""
 
 
-_OVERLAP = (
-    Column("dice", "Dice, own mask"),
-    Column(BEHIND, "Dice behind the first line", 2, None),
-    Column(ORACLE, "Dice, best threshold (oracle)"),
-    Column("auroc", "AUROC, brain voxels"),
-    Column("average_precision", "Average precision"),
-    Column("sensitivity", "Sensitivity"),
-    Column("precision", "Precision"),
-    Column("iou", "IoU"),
-)
-_DISTANCE = (
-    Column("assd_mm", "ASSD (mm)", 1, False),
-    Column("hd95_mm", "HD95 (mm)", 1, False),
-    Column("volume_error_ml", "Volume error (ml)", 1, False),
-    Column("absolute_volume_error_ml", "Absolute volume error (ml)", 1, False),
-    Column("lesion_f1", "Lesion F1"),
-    Column("psnr_healthy_db", "PSNR, healthy tissue (dB)", 1),
-)
-_SIZES = tuple(Column("dice", f"Dice, {size}", group=size) for size in ("small", "medium", "large")) + tuple(
-    Column("auroc", f"AUROC, {size}", group=size) for size in ("small", "medium", "large")
-)
-_SCORES = {"masked_share": "mask size", "mean_score": "mean score", "first_error": "first pass"}
+class TableCell(NamedTuple):
+    """A figure and its interval as text, and whether no other detector has a better one."""
+
+    text: str = "–"
+    interval: str = ""
+    is_best: bool = False
 
 
-def _detection(*scores: str) -> tuple[Column, ...]:
+_SIZES = ("small", "medium", "large")
+_SCORES = {
+    "masked_share": "mask size",
+    "mean_score": "mean score",
+    "first_error": "first pass",
+    "case_score": "case score",
+}
+_METRICS = {
+    "dice": TableColumn("dice", "Dice, own mask"),
+    BEHIND: TableColumn(BEHIND, "Dice behind the first line", 2, None),
+    ORACLE: TableColumn(ORACLE, "Dice, best threshold (oracle)"),
+    "auroc": TableColumn("auroc", "AUROC, brain voxels"),
+    "average_precision": TableColumn("average_precision", "Average precision"),
+    "sensitivity": TableColumn("sensitivity", "Sensitivity"),
+    "precision": TableColumn("precision", "Precision"),
+    "iou": TableColumn("iou", "IoU"),
+    "assd_mm": TableColumn("assd_mm", "ASSD (mm)", 1, False),
+    "hd95_mm": TableColumn("hd95_mm", "HD95 (mm)", 1, False),
+    "volume_error_ml": TableColumn("volume_error_ml", "Volume error (ml)", 1, False),
+    "absolute_volume_error_ml": TableColumn("absolute_volume_error_ml", "Absolute volume error (ml)", 1, False),
+    "lesion_f1": TableColumn("lesion_f1", "Lesion F1"),
+    "psnr_healthy_db": TableColumn("psnr_healthy_db", "PSNR, healthy tissue (dB)", 1),
+    "false_positive_ml": TableColumn("false_positive_ml", "False positives (ml)", 1, False),
+    "false_positive_percent": TableColumn("false_positive_percent", "False positives (% of the brain)", 2, False),
+}
+_OVERLAP = tuple(_METRICS.values())[:8]
+_DISTANCE = tuple(_METRICS.values())[8:14]
+_HEALTHY = (*tuple(_METRICS.values())[14:], replace(_METRICS["psnr_healthy_db"], heading="PSNR (dB)"))
+_BY_SIZE = tuple(
+    TableColumn(metric, f"{heading}, {size}", group=size)
+    for metric, heading in (("dice", "Dice"), ("auroc", "AUROC"))
+    for size in _SIZES
+)
+_AREAS = tuple(TableColumn(f"auroc_by_{score}", f"AUROC, {name}") for score, name in _SCORES.items())
+
+
+def _detection(*scores: str) -> tuple[TableColumn, ...]:
+    metrics = {
+        "auroc": ("AUROC", True),
+        "average_precision": ("Average precision", True),
+        "fpr_at_80_tpr": ("FPR at 80 % TPR", False),
+        "fpr_at_90_tpr": ("FPR at 90 % TPR", False),
+    }
     return tuple(
-        Column(f"{metric}_by_{score}", f"{heading}, {_SCORES[score]}", 2, better)
+        TableColumn(f"{metric}_by_{score}", f"{heading}, {_SCORES[score]}", 2, better)
         for score in scores
-        for metric, heading, better in (
-            ("auroc", "AUROC", True),
-            ("average_precision", "Average precision", True),
-            ("fpr_at_80_tpr", "FPR at 80 % TPR", False),
-            ("fpr_at_90_tpr", "FPR at 90 % TPR", False),
-        )
+        for metric, (heading, better) in metrics.items()
     )
 
 
-_AREAS = tuple(Column(f"auroc_by_{score}", f"AUROC, {name}") for score, name in _SCORES.items())
-_KINDS = ("top_chunk", "middle_chunk", "bias_field", "spike", "ghosting", "motion", "kspace_noise", "zipper")
+def _by_kind(score: str) -> tuple[TableColumn, ...]:
+    headings = {kind: kind.replace("_", " ").replace("kspace", "k-space") for kind in KINDS}
+    return tuple(TableColumn(f"auroc_by_{score}", text, group=f"medium {kind}") for kind, text in headings.items())
 
 
-def _by_kind(score: str) -> tuple[Column, ...]:
-    return tuple(
-        Column(f"auroc_by_{score}", kind.replace("_", " ").replace("kspace", "k-space"), group=f"medium {kind}") for kind in _KINDS
-    )
-
-
-_HEALTHY = (
-    Column("false_positive_ml", "False positives (ml)", 1, False),
-    Column("false_positive_percent", "False positives (% of the brain)", 2, False),
-    Column("psnr_healthy_db", "PSNR (dB)", 1),
-)
+_MEDIUM = "Artefacts of medium severity"
+_SIZE_NOTE = "Small: below 5 ml; medium: 5 to 30 ml; large: 30 ml and more."
 _AS_PUBLISHED = (
-    "Against the healthy brains, by the size of the own mask and by the mean over the brain of the score (IterMask3D: of its last pass)."
+    "Against the healthy brains, by the size of the own mask and by the mean of the score over the brain (IterMask3D: "
+    "of the last pass)."
 )
-_FIRST_PASS = "By the mean error of the pass that hides the whole brain; goes beyond the paper, chosen on validation brains."
+_FIRST_PASS = (
+    "By the mean error of the pass that hides the whole brain; goes beyond the paper, chosen on validation brains."
+)
+_CASE_SCORE = "By the one number that a method itself gives a case."
+_PUBLISHED = _detection("masked_share", "mean_score")
 
 BLOCKS = (
-    Block("Synthetic strokes: overlap", "strokes", "all", _OVERLAP),
-    Block("Synthetic strokes: distance, volume and lesions", "strokes", "all", _DISTANCE),
-    Block("Synthetic strokes by size", "strokes", "all", _SIZES, "Small: below 5 ml; medium: 5 to 30 ml; large: 30 ml and more."),
-    Block("Healthy brains: what is masked although nothing is there", "healthy", "all", _HEALTHY),
-    Block(
-        "Artefacts of medium severity: detection as published",
-        "artefacts",
-        "medium",
-        _detection("masked_share", "mean_score"),
-        _AS_PUBLISHED,
-    ),
-    Block("Artefacts of medium severity: detection by the first pass", "artefacts", "medium", _detection("first_error"), _FIRST_PASS),
-    Block("Artefacts of medium severity: AUROC by mean score, by kind", "artefacts", "medium", _by_kind("mean_score")),
-    Block("Artefacts of medium severity: AUROC by mask size, by kind", "artefacts", "medium", _by_kind("masked_share")),
-    Block("Mild artefacts: detection", "artefacts", "mild", _AREAS),
-    Block("Severe artefacts: detection", "artefacts", "severe", _AREAS),
-    Block("Labelled volumes: overlap", "labelled", "all", _OVERLAP),
-    Block("Labelled volumes: distance, volume and lesions", "labelled", "all", _DISTANCE),
+    TableBlock("Synthetic strokes: overlap", STROKES, "all", _OVERLAP),
+    TableBlock("Synthetic strokes: distance, volume and lesions", STROKES, "all", _DISTANCE),
+    TableBlock("Synthetic strokes by size", STROKES, "all", _BY_SIZE, _SIZE_NOTE),
+    TableBlock("Healthy brains: what is masked although nothing is there", HEALTHY, "all", _HEALTHY),
+    TableBlock(f"{_MEDIUM}: detection as published", ARTEFACTS, "medium", _PUBLISHED, _AS_PUBLISHED),
+    TableBlock(f"{_MEDIUM}: detection by the first pass", ARTEFACTS, "medium", _detection("first_error"), _FIRST_PASS),
+    TableBlock(f"{_MEDIUM}: detection by the case score", ARTEFACTS, "medium", _detection("case_score"), _CASE_SCORE),
+    TableBlock(f"{_MEDIUM}: AUROC by mean score, by kind", ARTEFACTS, "medium", _by_kind("mean_score")),
+    TableBlock(f"{_MEDIUM}: AUROC by mask size, by kind", ARTEFACTS, "medium", _by_kind("masked_share")),
+    TableBlock("Mild artefacts: detection", ARTEFACTS, "mild", _AREAS),
+    TableBlock("Severe artefacts: detection", ARTEFACTS, "severe", _AREAS),
+    TableBlock("Labelled volumes: overlap", LABELLED, "all", _OVERLAP),
+    TableBlock("Labelled volumes: distance, volume and lesions", LABELLED, "all", _DISTANCE),
 )
-
-
-@dataclass(frozen=True)
-class Line:
-    """A finder's figures in the order of the block's columns; `best`: for each, whether no other finder has a better one."""
-
-    title: str
-    estimates: tuple[Estimate | None, ...]
-    best: tuple[bool, ...]
-
-
-def lines_of(block: Block, rows: Sequence[Row]) -> list[Line]:
-    """The lines of a block, in the order of the finders, without those that have no figure in it; empty where the section was not evaluated."""
-    known = {(row.group, row.metric, row.finder): row.estimate for row in rows if row.section == block.section}
-    titles = {row.finder: row.title for row in rows if row.section == block.section}
-    if not any(row.section == block.section and row.group == block.group for row in rows):
-        return []
-    columns = [[known.get((column.group or block.group, column.metric, finder)) for finder in titles] for column in block.columns]
-    best = [_best(column, estimates) for column, estimates in zip(block.columns, columns, strict=True)]
-    lines = [
-        Line(title, tuple(column[number] for column in columns), tuple(column[number] for column in best))
-        for number, title in enumerate(titles.values())
-    ]
-    return [line for line in lines if any(line.estimates)]
-
-
-def shown(estimate: Estimate | None, digits: int) -> tuple[str, str]:
-    """A figure and its interval as text; a dash where there is none."""
-    if estimate is None or estimate.value is None:
-        return "–", ""
-    interval = "" if estimate.low is None or estimate.high is None else f"{estimate.low:.{digits}f} to {estimate.high:.{digits}f}"
-    return f"{estimate.value:.{digits}f}", interval
-
-
-@dataclass(frozen=True)
-class MainFigure:
-    """A figure that belongs into a summary: where it is in the rows, and what it is called in a terminal and in a text."""
-
-    section: str
-    group: str
-    metric: str
-    short: str
-    heading: str
-
-
-MAIN_FIGURES = (
-    MainFigure("strokes", "all", "dice", "Dice", "Strokes: Dice, own mask"),
-    MainFigure("strokes", "small", "dice", "small", "small"),
-    MainFigure("strokes", "medium", "dice", "medium", "medium"),
-    MainFigure("strokes", "large", "dice", "large", "large"),
-    MainFigure("strokes", "all", ORACLE, "oracle", "Dice, best threshold (oracle)"),
-    MainFigure("strokes", "all", "auroc", "AUROC", "AUROC, brain voxels"),
-    MainFigure("healthy", "all", "false_positive_percent", "FP %", "Healthy: masked, % of the brain"),
-    MainFigure("artefacts", "medium", "auroc_by_masked_share", "artef.", "Artefacts: AUROC by mask size"),
-    MainFigure("artefacts", "medium", "auroc_by_mean_score", "by mean", "by mean score"),
-    MainFigure("artefacts", "medium", "auroc_by_first_error", "by first", "by first pass"),
-    MainFigure("labelled", "all", "dice", "label.", "Labelled: Dice, own mask"),
+_AREA = TableColumn("", "", section=ARTEFACTS, group="medium")
+_MAIN_COLUMNS = (
+    replace(_METRICS["dice"], heading="Strokes: Dice, own mask", short="Dice"),
+    *(TableColumn("dice", size, group=size, short=size) for size in _SIZES),
+    replace(_METRICS[ORACLE], short="oracle"),
+    replace(_METRICS["auroc"], short="AUROC"),
+    TableColumn("false_positive_percent", "Healthy: masked, % of the brain", section=HEALTHY, short="FP %"),
+    replace(_AREA, metric="auroc_by_masked_share", heading="Artefacts: AUROC by mask size", short="artef."),
+    replace(_AREA, metric="auroc_by_mean_score", heading="by mean score", short="by mean"),
+    replace(_AREA, metric="auroc_by_first_error", heading="by first pass", short="by first"),
+    replace(_AREA, metric="auroc_by_case_score", heading="by case score", short="by case"),
+    TableColumn("dice", "Labelled: Dice, own mask", section=LABELLED, short="label."),
 )
+MAIN = TableBlock("Main figures", STROKES, "all", _MAIN_COLUMNS)
 
 
-def main_cells(rows: Sequence[Row]) -> tuple[list[MainFigure], dict[str, list[tuple[str, str]]]]:
-    """The main figures that were evaluated and, for each finder's title, the text of each with that of its interval."""
-    known = {(row.section, row.group, row.metric, row.finder): row.estimate for row in rows}
-    titles = {row.finder: row.title for row in rows}
-    there = [main for main in MAIN_FIGURES if any((main.section, main.group, main.metric, finder) in known for finder in titles)]
-    lines = {
-        title: [shown(known.get((main.section, main.group, main.metric, finder)), 2) for main in there] for finder, title in titles.items()
-    }
-    return there, lines
+def lines_of(block: TableBlock, table: pd.DataFrame, titles: Mapping[str, str]) -> list[tuple[str, list[TableCell]]]:
+    """For each detector of `titles` its title and its cells, in the order of the block's columns."""
+    columns = [_cells(block, column, table, titles) for column in block.columns]
+    return [(title, [cells[number] for cells in columns]) for number, title in enumerate(titles.values())]
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """The main figures as plain text."""
-    there, lines = main_cells(rows)
-    text = [f"{'':40}" + "".join(f"{main.short:>9}" for main in there)]
-    text += [f"{title:40}" + "".join(f"{value:>9}" for value, _ in cells) for title, cells in lines.items()]
+    block = _evaluated(table)
+    text = [f"{'':40}" + "".join(f"{column.short:>9}" for column in block.columns)]
+    for title, cells in lines_of(block, table, titles):
+        text.append(f"{title:40}" + "".join(f"{cell.text:>9}" for cell in cells))
     return "\n".join(text)
 
 
-def markdown(rows: Sequence[Row]) -> str:
+def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     """The main figures as a Markdown table, each with its 95 % interval in brackets."""
-    there, lines = main_cells(rows)
-    text = ["| | " + " | ".join(main.heading for main in there) + " |", "|---|" + "---|" * len(there)]
-    for title, cells in lines.items():
-        joined = [value if not interval else f"{value} ({interval.replace(' to ', '–')})" for value, interval in cells]
-        text.append(f"| {title} | " + " | ".join(joined) + " |")
-    return "\n".join(text) + "\n"
+    block = _evaluated(table)
+    rows = [["", *(column.heading for column in block.columns)]]
+    for title, cells in lines_of(block, table, titles):
+        rows.append(
+            [title, *(f"{c.text} ({c.interval.replace(' to ', '–')})" if c.interval else c.text for c in cells)]
+        )
+    text = [f"| {' | '.join(row)} |".replace("|  |", "| |", 1) for row in rows]
+    return "\n".join([text[0], "|" + "---|" * len(rows[0]), *text[1:]]) + "\n"
 
 
-def _best(column: Column, estimates: Sequence[Estimate | None]) -> list[bool]:
-    """A bias has no best direction but towards 0; everything else has a better side."""
-    values = [None if e is None or e.value is None else e.value for e in estimates]
-    ranked = [None if v is None else abs(v) if column.metric == "volume_error_ml" else v for v in values]
-    there = [value for value in ranked if value is not None]
-    if not there or column.higher_is_better is None:
-        return [False] * len(ranked)
-    top = max(there) if column.higher_is_better else min(there)
-    return [value == top for value in ranked]
+def _evaluated(table: pd.DataFrame) -> TableBlock:
+    """The main figures without those of cases that were not evaluated."""
+    known = set(zip(table.section, table.group, table.metric, strict=True))
+    columns = tuple(c for c in MAIN.columns if (c.section or MAIN.section, c.group or MAIN.group, c.metric) in known)
+    return replace(MAIN, columns=columns)
+
+
+def _cells(block: TableBlock, column: TableColumn, table: pd.DataFrame, titles: Mapping[str, str]) -> list[TableCell]:
+    """A column's cell for each detector. A bias has no best direction but towards 0; all else has a better side."""
+    group, section = column.group or block.group, column.section or block.section
+    chosen = table[(table.section == section) & (table.group == group) & (table.metric == column.metric)]
+    figures = chosen.set_index("finder")[["value", "low_95", "high_95"]].reindex(list(titles))
+    ranked = figures.value.abs() if column.metric == "volume_error_ml" else figures.value
+    best = {True: ranked.max(), False: ranked.min(), None: np.nan}[column.higher_is_better]
+    cells = []
+    for rank, (value, low, high) in zip(ranked, figures.itertuples(index=False), strict=True):
+        text, *interval = (f"{number:.{column.digits}f}" for number in (value, low, high))
+        cells.append(TableCell() if np.isnan(value) else TableCell(text, " to ".join(interval), bool(rank == best)))
+    return cells

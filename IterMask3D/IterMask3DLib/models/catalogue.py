@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def entry(folder: Path, origin: str) -> ModelEntry:
         return ModelEntry(folder.name, folder, origin, read_card(folder))
     except UserError as error:
         return ModelEntry(folder.name, folder, origin, None, str(error))
+
+
+def clear_installed() -> int:
+    """Removes every installed model; returns how many there were. Raises `UserError` where the disk refuses."""
+    installed = _folders(user_folder())
+    try:
+        for folder in installed:
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be removed ({reason(error)}).") from None
+    return len(installed)
 
 
 def find_model(name: str | None) -> Path:

@@ -58,10 +58,10 @@ def read_dicom(place: Path) -> sitk.Image:
         raise UserError(f"{place} cannot be read as a DICOM series ({_without_paths(error)}).") from None
 
 
-def _series(folder: Path) -> list[tuple[str, ...]]:
+def _series(folder: Path) -> list[list[str]]:
     try:
         ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-        return [sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid) for uid in ids]
+        return [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in ids]
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{folder} cannot be read as a DICOM folder ({_without_paths(error)}).") from None
 

@@ -1,57 +1,95 @@
-"""Volumes prepared once, as an inference prepares them, and read as memory-mapped arrays ever after."""
+"""Brains prepared once, as a run prepares them, and read as memory-mapped arrays ever after."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason, whole_file
+from IterMask3DLib.core.image import Case
+from IterMask3DLib.methods.base import Healthy, Report
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
-from IterMask3DLib.methods.itermask3d.network import SIDE_MULTIPLE
-from IterMask3DLib.preprocessing.prepare import Grid, prepare
-from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.runtime.distributed import share, together
-from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.preprocessing.prepare import prepare
+from IterMask3DLib.preprocessing.read import case_name, read_image
+from IterMask3DLib.runtime.distributed import all_gather, shard
 from IterMask3DLib.training.cohort import Source
 
-INTENSITY = "zscore_clip3"
-_FORMAT = 1
+_FORMAT = 2
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Cached:
-    """Prepared volumes, centred on a grid of `shape`. Each is a file of float16 [x, y, z], NaN outside the brain.
+class CachedVolumes(Sequence[Healthy]):
+    """Prepared brains, centred on the grid of a model; of a 2D grid, with all their slices.
 
-    Files are opened when they are read, so a cohort of any size needs no more than one open file; the pages stay in the system's memory.
+    Each is a file of float16 [c, x, y, z], NaN outside the brain. Files are opened when they are read, so a cohort of any
+    size needs no more than one open file; the pages stay in the system's memory.
     """
 
     files: tuple[Path, ...]
-    shape: tuple[int, ...]
+    grid: CardGrid
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: int) -> tuple[FloatVolume, BoolVolume]:
-        """The scaled volume float32 [x, y, z] and its brain."""
-        stored = np.load(self.files[number], mmap_mode="r")
-        volume = np.full(self.shape, np.nan, dtype=np.float32)
-        there, here = zip(*(_overlap(want, have) for want, have in zip(self.shape, stored.shape, strict=True)), strict=True)
-        volume[there] = stored[here]
-        brain = ~np.isnan(volume)
-        volume[~brain] = BACKGROUND
-        return volume, brain
+    def __getitem__(self, number: Any) -> Healthy:
+        stored = opened(self.files[number])
+        return self.placed(stored, (*self.grid.shape, *stored.shape[1:][len(self.grid.shape) :]))
+
+    def slice_of(self, number: int, index: int) -> Healthy:
+        """One slice of a brain, for a 2D grid."""
+        return self.placed(opened(self.files[number])[..., index], self.grid.shape)
+
+    def placed(self, stored: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Healthy:
+        """A stored array in the middle of a grid; where it is larger, its rim is cut."""
+        channels = np.full((stored.shape[0], *shape), np.nan, dtype=np.float32)
+        pairs = [_overlap(want, have) for want, have in zip(shape, stored.shape[1:], strict=True)]
+        there, here = zip(*pairs, strict=True)
+        channels[(slice(None), *there)] = stored[(slice(None), *here)]
+        brain = ~np.isnan(channels[0])
+        channels[:, ~brain] = BACKGROUND
+        return Healthy(channels, brain, self.grid.spacings[: len(shape)])
 
     @property
     def key(self) -> str:
         """The same for the same volumes prepared in the same way in the same order, wherever they lie."""
         return hashlib.sha256("".join(path.stem for path in self.files).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CachedSlices(Sequence[Healthy]):
+    """The slices of prepared brains that have enough brain.
+
+    Attributes:
+        volumes: where they come from.
+        smallest: share of the largest slice of a volume that is enough.
+    """
+
+    volumes: CachedVolumes
+    smallest: float
+
+    @cached_property
+    def _index(self) -> list[tuple[int, int]]:
+        found = []
+        for number in range(len(self.volumes)):
+            areas = self.volumes[number].brain.sum(axis=(0, 1))
+            enough = np.flatnonzero(areas >= max(1, self.smallest * areas.max()))
+            found += [(number, int(index)) for index in enough]
+        return found
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, number: Any) -> Healthy:
+        return self.volumes.slice_of(*self._index[number])
 
 
 def _overlap(want: int, have: int) -> tuple[slice, slice]:
@@ -60,75 +98,86 @@ def _overlap(want: int, have: int) -> tuple[slice, slice]:
     return slice(max(low, 0), min(low + have, want)), slice(max(-low, 0), min(want - low, have))
 
 
-def prepared(sources: Sequence[Source], folder: Path, spacing: float, tell: Callable[[str], None]) -> tuple[Path, ...]:
-    """The prepared file of each source, made where it is missing: one whole file a volume, named by the content it was made from.
+def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: Report) -> tuple[Path, ...]:
+    """The prepared file of each source, made where it is missing or damaged: one whole file a brain, named by its content.
 
-    Each process makes its share. Raises `UserError` naming the first volume that cannot be used.
+    Each process makes its shard. The grid of `card` has the smallest sides it can have: it grows to the box of the brain.
+
+    Raises:
+        UserError: naming the first volume that cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{_fingerprint(source, spacing)}.npy" for source in sources]
+    files = [folder / f"{_fingerprint(source, card)}.npy" for source in sources]
     problem = None
     pairs = list(zip(sources, files, strict=True))
-    for part in (share(pairs), pairs):
+    for part in (shard(pairs), pairs):
         # The second round finds work only where the processes do not see the same folder.
         try:
             for source, file in part:
-                if problem is None and not file.exists():
-                    tell(f"preparing {source.path.name} ({files.index(file) + 1} of {len(files)})")
-                    _prepare(source, file, spacing, tell)
+                if problem is None and not _is_whole(file):
+                    report(f"preparing {source.path.name} ({files.index(file) + 1} of {len(files)})")
+                    _prepare(source, file, card, report)
         except UserError as error:
             problem = str(error)
-        problem = next((each for each in together(problem) if each), None)
+        problem = next((each for each in all_gather(problem) if each), None)
     if problem is not None:
         raise UserError(problem)
     return tuple(files)
 
 
-def fitted_shape(files: Sequence[Path]) -> tuple[int, ...]:
-    """The smallest grid that holds every prepared volume, as wide along the first axis as along the last so that it can be turned."""
-    sides = np.array([np.load(file, mmap_mode="r").shape for file in files]).max(axis=0)
-    sides[[0, 2]] = max(sides[0], sides[2])
+def fitted_shape(files: Sequence[Path], dimensions: int) -> tuple[int, ...]:
+    """The smallest grid that holds every prepared brain, as wide along the first axis as along the last, so that it can be turned."""
+    sides = np.array([opened(file).shape[1 : dimensions + 1] for file in files]).max(axis=0)
+    sides[[0, -1]] = max(sides[0], sides[-1])
     return tuple(int(side) for side in sides)
 
 
-def cut_volumes(files: Sequence[Path], shape: Sequence[int]) -> int:
-    """How many prepared volumes have a brain that does not fit into a grid of `shape`."""
-    return sum(any(have > want for have, want in zip(np.load(file, mmap_mode="r").shape, shape, strict=True)) for file in files)
+def count_cut(files: Sequence[Path], shape: Sequence[int]) -> int:
+    """How many prepared brains do not fit into a grid of `shape`."""
+    return sum(any(have > want for have, want in zip(opened(file).shape[1:], shape, strict=False)) for file in files)
 
 
-def _fingerprint(source: Source, spacing: float) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {spacing:g} {INTENSITY} {source.mask is not None}".encode())
-    for path in (source.path, source.mask):
-        if path is None:
-            continue
+def opened(file: Path) -> np.ndarray[Any, Any]:
+    """A prepared file, memory-mapped. Raises `UserError`."""
+    try:
+        array: np.ndarray[Any, Any] = np.load(file, mmap_mode="r")
+        if array.ndim != 4 or array.dtype != np.float16:
+            raise ValueError("it is no prepared volume")
+        return array
+    except (OSError, ValueError, EOFError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise UserError(f"{file} cannot be read ({why}); remove it and run the same command again.") from None
+
+
+def _is_whole(file: Path) -> bool:
+    if not file.exists():
+        return False
+    try:
+        return opened(file).size > 0
+    except UserError:
+        return False
+
+
+def _fingerprint(source: Source, card: ModelCard) -> str:
+    grid = card.grid
+    spacings = " ".join(f"{side:g}" for side in grid.spacings)
+    kind = f"{_FORMAT} {spacings} {len(grid.shape)} {grid.multiple} {card.intensity} {len(source.paths)} {source.mask is not None}"
+    digest = hashlib.sha256(kind.encode())
+    for path in (*source.paths, *([source.mask] if source.mask else [])):
         try:
             with path.open("rb") as file:
                 while block := file.read(_CHUNK):
                     digest.update(block)
         except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+            raise UserError(f"{path} cannot be read ({reason(error)}).") from None
     return digest.hexdigest()[:32]
 
 
-def _prepare(source: Source, file: Path, spacing: float, tell: Callable[[str], None]) -> None:
+def _prepare(source: Source, file: Path, card: ModelCard, report: Report) -> None:
+    images = {name: read_image(path) for name, path in zip(card.inputs, source.paths, strict=True)}
     mask = read_image(source.mask) if source.mask is not None else None
-    # A grid of one block grows to the box of the brain.
-    made = prepare(read_image(source.path), Grid(spacing, (SIDE_MULTIPLE,) * 3, INTENSITY), mask)  # type: ignore[arg-type]
-    for warning in made.warnings:
-        tell(f"warning: {source.path.name}: {warning}")
-    write_whole(file, lambda beside: _save(beside, np.where(made.brain, made.volume, np.nan).astype(np.float16)))
-
-
-def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
-    with path.open("wb") as file:
-        np.save(file, array)
-
-
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a file beside `path`, then renames it, so that a killed process leaves the earlier whole file or none."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        write(beside)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    case = prepare(Case(case_name(source.path), images, mask), card)
+    for warning in case.warnings:
+        report(f"warning: {source.path.name}: {warning}")
+    with whole_file(file) as staged, staged.open("wb") as out:
+        np.save(out, np.where(case.brain, case.channels, np.nan).astype(np.float16))

@@ -16,31 +16,35 @@ class CurvePlot:
 
     def __init__(self, frame: Any, onPicked: Callable[[int, int], None]) -> None:
         self._onPicked = onPicked
+        # Python cannot ask the view for its node: qMRMLPlotView::mrmlPlotViewNode is neither invokable nor a slot.
+        self._node: Any = None
         self._view = slicer.qMRMLPlotView()
         self._view.setFixedHeight(_HEIGHT)
-        self._view.toolTip = _("Threshold after each pass of the sweep, the fit to it, and the chosen point; click a point to choose it")
+        self._view.toolTip = _(
+            "Threshold after each pass of the sweep, the fit to it, and the chosen point; click a point to choose it"
+        )
         self._view.setMRMLScene(slicer.mrmlScene)
         self._view.connect("dataSelected(vtkStringArray*,vtkCollection*)", self._onSelected)
         self._frame = frame
         frame.layout().addWidget(self._view)
 
     def show(self, chart: Any, owner: Any) -> None:
-        """Shows a plot chart node, or nothing; `owner` is the node to which the view belongs, so that no layout takes it up."""
+        """Shows a plot chart node, or nothing; the view belongs to the node `owner`, so that no layout takes it up."""
         self._frame.visible = chart is not None
-        node = self._view.mrmlPlotViewNode()
-        if chart is not None and (node is None or node.GetScene() is None):
-            node = self._makeNode(owner)
-            self._view.setMRMLPlotViewNode(node)
+        if chart is not None and (self._node is None or self._node.GetScene() is None):
+            self._node = self._makeNode(owner)
+            self._view.setMRMLPlotViewNode(self._node)
+        node = self._node
         if node is not None and node.GetPlotChartNodeID() != (chart.GetID() if chart is not None else None):
             node.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
             self._view.fitToContent()
 
     def close(self) -> None:
         """Takes the view's node out of the scene."""
-        node = self._view.mrmlPlotViewNode()
         self._view.setMRMLPlotViewNode(None)
-        if node is not None and node.GetScene() is not None:
-            slicer.mrmlScene.RemoveNode(node)
+        if self._node is not None and self._node.GetScene() is not None:
+            slicer.mrmlScene.RemoveNode(self._node)
+        self._node = None
 
     def _makeNode(self, owner: Any) -> Any:
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLPlotViewNode")
@@ -58,5 +62,8 @@ class CurvePlot:
             series = slicer.mrmlScene.GetNodeByID(seriesIds.GetValue(index))
             points = selections.GetItemAsObject(index)
             if series is not None and points.GetNumberOfValues():
-                self._onPicked(points.GetValue(0), series.GetTableNode().GetNumberOfRows())
+                point, count = points.GetValue(0), series.GetTableNode().GetNumberOfRows()
+                # A point stays selected after a click on another series, and would be found first by the next click.
+                self._view.RemovePlotSelections()
+                self._onPicked(point, count)
                 return

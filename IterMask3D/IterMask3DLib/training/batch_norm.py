@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, on any device, so that several processes train as one with the whole batch would.
+"""Batch norm over the batches of all processes, on any device, so that several processes train as one with the whole batch.
 
 PyTorch's own synchronised batch norm runs on GPUs alone; this one also runs on CPUs, where its equality is tested.
 """
@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
-class SharedBatchNorm3d(nn.BatchNorm3d):
-    """A `BatchNorm3d` whose statistics in training are those of all processes; every process must hold as many voxels."""
+class _OverAllProcesses(nn.modules.batchnorm._BatchNorm):
+    """Batch norm whose statistics in training are those of all processes; each must hold as many values."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any number of axes is right."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -20,14 +23,14 @@ class SharedBatchNorm3d(nn.BatchNorm3d):
         from torch.distributed.nn.functional import all_reduce
 
         values = x.float()
-        variance, mean = torch.var_mean(values, dim=(0, 2, 3, 4), correction=0)
+        variance, mean = torch.var_mean(values, dim=(0, *range(2, x.ndim)), correction=0)
         # Its gradient is summed over the processes too: what one process normalises by depends on what all of them hold.
         total = all_reduce(torch.stack((mean, variance + mean.square()))) / distributed.get_world_size()
         mean, variance = total[0], total[1] - total[0].square()
         self._follow(mean.detach(), variance.detach(), values.numel() // values.shape[1] * distributed.get_world_size())
         scale = torch.rsqrt(variance + self.eps) * self.weight
         shift = self.bias - mean * scale
-        view = (1, -1, 1, 1, 1)
+        view = (1, -1, *[1] * (x.ndim - 2))
         return (values * scale.view(view) + shift.view(view)).to(x.dtype)
 
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
@@ -37,11 +40,11 @@ class SharedBatchNorm3d(nn.BatchNorm3d):
         self.running_var.lerp_(variance * count / max(1, count - 1), self.momentum)
 
 
-def share_batch_norm(network: nn.Module) -> None:
-    """Replaces every `BatchNorm3d` of a network by one over all processes with the same parameters, buffers and names."""
+def synchronise_batch_norm(network: nn.Module) -> None:
+    """Replaces every batch norm of a network by one over all processes with the same parameters, buffers and names."""
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.BatchNorm3d:
-                shared = SharedBatchNorm3d(child.num_features, child.eps, child.momentum)
-                shared.load_state_dict(child.state_dict())
-                setattr(module, name, shared)
+            if type(child) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+                everywhere = _OverAllProcesses(child.num_features, child.eps, child.momentum)
+                everywhere.load_state_dict(child.state_dict())
+                setattr(module, name, everywhere)

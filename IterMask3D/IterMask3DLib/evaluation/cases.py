@@ -1,0 +1,207 @@
+"""Which cases are evaluated: strokes and artefacts put into healthy brains, healthy brains, and labelled volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.geometry import Affine
+from IterMask3DLib.core.image import BoolVolume, Image
+from IterMask3DLib.evaluation.artefacts import KINDS, SEVERITIES, Artefact, corrupt
+from IterMask3DLib.evaluation.labelled import LabelledFiles
+from IterMask3DLib.evaluation.strokes import PlannedLesion, paint, place_shape, plan_lesions, shape_files, size_class
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.preprocessing.registration import mni_to_brain
+from IterMask3DLib.preprocessing.resampling import onto_grid_of
+from IterMask3DLib.preprocessing.skull_stripping import find_brain
+
+CALIBRATION, STROKES, HEALTHY, ARTEFACTS, LABELLED = "calibration", "strokes", "healthy", "artefacts", "labelled"
+"""The sections of an evaluation."""
+
+COHORT_CHANNEL = "T1w"
+CALIBRATION_PER_BRAIN, STROKES_PER_BRAIN = 3, 4
+BRAINS_PER_ARTEFACT = {"mild": 2, "medium": 8, "severe": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCase:
+    """A case in memory.
+
+    Attributes:
+        images: by channel, all on the grid of the first [i, j, k].
+        brain: bool [i, j, k].
+        truth: bool [i, j, k]; None where nothing is anomalous or no mask of it is known.
+        facts: what is known of the case beside those of its `EvaluationCase`, JSON-able.
+    """
+
+    images: Mapping[str, Image]
+    brain: BoolVolume
+    truth: BoolVolume | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Image:
+        """The image whose grid everything lies on."""
+        return next(iter(self.images.values()))
+
+
+@dataclass(frozen=True)
+class EvaluationCase:
+    """A case before it is loaded.
+
+    Attributes:
+        section: one of the sections of an evaluation.
+        name: unique within its section, safe as a file name.
+        subject: whose brain it is, the unit of the bootstrap.
+        facts: all that decides the case, JSON-able.
+        load: gives the case. Raises `UserError`.
+        channels: of its images.
+    """
+
+    section: str
+    name: str
+    subject: str
+    facts: Mapping[str, Any]
+    load: Callable[[], LoadedCase]
+    channels: tuple[str, ...] = (COHORT_CHANNEL,)
+
+
+def read_cohort(folder: Path) -> dict[str, list[Path]]:
+    """The healthy volumes of a BIDS folder by split (train, val, test), in the order of its `participants.tsv`.
+
+    The table has the columns `participant_id` and `split`. Raises `UserError`.
+    """
+    table = folder / "participants.tsv"
+    try:
+        rows = pd.read_csv(table, sep="\t", dtype=str, encoding="utf-8-sig")
+        subjects = {split: rows.participant_id[rows.split == split] for split in ("train", "val", "test")}
+    except OSError as error:
+        raise UserError(f"{table} cannot be read ({reason(error)}); give the folder of a healthy cohort.") from None
+    except (ValueError, AttributeError):
+        raise UserError(f"{table} must be a table with the columns participant_id and split.") from None
+    for split, names in subjects.items():
+        if names.empty:
+            raise UserError(f"{table} has no subject whose split is {split}.")
+    return {split: [_volume(folder, name) for name in names] for split, names in subjects.items()}
+
+
+def calibration_cases(brains: Sequence[Path], shapes: Path, seed: int) -> list[EvaluationCase]:
+    """Strokes of the tuning shapes in validation brains: what thresholds of those without a mask are chosen on."""
+    lesions = plan_lesions(shape_files(shapes, "tune"), len(brains), CALIBRATION_PER_BRAIN, seed)
+    return [_stroke_case(CALIBRATION, brains[lesion.brain], lesion) for lesion in lesions]
+
+
+def stroke_cases(brains: Sequence[Path], shapes: Path, seed: int) -> list[EvaluationCase]:
+    """Strokes of the reporting shapes, four in each brain (each alone), from small to large."""
+    lesions = plan_lesions(shape_files(shapes, "report"), len(brains), STROKES_PER_BRAIN, seed)
+    return [_stroke_case(STROKES, brains[lesion.brain], lesion) for lesion in lesions]
+
+
+def healthy_cases(brains: Sequence[Path]) -> list[EvaluationCase]:
+    """Healthy brains as they are."""
+    names = [_subject(path) for path in brains]
+    return [
+        EvaluationCase(HEALTHY, name, name, _file(path), partial(_load_healthy, path))
+        for name, path in zip(names, brains, strict=True)
+    ]
+
+
+def artefact_cases(brains: Sequence[Path], seed: int) -> list[EvaluationCase]:
+    """Every artefact at every severity in the first few brains."""
+    cases = []
+    for level, severity in SEVERITIES.items():
+        for kind in KINDS:
+            for number, path in enumerate(brains[: BRAINS_PER_ARTEFACT[level]]):
+                artefact, subject = Artefact(kind, severity, seed + number), _subject(path)
+                facts = {**_file(path), **asdict(artefact), "level": level}
+                load = partial(_load_artefact, path, artefact)
+                cases.append(EvaluationCase(ARTEFACTS, f"{kind}_{level}_{subject}", subject, facts, load))
+    return cases
+
+
+def labelled_cases(found: Sequence[LabelledFiles]) -> list[EvaluationCase]:
+    """Volumes with lesions that people outlined."""
+    cases = []
+    for files in found:
+        facts = {
+            "images": {channel: _file(path) for channel, path in files.images.items()},
+            "label": _file(files.label),
+        }
+        facts["brain_mask"] = {} if files.brain is None else _file(files.brain)
+        load = partial(_load_labelled, files)
+        cases.append(EvaluationCase(LABELLED, files.name, files.subject, facts, load, tuple(files.images)))
+    return cases
+
+
+def _stroke_case(section: str, path: Path, planned: PlannedLesion) -> EvaluationCase:
+    subject = _subject(path)
+    name = f"{subject}_{planned.file.name.removesuffix('.nii.gz')}"
+    facts = {**_file(path), "lesion": asdict(planned.lesion)}
+    return EvaluationCase(section, name, subject, facts, partial(_load_stroke, path, planned))
+
+
+def _load_healthy(path: Path) -> LoadedCase:
+    image = read_image(path)
+    return LoadedCase({COHORT_CHANNEL: image}, image.array > 0, None)
+
+
+def _load_stroke(path: Path, planned: PlannedLesion) -> LoadedCase:
+    image = read_image(path)
+    brain = image.array > 0
+    mask = place_shape(read_image(planned.file), image, brain, _fit(path))
+    painted = paint(image, brain, mask, planned.lesion)
+    millilitres = float(mask.sum()) * image.voxel_ml
+    facts = {"size": size_class(millilitres), "millilitres": millilitres}
+    return LoadedCase({COHORT_CHANNEL: painted}, brain, mask, facts)
+
+
+def _load_artefact(path: Path, artefact: Artefact) -> LoadedCase:
+    image = read_image(path)
+    brain = image.array > 0
+    changed = corrupt(image, brain, artefact)
+    if image.array.dtype.kind in "iu":
+        # On the same steps as the healthy volume: who ranks voxels would meet the missing ties instead of the artefact.
+        changed = replace(changed, array=np.rint(changed.array))
+    return LoadedCase({COHORT_CHANNEL: changed}, brain, None)
+
+
+def _load_labelled(files: LabelledFiles) -> LoadedCase:
+    images = {channel: read_image(path) for channel, path in files.images.items()}
+    label, reference = read_image(files.label), next(iter(images.values()))
+    if label.array.shape != reference.array.shape:
+        shapes = f"{label.array.shape} voxels and {reference.label} {reference.array.shape}"
+        raise UserError(f"{files.label} has {shapes}; resample the label.")
+    images = {channel: onto_grid_of(reference, image)[0] for channel, image in images.items()}
+    found = find_brain(reference, None if files.brain is None else read_image(files.brain))
+    return LoadedCase(images, found.array, label.array > 0, {"brain": found.description})
+
+
+@lru_cache(maxsize=2)
+def _fit(path: Path) -> Affine:
+    """From MNI space to a brain, kept while its lesions are painted one after another."""
+    image = read_image(path)
+    return mni_to_brain(image, image.array > 0)
+
+
+def _volume(folder: Path, subject: str) -> Path:
+    files = sorted((folder / subject).rglob(f"*_{COHORT_CHANNEL}.nii*"))
+    if not files:
+        missing = f"{folder / subject} has no *_{COHORT_CHANNEL}.nii.gz"
+        raise UserError(f"{missing}, although participants.tsv lists the subject.")
+    return files[0]
+
+
+def _subject(path: Path) -> str:
+    return path.name.split("_")[0].split(".")[0]
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"file": str(path.resolve()), "bytes": path.stat().st_size}

@@ -1,0 +1,52 @@
+"""How well a stage does on brains it does not learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from IterMask3DLib.methods.base import Stage, TrainingTask
+from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.training.examples import Batch, StageExamples, on_device, stacked
+
+_MOST_EXAMPLES = 256
+
+
+def fixed_batch(examples: StageExamples, number: int, kind: str, device: torch.device) -> Batch:
+    """A batch of one example that is the same at every call, on a device. Raises `UserError`."""
+    batch = stacked([examples.fixed(number, kind)])
+    assert isinstance(batch, dict)
+    return on_device(batch, device)
+
+
+@torch.no_grad()
+def validation_errors(
+    task: TrainingTask, examples: StageExamples, networks: Mapping[str, nn.Module], device: torch.device
+) -> dict[str, float]:
+    """The mean error over the brains for each kind of example; of many slices, over some that lie evenly among them.
+
+    Each process does its shard of the brains.
+    """
+    stage = task.stages[examples.number]
+    mine = []
+    for number in shard(chosen_numbers(len(examples.brains))):
+        batches = (fixed_batch(examples, number, kind, device) for kind in stage.validation)
+        mine.append((number, [float(task.validation_error(stage.name, networks, batch)) for batch in batches]))
+    everyone = sorted(row for part in all_gather(mine) for row in part)
+    means = np.mean([errors for _, errors in everyone], axis=0)
+    return {kind: float(mean) for kind, mean in zip(stage.validation, means, strict=True)}
+
+
+def chosen_numbers(count: int) -> Sequence[int]:
+    """Which of so many brains are validated."""
+    if count <= _MOST_EXAMPLES:
+        return range(count)
+    return [int(number) for number in np.linspace(0, count - 1, _MOST_EXAMPLES)]
+
+
+def selecting_error(stage: Stage, errors: Mapping[str, float]) -> float:
+    """The one number by which weights are compared: lower is better."""
+    return float(np.mean([errors[kind] for kind in stage.selected_by or stage.validation]))
