@@ -1,0 +1,1 @@
+"""A run from the panel: its client of the engine, its controller and what writes its result."""

@@ -1,0 +1,208 @@
+"""The engine's records as fields and arrays of messages, and back. Volumes travel as [k, j, i], the order VTK keeps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.artifacts import ThresholdCurve, artifact_from
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.geometry import Affine
+from IterMask3DLib.core.image import Case, Image, PackedMask
+from IterMask3DLib.core.request import ByGamma, ByPoint, Edit, FromMask, Request
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, CaseResult, Layer, LayerKind, Step, compact
+from IterMask3DLib.core.settings import About, changed, checked
+from IterMask3DLib.core.wire import Message
+
+if TYPE_CHECKING:
+    from IterMask3DLib.preprocessing.prepare import Prepared
+    from IterMask3DLib.results.lesions import Lesion
+
+Arrays = dict[str, NDArray[Any]]
+BRAIN, BRAIN_MASK = "brain", "brain_mask"
+SERIES_BYTES = 512 * 1024**2
+"""Memory that all error maps and reconstructions of a run may take at the other side; beyond it, some are left out."""
+
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+_SAME_PLACE_MM = 1e-3
+_NUMBER = About("whole", "Number", least=0)
+_GAMMA = About("number", "Gamma", least=1e-9, most=1e6, optional=True)
+
+
+def vtk_order(array: NDArray[Any]) -> NDArray[Any]:
+    """[i, j, k] as contiguous [k, j, i]; the other way round it is `.T`."""
+    return np.ascontiguousarray(array.T)
+
+
+def request_of(fields: Mapping[str, Any]) -> Request:
+    """The choices of a run. Raises `UserError` for an unknown name or a value that cannot be."""
+    fields = dict(fields)
+    settings = fields.pop("settings", {})
+    return changed(Request(settings=settings), fields, "request")
+
+
+def case_of(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Case:
+    """The case of a `prepare` or `write`."""
+    name, channels = str(fields["case"]), list(fields["channels"])
+
+    def image(key: str, array: str, of: str) -> Image:
+        affine = np.asarray(fields["affines"].get(key, fields["affines"][of]), dtype=np.float64).reshape(4, 4)
+        return Image(arrays[array].T, affine, name, str(fields.get("sources", {}).get(key, "")))
+
+    images = {channel: image(channel, f"image:{channel}", channel) for channel in channels}
+    mask = image(BRAIN_MASK, BRAIN_MASK, channels[0]) if fields.get(BRAIN_MASK) else None
+    return Case(name, images, mask)
+
+
+def edit_of(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prepared: Prepared) -> Edit:
+    """How a run is to go on. Raises `UserError`."""
+    edit = fields["edit"]
+    if edit["by"] != "mask":
+        return _choice_of(edit)
+    mask = arrays[MASK].T
+    if mask.shape != prepared.brain.shape:
+        raise UserError(f"The mask has {mask.shape} voxels, the model's grid {prepared.brain.shape}; draw on its grid.")
+    before = checked("passes_before", edit["passes_before"], _NUMBER, "edit")
+    return FromMask(PackedMask.of(np.ascontiguousarray(mask != 0)), _choice_of(edit["choice"]), before)
+
+
+def _choice_of(edit: Mapping[str, Any]) -> ByGamma | ByPoint:
+    if edit["by"] == "point":
+        return ByPoint(checked("point", edit["point"], _NUMBER, "edit"))
+    return ByGamma(checked("gamma", edit.get("gamma"), _GAMMA, "edit"))
+
+
+def recalled(
+    fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prepared: Prepared
+) -> tuple[ThresholdCurve, list[PackedMask]]:
+    """The curve and the masks that a scene kept of a run. Raises `UserError` where they do not belong to this case."""
+    try:
+        curve = ThresholdCurve.from_record(fields["curve"])
+        affine = np.asarray(fields["affine"], dtype=np.float64).reshape(4, 4)
+        k, j, i = (int(n) for n in fields["shape"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError("The threshold curve that was kept of the run cannot be read; run Segment again.") from None
+    rows = arrays["masks"]
+    if (i, j, k) != prepared.brain.shape or not _same_place(affine, prepared.affine):
+        raise UserError(f"{prepared.case.reference.label} has changed since the run; run Segment again.")
+    packed = rows.dtype == np.uint8 and rows.shape[1:] == (math.ceil(i * j * k / 8),)
+    right = packed and len(curve.steps) == len(curve.thresholds) > 0
+    if not right or not 1 <= min(curve.steps) <= max(curve.steps) <= len(rows):
+        raise UserError("The masks that were kept of the run are not those of its curve; run Segment again.")
+    masks = [PackedMask(row, (k, j, i)).unpack().T for row in rows]
+    return curve, [PackedMask.of(mask) for mask in masks]
+
+
+def _same_place(one: Affine, other: Affine) -> bool:
+    return bool(np.allclose(one, other, rtol=0, atol=_SAME_PLACE_MM))
+
+
+class StepLayers:
+    """The layers of a run's steps that travel: masks always, the others as long as all of them fit into `SERIES_BYTES`.
+
+    Steps that a result could be made of always have all: a person chooses among them.
+    """
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._count = self._every = 0
+
+    def of(self, step: Step) -> tuple[dict[str, str], Arrays]:
+        """The kinds of the layers and their voxels [k, j, i]."""
+        whole = step.stop is not None or not self._every or self._count % self._every == 0
+        self._count += 1
+        layers = {name: layer for name, layer in step.layers.items() if whole or layer.kind is LayerKind.MASK}
+        arrays = {name: self._voxels(layer) for name, layer in layers.items()}
+        if not self._every:
+            one = sum(arrays[name].nbytes for name, layer in layers.items() if layer.kind is not LayerKind.MASK)
+            self._every = max(1, math.ceil(step.expected_total * one / SERIES_BYTES))
+        return {name: layer.kind.value for name, layer in layers.items()}, arrays
+
+    def _voxels(self, layer: Layer) -> NDArray[Any]:
+        values = layer.read()
+        if layer.kind is LayerKind.MASK:
+            return vtk_order(values)
+        if layer.kind is LayerKind.SCORE:
+            # Half precision is enough to look at, and leaves zeros behind that compress when a scene is saved.
+            return vtk_order(np.minimum(values, _LARGEST_HALF)).astype(np.float16).astype(np.float32)
+        return vtk_order(compact(self._prepared.unscaled(values), self._prepared.case.reference.array))
+
+
+def step_fields(step: Step, elapsed: float, layers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "number": step.number,
+        "expected_total": step.expected_total,
+        "phase": step.phase,
+        "seconds": step.seconds,
+        "elapsed": elapsed,
+        "scalars": step.scalars,
+        "layers": layers,
+        "resumable": step.stop is not None,
+    }
+
+
+def result_of(outcome: CaseResult) -> tuple[dict[str, Any], Arrays]:
+    """A result as fields and arrays; its lesions are measured here."""
+    reference = outcome.case.reference
+    arrays = {name: layer.read() for name, layer in outcome.layers.items()}
+    lesions: tuple[Lesion, ...] = ()
+    if ANOMALY in arrays:
+        from IterMask3DLib.results.lesions import find_lesions
+
+        lesions, _ = find_lesions(arrays[ANOMALY], arrays[HEATMAP], reference.affine)
+    scores = [name for name, layer in outcome.layers.items() if layer.kind is LayerKind.SCORE]
+    fields = {
+        "layers": {name: {"kind": layer.kind.value, "unit": layer.unit} for name, layer in outcome.layers.items()},
+        "scalars": outcome.scalars,
+        "case_score": outcome.case_score,
+        "slice_scores": outcome.slice_scores,
+        "artifacts": [artifact_fields(artifact) for artifact in outcome.artifacts],
+        "brain_source": outcome.brain_source,
+        "brain_ml": outcome.brain_ml,
+        "warnings": outcome.warnings,
+        "provenance": outcome.provenance,
+        "lesions": [asdict(lesion) for lesion in lesions],
+        "peak": {name: float(arrays[name].max()) for name in scores},
+    }
+    sent = {BRAIN: vtk_order(outcome.brain)}
+    for name, layer in outcome.layers.items():
+        voxels = compact(arrays[name], reference.array) if layer.kind is LayerKind.INTENSITY else arrays[name]
+        sent[name] = vtk_order(voxels if voxels.dtype.kind != "f" else voxels.astype(np.float32, copy=False))
+    return fields, sent
+
+
+def artifact_fields(artifact: Any) -> dict[str, Any]:
+    return {"kind": artifact.kind, "record": artifact.to_record()}
+
+
+def outcome_of(message: Message) -> CaseResult:
+    """The result that a door kept, as a `write` brings it: what `result_of` gave, with the images of its case."""
+    fields, arrays = message.fields["result"], message.arrays
+    layers = {
+        name: Layer(
+            kind := LayerKind(about["kind"]),
+            arrays[name].T.astype(bool) if kind is LayerKind.MASK else arrays[name].T,
+            about["unit"],
+        )
+        for name, about in fields["layers"].items()
+    }
+    artifacts = (artifact_from(each["kind"], each["record"]) for each in fields["artifacts"])
+    slices = fields["slice_scores"]
+    return CaseResult(
+        case=case_of(message.fields, arrays),
+        brain=arrays[BRAIN].T != 0,
+        brain_source=fields["brain_source"],
+        brain_ml=fields["brain_ml"],
+        layers=layers,
+        case_score=fields["case_score"],
+        slice_scores=None if slices is None else tuple(slices),
+        scalars=fields["scalars"],
+        artifacts=tuple(artifact for artifact in artifacts if artifact is not None),
+        warnings=tuple(fields["warnings"]),
+        provenance=fields["provenance"],
+    )
