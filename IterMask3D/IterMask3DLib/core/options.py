@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from IterMask3DLib.core.settings import About, about, default_of
@@ -11,27 +11,23 @@ from IterMask3DLib.core.settings import About, about, default_of
 _NONE = "none"
 
 
-def add_settings(
-    group: Any, record: Any, usual: Any = None, former: Mapping[str, str] | None = None, leave_out: Sequence[str] = ()
-) -> None:
+def add_settings(group: Any, record: Any, usual: Any = None, leave_out: Sequence[str] = ()) -> None:
     """Adds an option for each setting of a record; one that is not given is missing in what is parsed.
 
     Args:
         group: a parser or a group of its arguments.
         record: type of the settings.
         usual: a record whose values are shown as the defaults; None: those of the type.
-        former: earlier names of options by the present name; they keep working and are not listed.
         leave_out: settings without an option.
     """
     for name, (field, one) in about(record).items():
         if name in leave_out:
             continue
         default = default_of(field) if usual is None else getattr(usual, name)
-        names = [_flag(name)]
-        group.add_argument(*names, dest=name, default=argparse.SUPPRESS, help=_help(one, default), **_shape(one))
-        if former and name in former:
-            again = dict(_shape(one), dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-            group.add_argument(_flag(former[name]), **again)
+        shape = {"dest": name, "default": argparse.SUPPRESS, **_shape(one)}
+        group.add_argument(_flag(name), help=_help(one, default), **shape)
+        if one.former:
+            group.add_argument(_flag(one.former), help=argparse.SUPPRESS, **shape)
 
 
 def given_settings(parsed: argparse.Namespace, record: Any) -> dict[str, Any]:
@@ -67,7 +63,11 @@ def _shape(one: About) -> dict[str, Any]:
         return {"nargs": "+", "metavar": "NAME"}
     if one.kind == "wholes":
         return {"type": int, "nargs": one.length or "+", "metavar": "N"}
-    kinds: dict[str, tuple[Callable[[str], Any], str]] = {"number": (float, "X"), "whole": (int, "N"), "text": (str, "TEXT")}
+    kinds: dict[str, tuple[Callable[[str], Any], str]] = {
+        "number": (float, "X"),
+        "whole": (int, "N"),
+        "text": (str, "TEXT"),
+    }
     convert, metavar = kinds[one.kind]
     return {"type": _or_none(convert) if one.optional else convert, "metavar": metavar}
 

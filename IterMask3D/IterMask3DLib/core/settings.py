@@ -31,6 +31,7 @@ class About:
         optional: whether it may be None.
         published: the value of the paper, for settings that go beyond it.
         advanced: whether a panel shows it among the advanced ones.
+        former: an earlier name, which keeps working where names are given.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class About:
     optional: bool = False
     published: Any = _UNSET
     advanced: bool = True
+    former: str = ""
 
     @property
     def beyond_paper(self) -> bool:

@@ -109,7 +109,9 @@ class LightChanges:
         axes = len(shape)
         matrix = np.eye(axes)
         planes = [(1, 2), (0, 2), (0, 1)] if axes == 3 else [(0, 1)]
-        for (a, b), angle in zip(planes, np.radians(rng.uniform(-self.degrees, self.degrees, len(planes))), strict=True):
+        for (a, b), angle in zip(
+            planes, np.radians(rng.uniform(-self.degrees, self.degrees, len(planes))), strict=True
+        ):
             turn = np.eye(axes)
             turn[a, a] = turn[b, b] = np.cos(angle)
             turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)

@@ -40,7 +40,7 @@ class CachedVolumes(Sequence[Healthy]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, number: Any) -> Healthy:
+    def __getitem__(self, number: int) -> Healthy:  # type: ignore[override]
         stored = opened(self.files[number])
         return self.placed(stored, (*self.grid.shape, *stored.shape[1:][len(self.grid.shape) :]))
 
@@ -88,7 +88,7 @@ class CachedSlices(Sequence[Healthy]):
     def __len__(self) -> int:
         return len(self._index)
 
-    def __getitem__(self, number: Any) -> Healthy:
+    def __getitem__(self, number: int) -> Healthy:  # type: ignore[override]
         return self.volumes.slice_of(*self._index[number])
 
 

@@ -1,129 +1,82 @@
-"""`itermask3d calibrate`: a trained model measures how well it knows healthy brains, and gets numbers that fit."""
+"""A trained model measures how well it knows healthy brains, and gets numbers that fit."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from IterMask3DLib.core.card import Card, Scoring
-from IterMask3DLib.runtime.device import DeviceName, Runner, choose_place
+from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-from IterMask3DLib.methods.itermask3d.normative_error import expected_error, measured_table
-from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.models.store import Model, find_model, load_model, save_model
-from IterMask3DLib.runtime.noise import seeded_noise
-from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.methods.itermask3d.threshold import CurveSettings
-from IterMask3DLib.methods.itermask3d.masked_reconstruction import Eye
-from IterMask3DLib.methods.itermask3d.loop import Case, Settings, fast_points
-from IterMask3DLib.training.cache import Cached, prepared
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.methods.base import Calibratable, Report
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.methods.registry import find_method
+from IterMask3DLib.models.catalogue import find_model
+from IterMask3DLib.models.store import save_model
+from IterMask3DLib.runtime.distributed import current_rank
+from IterMask3DLib.runtime.runner import Runtime
+from IterMask3DLib.training.cache import CachedVolumes, prepared
 from IterMask3DLib.training.cohort import find_cohort
-from IterMask3DLib.training.healthy import GAMMA_LIMIT, shares_by_gamma, shares_by_median, smallest_within, told
+from IterMask3DLib.training.model_folder import with_calibration
 
-Tell = Callable[[str], None]
+_VALIDATION_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class CalibrationOrder:
-    """What a user asks for: the model, the folder of healthy volumes, the new model folder, and how errors are to be scored.
+class CalibrationRequest:
+    """A calibration that is asked for.
 
-    `smoothing_mm`, `regrow`: see `Scoring`; `limit`: mean share of the healthy validation brains that may be taken for anomalous;
-    `command`: what was typed, for the card.
+    Attributes:
+        model: name or folder; data: folder of healthy volumes; out: the new model folder.
+        settings: the method's `CalibrationSettings`.
+        command: what was typed, for the card.
+        masks, cache, device: as of a training; without a cache nothing that was prepared is kept.
     """
 
     model: str
     data: Path
     out: Path
-    smoothing_mm: float
-    regrow: float | None
-    limit: float
-    command: str
+    settings: Any
+    command: str = ""
     masks: Path | None = None
     cache: Path | None = None
-    device: DeviceName = "auto"
+    device: str = "auto"
 
 
-def calibrate(order: CalibrationOrder, say: Tell) -> Card:
-    """Writes a copy of a model with a table of healthy errors, and the threshold and gamma that go with it. Raises `UserError`.
+def calibrate(request: CalibrationRequest, report: Report) -> ModelCard:
+    """Writes a copy of a model with the settings that fit healthy brains, and returns its card.
 
-    The table comes from the cohort's training volumes, threshold and gamma from its validation volumes; both with the whole brain hidden
-    first, as an inference begins.
+    Raises:
+        UserError: also where `request.out` exists.
     """
-    if order.out.exists():
-        raise UserError(f"{order.out} exists; give a folder that does not, so that no model is overwritten.")
-    model = load_model(find_model(order.model))
-    with ExitStack() as stack:
-        cache = order.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        training, validation, names = _volumes(order, model, cache, say)
-        runner = Runner(InferenceUNet(model.network), choose_place(order.device))
-        scoring = Scoring(order.smoothing_mm, healthy_error=True, regrow=order.regrow)
-        say(f"measuring the errors of {len(training)} healthy training volumes")
-        table = measured_table(_first_errors(training, model, runner, order.smoothing_mm))
-
-        def case_of(number: int) -> Case:
-            volume, brain = validation[number]
-            return replace(_case(volume, brain, model), expected=expected_error(table, brain))
-
-        settings = _settings_with(model.card, scoring)
-        say(f"choosing the threshold on {len(validation)} healthy validation volumes")
-        by_median = shares_by_median(runner, len(validation), case_of, settings, order.limit)
-        say("choosing gamma on them")
-        by_gamma = shares_by_gamma(runner, len(validation), case_of, settings)
-    times_median, gamma = smallest_within(by_median, order.limit), smallest_within(by_gamma, GAMMA_LIMIT)
-    figures = {
-        "command": order.command,
-        "training volumes": len(training),
-        "validation volumes": len(validation),
-        "cohort": names,
-        "share of healthy validation brains taken for anomalous": told(by_median, "times median") | told(by_gamma, "gamma"),
-        "limit for the threshold": order.limit,
-        "limit for gamma": GAMMA_LIMIT,
-    }
-    card = replace(
-        model.card,
-        gamma=gamma,
-        scoring=replace(scoring, times_median=times_median),
-        figures={**model.card.figures, "calibration": figures},
-    )
-    return save_model(order.out, model.network, card, table)
-
-
-def _settings_with(card: Card, scoring: Scoring) -> Settings:
-    """The settings of a run that is scored so, without a threshold of its own."""
-    limits = card.thresholds
-    return Settings(
-        curve=CurveSettings(card.gamma, limits.y_limit, limits.r_squared_limit),
-        passes=limits.passes,
-        visited=fast_points(limits.passes),
-        smoothing=scoring.smoothing_mm,
-        stop_ratio=limits.shrink_ratio,
-        max_shrink=limits.max_shrink,
-        regrow=scoring.regrow,
-    )
-
-
-def _volumes(order: CalibrationOrder, model: Model, cache: Path, say: Tell) -> tuple[Cached, Cached, str]:
-    card = model.card
-    split = find_cohort(order.data, card.modality, 0.1, 0, order.masks)
+    if request.out.exists():
+        raise UserError(f"{request.out} exists; give a folder that does not, so that no model is overwritten.")
+    model = load_model(find_model(request.model))
+    card, method = model.card, find_method(model.card.method).load()
+    if not isinstance(method, Calibratable):
+        raise UserError(f"{request.model}: the method {card.method} has nothing to calibrate.")
+    split = find_cohort(request.data, card.inputs, _VALIDATION_SHARE, 0, request.masks)
     if not split.validation:
-        raise UserError(f"{order.data} leaves no volume for validation; a threshold cannot be chosen.")
-    files = prepared((*split.training, *split.validation), cache, card.grid.spacing, say)
-    count = len(split.training)
-    return Cached(files[:count], card.grid.shape), Cached(files[count:], card.grid.shape), order.data.resolve().name
-
-
-def _case(volume: FloatVolume, brain: BoolVolume, model: Model) -> Case:
-    spacing = (model.card.grid.spacing,) * 3
-    return Case(volume, high_frequency(volume, spacing, model.card.high_frequency_cutoff), brain, spacing)
-
-
-def _first_errors(volumes: Cached, model: Model, runner: Runner, smoothing: float) -> Iterator[tuple[FloatVolume, BoolVolume]]:
-    """The error map of each volume with the whole brain hidden, and its brain."""
-    for number in range(len(volumes)):
-        volume, brain = volumes[number]
-        eye = Eye(_case(volume, brain, model), runner, seeded_noise(0), smoothing)
-        yield eye.error_map(eye.look(eye.whole_brain(), draw=1)), brain
+        raise UserError(f"{request.data} leaves no volume for validation; a threshold cannot be chosen.")
+    with ExitStack() as stack:
+        cache = request.cache or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        smallest = replace(card.grid, shape=(card.grid.multiple,) * len(card.grid.shape))
+        files = prepared((*split.training, *split.validation), cache, replace(card, grid=smallest), report)
+        count = len(split.training)
+        training, validation = CachedVolumes(files[:count], card.grid), CachedVolumes(files[count:], card.grid)
+        runtime = Runtime.of(Request(device=request.device))
+        found = method.calibrate(model, training, validation, request.settings, runtime, report)
+    cohort = [
+        Figure("calibration: command", request.command),
+        Figure("calibration: cohort", request.data.resolve().name),
+        Figure("calibration: training volumes", len(training)),
+        Figure("calibration: validation volumes", len(validation)),
+    ]
+    card = with_calibration(card, replace(found, figures=(*cohort, *found.figures)))
+    if not current_rank().is_first:
+        return card
+    states = {name: network.state_dict() for name, network in model.networks.items()}
+    return save_model(request.out, card, states, {**model.assets, **found.assets})

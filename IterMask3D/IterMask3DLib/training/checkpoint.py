@@ -100,11 +100,15 @@ def check_same(found: Checkpoint, options: Mapping[str, Any], cohort: str, earli
     for key, value in found.options.items():
         if key not in MAY_CHANGE and options.get(key) != value:
             wanted = options.get(key)
-            raise UserError(f"{folder} was begun with {key} {value!r}, not {wanted!r}; give the same, or another RUN folder.")
+            raise UserError(
+                f"{folder} was begun with {key} {value!r}, not {wanted!r}; give the same, or another RUN folder."
+            )
     if found.cohort != cohort:
         raise UserError(f"{folder} was begun with other training volumes; give the same ones, or another RUN folder.")
     if found.earlier != earlier:
-        raise UserError(f"{folder} was begun with other weights of the stage before; remove it to train that stage anew.")
+        raise UserError(
+            f"{folder} was begun with other weights of the stage before; remove it to train that stage anew."
+        )
 
 
 def _save(path: Path, state: Mapping[str, Any]) -> None:

@@ -3,75 +3,151 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import Field
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.training.recipe import OPTIONS, PRESETS, recipe_of
+from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.options import add_settings, given_settings
+from IterMask3DLib.core.progress import clock
+from IterMask3DLib.core.request import DEVICES
+from IterMask3DLib.methods.base import MethodSpec
+from IterMask3DLib.methods.registry import find_method, method_specs
+from IterMask3DLib.training.options import (
+    DEFAULT_METHOD,
+    PRESETS,
+    TrainingOptions,
+    preset_options,
+    training_options,
+)
 
-_RUN_KEYS = ("data", "out", "config", "preset", "brain_masks", "cache", "device", "workers", "command")
+if TYPE_CHECKING:
+    from IterMask3DLib.training.monitor import TrainingProgress
 
 
-def add_train(commands: Any) -> None:
-    """Adds `train` to the subparsers of the command line."""
+def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
+    """Adds `train` to the subparsers of the command line.
+
+    Args:
+        arguments: the words of the command line: the method among them decides which options there are.
+    """
     parser = commands.add_parser(
         "train",
         help="train a model on healthy volumes",
-        description="Trains on the healthy volumes in DATA and writes the model folder RUN/model. Run again, it goes on where it stopped. "
-        "Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli train DATA -o RUN …",
+        description="Trains on the healthy volumes in DATA and writes the model folder RUN/model. Run again, it goes on "
+        "where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli train DATA -o RUN …",
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of healthy volumes, BIDS or flat; stripped, with masks, or heads")
-    parser.add_argument("-o", "--out", required=True, type=Path, metavar="RUN", help="folder of the run, and of the model in the end")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of options, named as below with _ for -; the line wins")
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="values of all options that are not given")
+    parser.add_argument(
+        "data",
+        type=Path,
+        metavar="DATA",
+        help="folder of healthy volumes, BIDS or flat; stripped, with masks, or heads",
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, type=Path, metavar="RUN", help="folder of the run, and of the model in the end"
+    )
+    trainable = [spec.name for spec in method_specs().values() if spec.TrainingSettings is not None]
+    parser.add_argument("--method", choices=trainable, help=f"what is trained (default: {DEFAULT_METHOD})")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="YAML file of options, named as below with _ for -; the line wins"
+    )
+    parser.add_argument("--preset", choices=PRESETS, help="values of all options that are not given")
     parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
-    parser.add_argument("--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept (default: RUN/cache)")
-    parser.add_argument("--device", choices=("auto", "cuda", "mps", "cpu"), default="auto")
-    parser.add_argument("--workers", type=int, metavar="N", help="threads that make batches (default: as many as help)")
-    recipe = parser.add_argument_group("recipe")
-    for name, option in OPTIONS.items():
-        recipe.add_argument(f"--{name.replace('_', '-')}", dest=name, help=_help(option), **_kind(option))
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept (default: RUN/cache)"
+    )
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that make batches (default: as many as help)"
+    )
+    spec = _method_among(arguments)
+    usual = preset_options(spec, "default")
+    leave_out = () if spec.dimensions == 2 else ("slice_spacing",)
+    add_settings(parser.add_argument_group("training"), TrainingOptions, usual, leave_out)
+    add_settings(parser.add_argument_group(f"training of {spec.title}"), spec.TrainingSettings)
 
 
-def _kind(option: Field[Any]) -> dict[str, Any]:
-    kind = option.metadata["kind"]
-    if kind == "choice":
-        return {"choices": option.metadata["choices"]}
-    if kind.startswith("counts"):
-        return {"type": int, "nargs": int(kind.removeprefix("counts")), "metavar": "N"}
-    if kind == "text":
-        return {"metavar": "TEXT"}
-    return {"type": int, "metavar": "N"} if kind == "count" else {"type": float, "metavar": "X"}
+def _method_among(arguments: Sequence[str]) -> MethodSpec:
+    """The method that the words of a command line name, or their YAML file; the default where they name none that learns."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--method")
+    finder.add_argument("--config", type=Path)
+    # What is wrong about them is said when they are parsed for good.
+    with suppress(argparse.ArgumentError, UserError, SystemExit):
+        found, _ = finder.parse_known_args(arguments)
+        name = found.method or (_read_yaml(found.config).get("method") if found.config else None)
+        if name is not None and find_method(str(name)).TrainingSettings is not None:
+            return find_method(str(name))
+    return find_method(DEFAULT_METHOD)
 
 
-def _help(option: Field[Any]) -> str:
-    usual = option.default
-    if usual is None or usual == "":
-        return str(option.metadata["help"])
-    shown = " ".join(map(str, usual)) if isinstance(usual, tuple) else usual
-    return f"{option.metadata['help']} (default: {shown})"
-
-
-def run_train(options: argparse.Namespace) -> int:
+def run_train(parsed: argparse.Namespace) -> int:
     """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
-    given = {} if options.config is None else _read_yaml(options.config)
-    typed = {key: value for key, value in vars(options).items() if key not in _RUN_KEYS and value is not None}
+    given = {} if parsed.config is None else _read_yaml(parsed.config)
+    method = parsed.method or given.get("method", DEFAULT_METHOD)
+    spec = find_method(str(method))
+    typed = given_settings(parsed, TrainingOptions) | given_settings(parsed, spec.TrainingSettings)
     # What is typed wins over the file, also where it says the same thing in another unit.
     for one, other in (("steps", "epochs"), ("epochs", "steps")):
         if one in typed and other not in typed:
             given.pop(other, None)
-    preset = options.preset or given.get("preset", "default")
-    recipe = recipe_of({**given, **typed, "preset": preset}, str(options.config or "itermask3d train"))
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers is {options.workers}; it must be at least 1.")
-    from IterMask3DLib.runtime.distributed import position
-    from IterMask3DLib.training.run import Order, train
+    preset = parsed.preset or given.get("preset", "default")
+    options = training_options(
+        spec.name, {**given, **typed, "preset": preset}, str(parsed.config or "itermask3d train")
+    )
+    if parsed.workers is not None and parsed.workers < 1:
+        raise UserError(f"--workers is {parsed.workers}; it must be at least 1.")
+    from IterMask3DLib.runtime.distributed import current_rank
+    from IterMask3DLib.training.run import TrainingRequest, train
 
-    card = train(Order(options.data, options.out, recipe, preset, options.brain_masks, options.cache, options.device, options.workers))
-    if position().rank == 0:
-        print(f"{options.out / 'model'}: model {card.name}, gamma {card.gamma:g}, sha256 {card.sha256}")
+    request = TrainingRequest(
+        parsed.data, parsed.out, options, preset, parsed.brain_masks, parsed.cache, parsed.device, parsed.workers
+    )
+    screen = _Screen()
+    try:
+        card = train(request, screen)
+    finally:
+        screen.close()
+    if current_rank().is_first:
+        settings = "".join(f", {name} {value}" for name, value in card.settings.items())
+        print(f"{parsed.out / 'model'}: model {card.name}{settings}, sha256 {', '.join(card.files.values())}")
     return 0
+
+
+class _Screen:
+    """Writes what a training says to the standard error stream; on a terminal its progress is one line that changes."""
+
+    def __init__(self) -> None:
+        self._changing = False
+
+    def __call__(self, event: str | TrainingProgress) -> None:
+        live = sys.stderr.isatty()
+        if isinstance(event, str):
+            self._write(event, "\n")
+        else:
+            self._write(_line(event), "\n" if not live or event.step == event.total else "")
+
+    def close(self) -> None:
+        """Ends a line that was still changing."""
+        if self._changing:
+            sys.stderr.write("\n")
+
+    def _write(self, line: str, end: str) -> None:
+        sys.stderr.write(f"{chr(13) + chr(27) + '[K' if self._changing else ''}{line}{end}")
+        sys.stderr.flush()
+        self._changing = not end
+
+
+def _line(done: TrainingProgress) -> str:
+    errors = " / ".join(f"{error:.4f} {kind.replace('_', ' ')}" for kind, error in done.validation.items())
+    validation = f", validation {errors}" if errors else ""
+    pace = f"{done.steps_per_second:.2f} steps/s, waiting for data {done.data_wait_share:.0%}"
+    return (
+        f"step {done.step} of {done.total}: loss {done.loss:.4f}{validation}, {pace}, {clock(done.seconds_left)} left"
+    )
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -81,7 +157,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError("Reading a YAML file needs PyYAML: pip install itermask3d[train].") from None
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}).") from None
+    except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}).") from None
     if given is None:
         return {}

@@ -175,6 +175,4 @@ def _drawn(sources: Sequence[Source], share: float, seed: int) -> Split:
     subjects = sorted({source.subject for source in sources})
     wanted = min(max(1, round(share * len(subjects))), len(subjects) - 1) if share > 0 else 0
     kept = {subjects[i] for i in np.random.default_rng([seed, 0]).permutation(len(subjects))[:wanted]}
-    return Split(
-        tuple(s for s in sources if s.subject not in kept), tuple(s for s in sources if s.subject in kept)
-    )
+    return Split(tuple(s for s in sources if s.subject not in kept), tuple(s for s in sources if s.subject in kept))

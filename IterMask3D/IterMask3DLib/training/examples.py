@@ -138,7 +138,11 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """A batch on a device, images with their channels last."""
     moved = {}
     for name, tensor in batch.items():
-        layout = CHANNELS_LAST.get(tensor.ndim, torch.preserve_format) if tensor.is_floating_point() else torch.preserve_format
+        layout = (
+            CHANNELS_LAST.get(tensor.ndim, torch.preserve_format)
+            if tensor.is_floating_point()
+            else torch.preserve_format
+        )
         moved[name] = tensor.to(device, memory_format=layout, non_blocking=True)
     return moved
 

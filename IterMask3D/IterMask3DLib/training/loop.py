@@ -209,6 +209,11 @@ class StageTrainer:
         advice = f"begin a new run with a lower --learning-rate{kept}"
         return UserError(f"{self.setup.folder}: {what} (learning rate {rate:.3g}); {advice}.")
 
+    def trained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, nn.Module]:
+        """The networks of the stage with the weights that were chosen, in evaluation mode, on the device."""
+        self._load(self._evaluated, weights)
+        return dict(self._evaluated.requires_grad_(False).items())
+
     def weights(self) -> dict[str, dict[str, Tensor]]:
         """The weights a model would get now: the moving average where the options have one, on the CPU."""
         return states_of(self.plain if self.average is None else self.average.module)

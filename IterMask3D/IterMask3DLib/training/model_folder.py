@@ -1,117 +1,120 @@
-"""From a finished run to a model folder, with gamma chosen on healthy validation volumes."""
+"""From a finished training to a model folder."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
-from IterMask3DLib.core.card import Card, CardGrid
-from IterMask3DLib.runtime.device import DeviceName, Runner, choose_place
-from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.models.store import save_model
-from IterMask3DLib.methods.itermask3d.network import UNet3D
-from IterMask3DLib.runtime.distributed import position
-from IterMask3DLib.methods.itermask3d.loop import Case, Settings
-from IterMask3DLib.training.augment import described
-from IterMask3DLib.training.checkpoint import BEST, CHECKPOINT, load_checkpoint
-from IterMask3DLib.training.data import Volumes
-from IterMask3DLib.training.healthy import GAMMA_LIMIT, shares_by_gamma, smallest_within, told
-from IterMask3DLib.training.recipe import Recipe
-from IterMask3DLib.training.validate import KINDS, validation_errors
+from IterMask3DLib.core.card import Figure, ModelCard, NetworkEntry
+from IterMask3DLib.core.files import staged_folder, take_place
+from IterMask3DLib.methods.base import Calibration, Method, Report, TrainingTask
+from IterMask3DLib.models.store import WEIGHTS, Model, save_model
+from IterMask3DLib.runtime.distributed import current_rank
+from IterMask3DLib.runtime.runner import Runtime
+from IterMask3DLib.training.augmentation import described
+from IterMask3DLib.training.cache import CachedVolumes
+from IterMask3DLib.training.options import TrainingOptions
+from IterMask3DLib.training.weights import ChosenWeights
 
-_RECORDED = ("full_brain_share", "scattered_share", "loss_region", "learning_rate", "final_learning_rate", "schedule", "ema")
+MODEL = "model"
+_RECORDED = ("learning_rate", "final_learning_rate", "schedule", "ema")
 
 
 @dataclass(frozen=True)
-class Weights:
-    """The weights a model gets, where in the run they come from, and what they were computed in."""
+class Trained:
+    """What a training found.
 
-    tensors: Mapping[str, torch.Tensor]
-    step: int
-    description: str
-    precision: str
-
-
-def chosen_weights(run: Path, recipe: Recipe) -> Weights:
-    """The best weights on validation or the last ones, as the recipe says; the moving average of either where it has one."""
-    checkpoint = load_checkpoint(run / CHECKPOINT)
-    if checkpoint is None:
-        raise UserError(f"{run / CHECKPOINT} is gone; train again.")
-    average = f", moving average with decay {recipe.ema:g}" if recipe.ema else ""
-    if recipe.packed == "best" and (run / BEST).exists():
-        best = torch.load(run / BEST, map_location="cpu", weights_only=True)
-        return Weights(best["network"], best["step"], f"best on validation, step {best['step']}{average}", checkpoint.precision)
-    step = checkpoint.progress.step
-    return Weights(checkpoint.average or checkpoint.network, step, f"last, step {step}{average}", checkpoint.precision)
-
-
-def pack(
-    run: Path,
-    weights: Weights,
-    recipe: Recipe,
-    shape: tuple[int, ...],
-    healthy: Volumes,
-    facts: Mapping[str, Any],
-    device: DeviceName,
-) -> Card:
-    """Writes `run`/model; its gamma is the smallest that leaves on average at most 2 % of the `healthy` brains masked.
-
-    `facts`: what the card says of the training data and the command. Every process takes its share of the volumes; the first one writes.
+    Attributes:
+        task: what was trained; options: how.
+        weights: of each stage, in their order.
+        networks: of all stages, in evaluation mode.
+        errors: of validation, by stage and kind of example.
     """
-    network = UNet3D(recipe.widths, recipe.dropout)
-    network.load_state_dict(weights.tensors)
-    network.eval()
-    figures: dict[str, Any] = {"command": facts["command"], "volumes": len(healthy)}
-    gamma = Card.gamma
-    if len(healthy):
-        runner = Runner(InferenceUNet(network), choose_place(device))
-        errors = validation_errors(healthy, recipe, lambda given: runner(given)[None, None])
-        masked = shares_by_gamma(runner, len(healthy), lambda number: _case(healthy, number, recipe.spacing), Settings())
-        gamma = smallest_within(masked, GAMMA_LIMIT)
-        figures |= {
-            "mean squared error in the mask, validation": {kind: round(errors[kind], 5) for kind in KINDS},
-            "share of healthy validation brains left masked": told(masked, "gamma"),
-            "chosen gamma": gamma,
-        }
-    card = Card(
-        name=recipe.name or run.resolve().name,
-        title=recipe.title or f"Healthy brain, {recipe.modality}, {recipe.spacing:g} mm",
-        modality=recipe.modality,
-        grid=CardGrid(recipe.spacing, (shape[0], shape[1], shape[2])),
-        widths=tuple(recipe.widths),
-        dropout=recipe.dropout,
-        gamma=gamma,
-        options={
-            **{key: getattr(recipe, key) for key in _RECORDED},
-            "augmentation": described(recipe.augmentation),
-            "precision": weights.precision,
-            "weights": weights.description,
-        },
-        training={**recipe.about, **facts, "steps": weights.step, "batch": recipe.batch, "seed": recipe.seed},
-        figures=figures,
+
+    task: TrainingTask
+    options: TrainingOptions
+    weights: Sequence[ChosenWeights]
+    networks: Mapping[str, nn.Module]
+    errors: Mapping[str, Mapping[str, float]]
+
+
+def card_of(trained: Trained, draft: ModelCard, facts: Mapping[str, Any], validation: int) -> ModelCard:
+    """The card of a trained model.
+
+    Args:
+        draft: a card with the method, the channels and the grid of the training.
+        facts: what is said of the training data, and the command.
+        validation: how many volumes validated it.
+    """
+    options, stages = trained.options, trained.task.stages
+    steps = {stage.name: weights.step for stage, weights in zip(stages, trained.weights, strict=True)}
+    texts = {stage.name: weights.description for stage, weights in zip(stages, trained.weights, strict=True)}
+    several = len(stages) > 1
+    recipe = {
+        **asdict(options.settings),
+        **{name: getattr(options, name) for name in _RECORDED},
+        "augmentation": described(options.augmentation),
+        "precision": trained.weights[0].precision,
+        "weights": texts if several else trained.weights[0].description,
+    }
+    step = steps if several else trained.weights[0].step
+    numbers = {"steps": step, "batch": options.batch, "seed": options.seed, "validation volumes": validation}
+    return replace(
+        draft,
+        title=options.title or f"Healthy brain, {draft.modality}, {options.spacing:g} mm",
+        inputs=trained.task.inputs(draft.inputs),
+        networks={name: NetworkEntry(WEIGHTS, config=config) for name, config in trained.task.configs().items()},
+        training={**options.about, **facts, **numbers, "recipe": recipe},
+        figures=tuple(_error_figures(trained, validation, several)),
         created=datetime.now(timezone.utc).date().isoformat(),
     )
-    return _write(run, network, card) if position().rank == 0 else card
 
 
-def _case(healthy: Volumes, number: int, spacing: float) -> Case:
-    volume, brain = healthy[number]
-    return Case(volume, high_frequency(volume, (spacing,) * 3), brain, (spacing,) * 3)
+def _error_figures(trained: Trained, validation: int, several: bool) -> list[Figure]:
+    on = f"{validation} validation volumes"
+    return [
+        Figure(f"validation error, {f'{stage}, ' if several else ''}{kind.replace('_', ' ')}", round(error, 5), on)
+        for stage, errors in trained.errors.items()
+        for kind, error in errors.items()
+    ]
 
 
-def _write(run: Path, network: UNet3D, card: Card) -> Card:
-    beside, target = run / ".model.new", run / "model"
-    shutil.rmtree(beside, ignore_errors=True)
-    signed = save_model(beside, network, card)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(beside, target)
+def write_model(
+    folder: Path,
+    method: Method,
+    card: ModelCard,
+    trained: Trained,
+    validation: CachedVolumes,
+    runtime: Runtime,
+    report: Report,
+) -> ModelCard:
+    """Lets the method set what it sets on a trained model, and writes the model folder; one that is there is replaced.
+
+    Every process takes part; the first one writes.
+    """
+    states = {name: trained.networks[name].state_dict() for name in card.networks}
+    networks = method.build(card)
+    for name, network in networks.items():
+        network.load_state_dict(states[name])
+        network.eval()
+    model = Model(folder, card, networks, {})
+    found = trained.task.finish(model, validation, runtime, report)
+    card = with_calibration(card, found)
+    if not current_rank().is_first:
+        return card
+    with staged_folder(folder) as staged:
+        signed = save_model(staged / MODEL, card, states, found.assets)
+        take_place(staged / MODEL, folder)
     return signed
+
+
+def with_calibration(card: ModelCard, found: Calibration) -> ModelCard:
+    """A card with the settings and figures of a calibration; figures of the same name give way."""
+    names = {figure.name for figure in found.figures}
+    figures = (*(figure for figure in card.figures if figure.name not in names), *found.figures)
+    return replace(card, settings={**card.settings, **found.settings}, figures=figures)

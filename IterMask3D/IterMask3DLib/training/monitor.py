@@ -57,14 +57,18 @@ class Monitor:
             _take_back(folder / name, first)
         self._board = _tensorboard(folder / "tensorboard", first)
         if self._board is None:
-            on_event(f"TensorBoard is not installed: losses and pictures are in the CSV files and in {PICTURES}/ alone.")
+            on_event(
+                f"TensorBoard is not installed: losses and pictures are in the CSV files and in {PICTURES}/ alone."
+            )
 
     def losses(self, step: int, losses: Sequence[float], rate: float, waited: float, seconds: float) -> None:
         """Hears the losses of the steps up to `step`, the learning rate, and how many of how many seconds no batch was there."""
         mean, pace, share = math.fsum(losses) / len(losses), len(losses) / seconds, waited / seconds
         row = {"step": step, "loss": f"{mean:.6g}", "learning_rate": f"{rate:.4g}"}
         _append(self._folder / LOSSES, {**row, "steps_per_second": f"{pace:.4g}", "data_wait_share": f"{share:.4f}"})
-        self._scalars(step, {"loss/training": mean, "learning rate": rate, "steps per second": pace, "data wait share": share})
+        self._scalars(
+            step, {"loss/training": mean, "learning rate": rate, "steps per second": pace, "data wait share": share}
+        )
         left = (time.perf_counter() - self._begun) / max(1, step - self._first) * (self._total - step)
         self._on_event(TrainingProgress(self._stage, step, self._total, mean, pace, share, left, self._validation))
 

@@ -11,14 +11,11 @@ from typing import Any
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import words_of
 from IterMask3DLib.core.settings import about, as_published, changed, setting
-from IterMask3DLib.methods.base import MethodSpec
+from IterMask3DLib.methods.base import MethodSpec, Stage
 from IterMask3DLib.methods.registry import find_method
 
 DEFAULT_METHOD = "itermask3d"
 PRESETS = ("default", "published")
-
-FORMER_NAMES = {"weights": "packed"}
-"""Earlier names of options, which keep working."""
 
 MAY_CHANGE = frozenset({"steps", "epochs", "patience", "weights", "name", "title"})
 """What a run may be continued with differently: all else would make the second half another training than the first."""
@@ -46,7 +43,12 @@ class TrainingOptions:
         "number", None, "Slice spacing", "distance of slices", unit="mm", least=0.1, most=20, optional=True
     )
     shape: tuple[int, ...] | None = setting(
-        "wholes", None, "Shape", "voxels of the model's grid (default: what holds every brain)", most=1024, optional=True
+        "wholes",
+        None,
+        "Shape",
+        "voxels of the model's grid (default: what holds every brain)",
+        most=1024,
+        optional=True,
     )
     initial: str = setting(
         "text", "", "Initial model", "name or folder of the model whose weights it begins with (default: random ones)"
@@ -65,7 +67,9 @@ class TrainingOptions:
         "how the learning rate gets to its end; published: in one fall after 60 % of the steps; constant: it stays",
         choices=("cosine", "published", "constant"),
     )
-    warm_up: int = setting("whole", 100, "Warm-up", "steps in which the rate of the cosine schedule rises from 0", least=0)
+    warm_up: int = setting(
+        "whole", 100, "Warm-up", "steps in which the rate of the cosine schedule rises from 0", least=0
+    )
     augmentation: str = setting(
         "choice",
         "light",
@@ -74,7 +78,11 @@ class TrainingOptions:
         choices=("none", "flip", "published", "light"),
     )
     precision: str = setting(
-        "choice", "auto", "Precision", "of the networks; auto: bf16 where the hardware has it", choices=("auto", "bf16", "fp32")
+        "choice",
+        "auto",
+        "Precision",
+        "of the networks; auto: bf16 where the hardware has it",
+        choices=("auto", "bf16", "fp32"),
     )
     ema: float = setting(
         "number",
@@ -85,7 +93,12 @@ class TrainingOptions:
         most=0.9999999,
     )
     weights: str = setting(
-        "choice", "best", "Weights", "of the model: the best on validation, or the last", choices=("best", "last")
+        "choice",
+        "best",
+        "Weights",
+        "of the model: the best on validation, or the last",
+        choices=("best", "last"),
+        former="packed",
     )
     patience: int = setting(
         "whole", 0, "Patience", "validations without a better one after which training ends (0: never)", least=0
@@ -117,12 +130,12 @@ def training_options(method: str, given: Mapping[str, Any], where: str) -> Train
     """
     spec = find_method(method)
     values = {key: value for key, value in given.items() if key not in ("preset", "method")}
-    for name, former in FORMER_NAMES.items():
-        if former in values:
-            values.setdefault(name, values.pop(former))
     texts = _texts(values.pop("about", {}), where)
     usual = preset_options(spec, given.get("preset", "default"), where)
     own, general = about(usual.settings), about(usual)
+    for name, (_, one) in (general | own).items():
+        if one.former in values:
+            values.setdefault(name, values.pop(one.former))
     for name in values:
         if name not in own and name not in general:
             known = ", ".join([*general, *own, "about", "preset", "method"])
@@ -148,6 +161,12 @@ def preset_options(spec: MethodSpec, preset: str, where: str = "preset") -> Trai
         settings = as_published(settings)
         general |= spec.presets.get("published", {})
     return changed(TrainingOptions(spec.name, settings), general, f"preset {preset} of {spec.name}")
+
+
+def options_of_stage(options: TrainingOptions, stage: Stage) -> TrainingOptions:
+    """The options of a run with those of one of its stages."""
+    where = f"stage {stage.name} of {options.method}"
+    return changed(options, _steps_or_epochs(dict(stage.options), options, where), where)
 
 
 def command_of(options: TrainingOptions, preset: str, data: Path, run: Path, masks: Path | None) -> str:

@@ -19,12 +19,20 @@ from IterMask3DLib.training.validation import fixed_batch
 Row = tuple[str, Mapping[str, Layer]]
 """A label, and the layers of one example by name."""
 
-_COLOURS = {LayerKind.INTENSITY: ("gray", -3.0, 3.0), LayerKind.SCORE: ("inferno", 0.0, 4.0), LayerKind.MASK: ("gray", 0.0, 1.0)}
+_COLOURS = {
+    LayerKind.INTENSITY: ("gray", -3.0, 3.0),
+    LayerKind.SCORE: ("inferno", 0.0, 4.0),
+    LayerKind.MASK: ("gray", 0.0, 1.0),
+}
 
 
 @torch.no_grad()
 def picture_rows(
-    task: TrainingTask, examples: StageExamples, networks: Mapping[str, nn.Module], device: torch.device, how_many: int = 2
+    task: TrainingTask,
+    examples: StageExamples,
+    networks: Mapping[str, nn.Module],
+    device: torch.device,
+    how_many: int = 2,
 ) -> list[Row]:
     """A row for each kind of example on the first brains; none where the method shows nothing."""
     stage, rows = task.stages[examples.number], []

@@ -1,125 +1,231 @@
-"""`itermask3d train`: from a folder of volumes to a model folder."""
+"""A whole training: from a folder of healthy volumes to a model folder."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.core.card import Card
-from IterMask3DLib.runtime.device import DeviceName, choose_place
+from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.models.store import find_model, load_model
-from IterMask3DLib.runtime.distributed import position
-from IterMask3DLib.training.cache import Cached, cut_volumes, fitted_shape, prepared
+from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.methods.base import Healthy, Report, Trainable, TrainingTask
+from IterMask3DLib.methods.registry import find_method
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.runtime.device import choose_device
+from IterMask3DLib.runtime.distributed import current_rank
+from IterMask3DLib.runtime.runner import Runtime
+from IterMask3DLib.training.cache import CachedSlices, CachedVolumes, count_cut, fitted_shape, prepared
+from IterMask3DLib.training.checkpoint import CHECKPOINT
 from IterMask3DLib.training.cohort import Split, find_cohort
-from IterMask3DLib.training.fabric import fast_precision, processes_here, start_fabric
-from IterMask3DLib.training.feed import usual_workers
-from IterMask3DLib.training.loop import Job, Trainer
-from IterMask3DLib.training.monitor import Monitor
-from IterMask3DLib.training.pack import chosen_weights, pack
-from IterMask3DLib.training.recipe import OPTIONS, PRESETS, Recipe
-
-Tell = Callable[[str], None]
+from IterMask3DLib.training.devices import fast_precision, processes_here, start_fabric
+from IterMask3DLib.training.examples import StageExamples, usual_workers
+from IterMask3DLib.training.loop import StageSetup, StageTrainer
+from IterMask3DLib.training.model_folder import MODEL, Trained, card_of, write_model
+from IterMask3DLib.training.monitor import Monitor, OnEvent
+from IterMask3DLib.training.options import TrainingOptions, command_of, options_of_stage
+from IterMask3DLib.training.validation import validation_errors
+from IterMask3DLib.training.weights import ChosenWeights, chosen_weights, initial_model
 
 
 @dataclass(frozen=True)
-class Order:
-    """What a user asks for: the folder of volumes, the folder of the run, the recipe, and how to go about it."""
+class TrainingRequest:
+    """A training that is asked for.
+
+    Attributes:
+        data: folder of healthy volumes; run: folder of the run, and of the model in the end.
+        options: how; preset: what they are based on.
+        masks: folder of brain masks; cache: of prepared volumes (None: in `run`).
+        device: auto, cuda, mps or cpu; workers: processes that make batches (None: as many as help).
+    """
 
     data: Path
     run: Path
-    recipe: Recipe
+    options: TrainingOptions
     preset: str = "default"
     masks: Path | None = None
     cache: Path | None = None
-    device: DeviceName = "auto"
+    device: str = "auto"
     workers: int | None = None
 
 
-def train(order: Order) -> Card:
-    """Prepares the volumes, trains or goes on, and writes `order.run`/model. Returns its card. Raises `UserError`."""
-    recipe, here = order.recipe, position()
-    split = find_cohort(order.data, recipe.modality, recipe.validation_share, recipe.seed, order.masks)
-    if recipe.batch % here.world:
-        raise UserError(f"A batch of {recipe.batch} cannot be shared by {here.world} processes; give --batch a multiple of them.")
-    precision = fast_precision(choose_place(order.device).device, recipe.precision)
-    fabric = start_fabric(order.device, precision)
+def nothing(event: object) -> None:
+    """Hears nothing."""
+
+
+def train(request: TrainingRequest, on_event: OnEvent = nothing) -> ModelCard:
+    """Prepares the volumes, trains or goes on, and writes `request.run`/model; returns its card.
+
+    Args:
+        on_event: hears sentences for the user and `TrainingProgress`, in the first process alone.
+
+    Raises:
+        UserError: for everything that can go wrong on the way, an interrupt included.
+    """
     try:
-        order.run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{order.run} cannot be written ({error.strerror}); choose another folder with -o.") from None
-    say = _say if here.rank == 0 else _silent
-    training, validation = _volumes(order, split, say)
-    workers = order.workers or usual_workers(fabric.device.type, processes_here())
-    trainer = Trainer(Job(training, validation, recipe, order.run, precision, workers), fabric)
-    begun = f"going on from step {trainer.progress.step}" if trainer.progress.step else "beginning"
-    sizes = f"{len(training)} training and {len(validation)} validation volumes of {_sides(training.shape)} voxels"
-    say(f"{sizes}, {precision}, {fabric.device}; {begun}")
-    monitor = Monitor(order.run, sys.stderr, trainer.progress.step, trainer.total) if here.rank == 0 else None
-    try:
-        trainer.run(monitor)
+        return _train(request, on_event if current_rank().is_first else nothing)
     except KeyboardInterrupt:
-        raise UserError(f"{order.run}: interrupted; the same command goes on from the last checkpoint.") from None
-    finally:
-        if monitor is not None:
-            monitor.close()
-    return _packed(order, split, training, validation, fabric, say)
+        raise UserError(f"{request.run}: interrupted; the same command goes on from the last checkpoint.") from None
+    except OSError as error:
+        where = error.filename or request.run
+        raise UserError(
+            f"{where} cannot be read or written ({reason(error)}); the same command goes on once that is mended."
+        ) from None
 
 
-def _packed(order: Order, split: Split, training: Cached, validation: Cached, fabric: Any, say: Tell) -> Card:
-    # The first process reads for all, so that machines need not share the folder of the run.
-    weights = fabric.broadcast(chosen_weights(order.run, order.recipe) if fabric.is_global_zero else None)
-    say("choosing gamma on the validation volumes" if len(validation) else "no validation volumes: gamma is the published 0.05")
+def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
+    options, spec = request.options, find_method(request.options.method)
+    _check_places(request)
+    method = spec.load()
+    if not isinstance(method, Trainable):
+        raise UserError(f"The method {spec.name} cannot be trained here; choose another --method.")
+    initial = initial_model(options) if options.initial else None
+    split = find_cohort(request.data, options.modality, options.validation_share, options.seed, request.masks)
+    if split.left_out:
+        report(f"warning: {len(split.left_out)} brains lack one of {', '.join(options.modality)} and are left out")
+    grid = CardGrid(options.spacing, (spec.side_multiple,) * spec.dimensions, spec.side_multiple, options.slice_spacing)
+    card = ModelCard(options.name or request.run.resolve().name, "", spec.name, options.modality, grid, {})
+    # Made once before the volumes are prepared, so that what cannot be trained is refused at once.
+    _check_batches(method.training_task(card, options.settings), options)
+    precision = fast_precision(choose_device(request.device).kind, options.precision)
+    fabric = start_fabric(request.device, precision)
+    request.run.mkdir(parents=True, exist_ok=True)
+    training, validation = _volumes(request, split, card, report)
+    card = replace(card, grid=training.grid)
+    task = method.training_task(card, options.settings)
+    brains = _Brains(training, validation, *(_examples_of(volumes, task) for volumes in (training, validation)))
+    report(f"{_sizes(brains)}, {precision}, {fabric.device}")
+    trained = _train_stages(request, task, brains, fabric, precision, initial, report)
     facts: dict[str, Any] = {
         "subjects": len({source.subject for source in split.training}),
         "volumes": len(training),
-        "command": command_of(order),
+        "command": command_of(options, request.preset, request.data, request.run, request.masks),
     }
-    if order.recipe.initial:
-        first = load_model(find_model(order.recipe.initial)).card
-        facts["initial weights"] = f"{first.name}, sha256 {first.sha256}"
-    return pack(order.run, weights, order.recipe, training.shape, validation, facts, order.device)
+    if initial is not None:
+        checksums = ", ".join(initial.card.files.values())
+        facts["initial weights"] = f"{initial.card.name}, sha256 {checksums}"
+    card = card_of(trained, card, facts, len(validation))
+    runtime = Runtime.of(Request(device=request.device))
+    return write_model(request.run / MODEL, method, card, trained, validation, runtime, report)
 
 
-def _volumes(order: Order, split: Split, say: Tell) -> tuple[Cached, Cached]:
-    spacing, folder = order.recipe.spacing, order.cache or order.run / "cache"
-    files = prepared((*split.training, *split.validation), folder, spacing, say)
-    shape = order.recipe.shape or fitted_shape(files)
-    if order.recipe.augmentation == "published" and shape[0] != shape[2]:
-        raise UserError(f"Quarter turns need a grid as wide along its first axis as along its last, not {_sides(shape)}; change --shape.")
-    cut = cut_volumes(files, shape)
+@dataclass(frozen=True)
+class _Brains:
+    """The volumes of a cohort, and what is learned from and validated with: they themselves, or their slices."""
+
+    training: CachedVolumes
+    validation: CachedVolumes
+    learned_from: Sequence[Healthy]
+    validated_with: Sequence[Healthy]
+
+
+def _train_stages(
+    request: TrainingRequest,
+    task: TrainingTask,
+    brains: _Brains,
+    fabric: Any,
+    precision: str,
+    initial: Model | None,
+    report: OnEvent,
+) -> Trained:
+    networks: dict[str, Any] = {}
+    chosen: list[ChosenWeights] = []
+    errors = {}
+    for number, stage in enumerate(task.stages):
+        folder = request.run / stage.name if len(task.stages) > 1 else request.run
+        folder.mkdir(exist_ok=True)
+        options = options_of_stage(request.options, stage)
+        setup = StageSetup(
+            task,
+            number,
+            options,
+            brains.learned_from,
+            brains.validated_with,
+            brains.training.key,
+            folder,
+            precision,
+            request.workers or usual_workers(fabric.device.type, processes_here()),
+            networks,
+            "+".join(weights.key for weights in chosen),
+            initial,
+        )
+        trainer = StageTrainer(setup, fabric)
+        begun = trainer.progress.step
+        report(f"{stage.name}: {f'going on from step {begun}' if begun else 'beginning'}")
+        monitor = Monitor(folder, stage.name, begun, trainer.total, report) if fabric.is_global_zero else None
+        try:
+            trainer.run(monitor)
+        finally:
+            if monitor is not None:
+                monitor.close()
+        # The first process reads for all, so that machines need not share the folder of the run.
+        weights = fabric.broadcast(chosen_weights(folder, options) if fabric.is_global_zero else None)
+        chosen.append(weights)
+        networks = {**networks, **trainer.trained(weights.networks)}
+        if len(brains.validated_with):
+            examples = StageExamples(task, number, brains.validated_with, options)
+            errors[stage.name] = validation_errors(task, examples, networks, fabric.device)
+    return Trained(task, request.options, chosen, networks, errors)
+
+
+def _check_places(request: TrainingRequest) -> None:
+    """Raises `UserError` where the run would write over what it is given, or over a model it did not make."""
+    run, model = request.run.resolve(), (request.run / MODEL).resolve()
+    for folder in filter(None, (request.data, request.masks)):
+        if run == folder.resolve() or folder.resolve() in run.parents:
+            raise UserError(
+                f"{request.run} lies in {folder}, where nothing may be overwritten; choose another with -o."
+            )
+    initial = [Path(request.options.initial)] if request.options.initial else []
+    for given in filter(None, (request.data, request.masks, *initial)):
+        if model == given.resolve() or model in given.resolve().parents:
+            raise UserError(f"{given} lies in {model}, which the training replaces; choose another folder with -o.")
+    begun = [path for pattern in (CHECKPOINT, f"*/{CHECKPOINT}") for path in request.run.glob(pattern)]
+    if model.exists() and not begun:
+        raise UserError(f"{model} exists already, and no training that began in {request.run}; choose another with -o.")
+
+
+def _check_batches(task: TrainingTask, options: TrainingOptions) -> None:
+    processes = current_rank().world_size
+    for batch in (options.batch, *(options_of_stage(options, stage).batch for stage in task.stages)):
+        if batch % processes:
+            raise UserError(
+                f"A batch of {batch} cannot be shared by {processes} processes; give --batch a multiple of them."
+            )
+
+
+def _volumes(
+    request: TrainingRequest, split: Split, card: ModelCard, report: Report
+) -> tuple[CachedVolumes, CachedVolumes]:
+    options, folder = request.options, request.cache or request.run / "cache"
+    files = prepared((*split.training, *split.validation), folder, card, report)
+    shape = options.shape or fitted_shape(files, len(card.grid.shape))
+    if options.augmentation == "published" and shape[0] != shape[-1]:
+        raise UserError(
+            f"Quarter turns need a grid as wide along its first axis as along its last, not {_sides(shape)}; change --shape."
+        )
+    cut = count_cut(files, shape)
     if cut:
-        say(f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; give a larger --shape")
-    count = len(split.training)
-    return Cached(files[:count], shape), Cached(files[count:], shape)
+        report(
+            f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; give a larger --shape"
+        )
+    count, grid = len(split.training), replace(card.grid, shape=tuple(shape))
+    return CachedVolumes(files[:count], grid), CachedVolumes(files[count:], grid)
 
 
-def command_of(order: Order) -> str:
-    """The command that repeats the run, whatever mixture of file and options it was given as; folders by their names alone."""
-    usual, words = PRESETS[order.preset](), ["itermask3d", "train", order.data.resolve().name, "-o", order.run.resolve().name]
-    if order.preset != "default":
-        words += ["--preset", order.preset]
-    if order.masks is not None:
-        words += ["--brain-masks", order.masks.resolve().name]
-    for name in OPTIONS:
-        value = getattr(order.recipe, name)
-        if value != getattr(usual, name) and value is not None:
-            values = value if isinstance(value, tuple) else (Path(value).name,) if name == "initial" else (value,)
-            words += [f"--{name.replace('_', '-')}", *map(str, values)]
-    return shlex.join(words)
+def _examples_of(volumes: CachedVolumes, task: TrainingTask) -> Sequence[Healthy]:
+    """What is learned from: volumes, or their slices. Raises `UserError`."""
+    return CachedSlices(volumes, task.smallest_slice) if volumes.grid.is_2d else volumes
+
+
+def _sizes(brains: _Brains) -> str:
+    volumes = f"{len(brains.training)} training and {len(brains.validation)} validation volumes"
+    if brains.training.grid.is_2d:
+        volumes += f" ({len(brains.learned_from)} and {len(brains.validated_with)} slices)"
+    return f"{volumes} of {_sides(brains.training.grid.shape)} voxels"
 
 
 def _sides(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _silent(text: str) -> None:
-    del text

@@ -58,17 +58,21 @@ def begin_with(
     for name, network in networks.items():
         if name not in model.networks:
             continue
-        state = model.networks[name].state_dict()
-        wanted = network.state_dict()
-        if {k: v.shape for k, v in state.items()} != {k: v.shape for k, v in wanted.items()}:
-            there, here = dict(model.card.networks[name].config), configs.get(name, {})
-            key = next((k for k, v in here.items() if _plain(there.get(k)) != _plain(v)), "networks")
-            have, want = _plain(there.get(key)), _plain(here.get(key))
-            raise UserError(f"{where} has the {key} {have}, not {want}; give --{key.replace('_', '-')} to match.")
+        state, wanted = model.networks[name].state_dict(), network.state_dict()
+        if {key: tensor.shape for key, tensor in state.items()} != {
+            key: tensor.shape for key, tensor in wanted.items()
+        }:
+            there = model.card.networks[name].config
+            for key, value in configs.get(name, {}).items():
+                if key in there and _json(there[key]) != _json(value):
+                    option = f"--{key.replace('_', '-')}"
+                    raise UserError(f"{where} has {key} {there[key]}, not {value}; give {option} to match.")
+            raise UserError(f"{where} has another network {name}; choose another model, or none.")
         network.load_state_dict(state)
 
 
-def _plain(value: Any) -> Any:
+def _json(value: Any) -> Any:
+    """A tuple as the list it is in JSON."""
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -33,7 +33,9 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     checkpoint, spacing, shape, gamma = checkpoints[0], options["spacing"], tuple(options["shape"]), options["gamma"]
     sides = any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape)
     if not spacing > 0 or not gamma > 0 or sides or len(shape) != 3:
-        raise UserError(f"The spacing and gamma must be above 0, and the sides of the grid multiples of {SIDE_MULTIPLE}.")
+        raise UserError(
+            f"The spacing and gamma must be above 0, and the sides of the grid multiples of {SIDE_MULTIPLE}."
+        )
     tensors = read_checkpoint(checkpoint)
     widths = tuple(_width(tensors, stage, checkpoint) for stage in range(1, _STAGES + 1))
     card = ModelCard(

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_CUTOFF
 
-def high_frequency(volume: NDArray[np.float32], spacing: Sequence[float], cutoff: float = PUBLISHED_CUTOFF) -> NDArray[np.float32]:
+
+def high_frequency(
+    volume: NDArray[np.float32], spacing: Sequence[float], cutoff: float = PUBLISHED_CUTOFF
+) -> NDArray[np.float32]:
     """Volume whose low frequencies keep their phase but have amplitude 1.
 
     `volume`: float32 [x, y, z]; `spacing`: mm per axis; `cutoff`: cycles per mm, frequencies at or above it stay as they are.

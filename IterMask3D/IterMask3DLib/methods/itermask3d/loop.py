@@ -78,7 +78,9 @@ def sweep(passes: MaskedReconstruction, settings: Settings) -> Generator[Step, N
     return Sweep(interpolated(visited, thresholds, settings.sweep_passes), tuple(masks), steps, median)
 
 
-def choose(swept: Sweep, settings: Settings, by: ByGamma | ByPoint = ByGamma()) -> tuple[ThresholdCurve, tuple[str, ...]]:  # noqa: B008
+def choose(
+    swept: Sweep, settings: Settings, by: ByGamma | ByPoint = ByGamma()
+) -> tuple[ThresholdCurve, tuple[str, ...]]:  # noqa: B008
     """The threshold curve with its chosen point, and warnings."""
     if isinstance(by, ByGamma) and by.gamma is not None:
         settings = replace(settings, gamma=by.gamma, median_multiple=None)
@@ -93,7 +95,8 @@ def choose(swept: Sweep, settings: Settings, by: ByGamma | ByPoint = ByGamma()) 
 
 def first_shrink_draw(settings: Settings, passes_before: int = 0) -> int:
     """Which noise of the seed the first shrink pass draws: counted from the end of the curve, so that the same choice draws
-    the same noise again, however many passes the sweep took."""
+    the same noise again, however many passes the sweep took.
+    """
     return settings.sweep_passes + 1 + passes_before
 
 

@@ -33,7 +33,9 @@ class MaskPlan:
 AS_PUBLISHED = MaskPlan()
 
 
-def sample_mask(brain: NDArray[np.bool_], spacing: float, rng: np.random.Generator, plan: MaskPlan = AS_PUBLISHED) -> NDArray[np.bool_]:
+def sample_mask(
+    brain: NDArray[np.bool_], spacing: float, rng: np.random.Generator, plan: MaskPlan = AS_PUBLISHED
+) -> NDArray[np.bool_]:
     """Mask of voxels to hide, inside the brain.
 
     `brain`: bool [x, y, z], at least one voxel; `spacing`: mm, isotropic. Returns bool [x, y, z], at least one voxel. Source: section 3.2 of
@@ -80,7 +82,9 @@ def scattered(brain: NDArray[np.bool_], spacing: float, rng: np.random.Generator
     nodes = [max(2, int(np.ceil(side * spacing / grain)) + 1) for side in brain.shape]
     coarse = torch.from_numpy(rng.standard_normal(nodes, dtype=np.float32))[None, None]
     smooth = functional.interpolate(coarse, size=brain.shape, mode="trilinear", align_corners=True)[0, 0].numpy()[brain]
-    field = (1 - white) * smooth / max(float(smooth.std()), 1e-6) + white * rng.standard_normal(smooth.size, dtype=np.float32)
+    field = (1 - white) * smooth / max(float(smooth.std()), 1e-6) + white * rng.standard_normal(
+        smooth.size, dtype=np.float32
+    )
     covered = max(1, round(share * field.size))
     chosen = np.argpartition(field, field.size - covered)[field.size - covered :]
     inside = np.zeros(field.size, dtype=bool)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
@@ -15,19 +13,17 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.image import PackedMask
 from IterMask3DLib.core.request import Edit, FromMask
 from IterMask3DLib.core.result import Result, Step
-from IterMask3DLib.methods.base import Method, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
-from IterMask3DLib.methods.itermask3d.network import network_of
-from IterMask3DLib.methods.itermask3d.normative_error import SIDE, normative_error_at
+from IterMask3DLib.methods.itermask3d.network import NETWORK, network_of
+from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
 from IterMask3DLib.methods.itermask3d.settings import Settings
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
-
-NETWORK, NORMATIVE_ERROR = "reconstruction", "normative_error"
 
 
 class IterMask3D(Method):
@@ -66,10 +62,10 @@ class IterMask3D(Method):
     def recall(self, curve: ThresholdCurve, masks: Sequence[PackedMask]) -> Sweep:
         return Sweep(curve.thresholds, tuple(masks[: max(curve.steps)]), curve.steps, curve.median)
 
-    def training_task(self, card_fields: Mapping[str, Any], settings: Any) -> TrainingTask:
+    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
         from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 
-        return ReconstructionTask(card_fields, settings)
+        return ReconstructionTask(card, settings)
 
     def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
         from IterMask3DLib.methods.itermask3d.convert import convert
@@ -79,15 +75,15 @@ class IterMask3D(Method):
     def calibrate(
         self,
         model: Model,
-        training: Sequence[Prepared],
-        validation: Sequence[Prepared],
-        options: Mapping[str, Any],
+        training: Sequence[Healthy],
+        validation: Sequence[Healthy],
+        settings: Any,
         runtime: Runtime,
-        say: Callable[[str], None],
-    ) -> tuple[ModelCard, Mapping[str, NDArray[np.float32]]]:
+        report: Report,
+    ) -> Calibration:
         from IterMask3DLib.methods.itermask3d.calibration import calibrate
 
-        return calibrate(model, training, validation, options, runtime, say)
+        return calibrate(model, training, validation, settings, runtime, report)
 
 
 def masked_reconstruction(
@@ -105,4 +101,3 @@ def masked_reconstruction(
     )
     network = runtime.runner(model.networks[NETWORK])
     return MaskedReconstruction(given, network, seeded_noise(runtime.seed), settings.smoothing_mm, number)
-

@@ -18,6 +18,9 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS, TrainingSettings
 
+NETWORK = "reconstruction"
+"""Its name in a model."""
+
 INPUTS = 2
 """Channels of the input: the masked volume and its high frequencies."""
 

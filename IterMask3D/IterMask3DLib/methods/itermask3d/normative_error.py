@@ -15,6 +15,9 @@ from scipy import ndimage
 from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 
+NORMATIVE_ERROR = "normative_error"
+"""Name of the table in a model."""
+
 SIDE = 20
 """Cells of the table along each axis: 3.5 mm from the middle to a side, 9 mm from back to front, 7 mm from bottom to top."""
 

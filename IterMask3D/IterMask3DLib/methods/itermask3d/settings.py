@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.settings import setting
 
@@ -139,4 +141,36 @@ class TrainingSettings:
         "where the squared error counts",
         choices=("volume", "brain", "mask"),
         published="volume",
+    )
+
+    def check(self, where: str) -> None:
+        """Raises `UserError` for choices that do not go together."""
+        if self.full_brain_share + self.scattered_share > 1:
+            raise UserError(f"{where}: full_brain_share and scattered_share add up to more than 1.")
+        # A residual unit adds its input, two channels at first, to the first channels of its output.
+        if any(narrow > wide for narrow, wide in pairwise((2, *self.widths))):
+            raise UserError(
+                f"{where}: widths is {list(self.widths)}; it must start at 2 or more and never get smaller."
+            )
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """The choices of a calibration: how errors are to be scored, and how much of a healthy brain may be found anomalous."""
+
+    smoothing_mm: float = setting(
+        "number", 2.0, "Smoothing", "standard deviation of the Gaussian over residuals", unit="mm", least=0, most=50
+    )
+    region_growing: float | None = setting(
+        "number",
+        1.5,
+        "Region growing",
+        "regions above this many thresholds at first are found whole; none: not",
+        least=0,
+        most=1000,
+        optional=True,
+        former="regrow",
+    )
+    limit: float = setting(
+        "number", 0.0005, "Limit", "mean share of a healthy brain that may be found anomalous", least=0, most=1
     )

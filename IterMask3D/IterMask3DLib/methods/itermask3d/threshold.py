@@ -105,7 +105,9 @@ def _tangent(t: FloatVector, thresholds: FloatVector, y_limit: float) -> tuple[F
         # The covariance, which a perfect or hopeless fit does not have, is not needed.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            (a, b), _ = curve_fit(lambda x, a, b: a * np.tan(b * x), t[:n], thresholds[:n], p0=_FIRST_GUESS, maxfev=_MAX_EVALUATIONS)
+            (a, b), _ = curve_fit(
+                lambda x, a, b: a * np.tan(b * x), t[:n], thresholds[:n], p0=_FIRST_GUESS, maxfev=_MAX_EVALUATIONS
+            )
     except RuntimeError:
         return nothing, nothing
     return a * np.tan(b * t), a * b / np.cos(b * t) ** 2

@@ -1,0 +1,38 @@
+"""The numbers of the auto-encoder: of a run, and of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from IterMask3DLib.core.settings import setting
+
+
+@dataclass(frozen=True)
+class AutoEncoderSettings:
+    """The numbers of a run."""
+
+    threshold: float | None = setting(
+        "number",
+        None,
+        "Threshold",
+        "error above which a voxel is anomalous; without one there is a heatmap and no mask",
+        unit="squared scaled intensity",
+        least=0,
+        most=36,
+        optional=True,
+        advanced=False,
+    )
+
+
+@dataclass(frozen=True)
+class AutoEncoderTrainingSettings:
+    """The choices of a training that are the auto-encoder's own."""
+
+    widths: tuple[int, ...] = setting(
+        "wholes",
+        (12, 24, 48, 64),
+        "Widths",
+        "channels at 1/2, 1/4, 1/8 and 1/16 of the grid, the last the code",
+        length=4,
+        most=2048,
+    )

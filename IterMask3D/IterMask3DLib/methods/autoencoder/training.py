@@ -1,0 +1,51 @@
+"""How the auto-encoder learns: to give back the brains it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.result import Layer
+from IterMask3DLib.methods.autoencoder.network import NETWORK, AutoEncoder
+from IterMask3DLib.methods.autoencoder.settings import AutoEncoderTrainingSettings
+from IterMask3DLib.methods.base import Example, Healthy, Stage, TrainingTask
+
+
+class AutoEncoderTask(TrainingTask):
+    """One stage: the squared error over the brains."""
+
+    stages = (Stage(NETWORK, validation=("brain",)),)
+
+    def __init__(self, card: ModelCard, settings: AutoEncoderTrainingSettings) -> None:
+        """Raises `UserError` for a card that makes no model."""
+        if len(card.inputs) != 1:
+            raise UserError(f"An auto-encoder learns from one modality, not from {card.modality}; change --modality.")
+        self.settings = settings
+
+    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+        return {NETWORK: AutoEncoder(self.settings.widths)}
+
+    def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
+        """`volume`: float32 [1, x, y, z]; `brain`: bool likewise."""
+        return {"volume": healthy.channels, "brain": healthy.brain[None]}
+
+    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+        residual = networks[NETWORK](batch["volume"]).float() - batch["volume"]
+        return residual[batch["brain"]].square().mean()
+
+    def pictures(
+        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
+    ) -> Mapping[str, Layer]:
+        output = networks[NETWORK](batch["volume"]).float()
+        error = torch.where(batch["brain"], (output - batch["volume"]).square(), 0)
+        target, made, errors = (each[0, 0].cpu().numpy() for each in (batch["volume"], output, error))
+        return {"target": Layer.intensity(target), "reconstructed": Layer.intensity(made), "error": Layer.score(errors)}
+
+    def configs(self) -> Mapping[str, Mapping[str, Any]]:
+        return {NETWORK: {"widths": list(self.settings.widths)}}

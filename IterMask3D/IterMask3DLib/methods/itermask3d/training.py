@@ -1,0 +1,101 @@
+"""How IterMask3D learns: a brain behind a random mask is to be reconstructed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.result import Layer
+from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.masks import MaskPlan, sample_mask
+from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.settings import TrainingSettings
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.runtime.runner import Runtime
+
+VALIDATION = {"blob": MaskPlan(), "whole_brain": MaskPlan(full_brain=1.0), "scattered": MaskPlan(scattered=1.0)}
+"""Masks of the validation: the published blobs, the whole brain as a run begins, scattered voxels as it goes on."""
+
+
+class ReconstructionTask(TrainingTask):
+    """One stage; the mean error under blobs and whole-brain masks decides which weights are best."""
+
+    stages = (Stage(NETWORK, tuple(VALIDATION), selected_by=("blob", "whole_brain")),)
+
+    def __init__(self, card: ModelCard, settings: TrainingSettings) -> None:
+        """Raises `UserError` for a card that makes no model."""
+        if len(card.inputs) != 1 or card.grid.is_2d:
+            raise UserError(
+                f"IterMask3D learns from volumes of one modality, not from {card.modality}; change --modality."
+            )
+        self.settings = settings
+
+    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+        return {NETWORK: UNet3D(self.settings.widths, self.settings.dropout)}
+
+    def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
+        """A brain with a mask behind noise; the high-frequency image is of the unmasked brain.
+
+        `given`: float32 [2, x, y, z]; `target`: float32 [1, x, y, z]; `region`: bool [1, x, y, z], where errors count, if not
+        everywhere; of a validation also `mask` and `brain`.
+        """
+        volume, brain, settings = healthy.channels[0], healthy.brain, self.settings
+        plan = MaskPlan(settings.full_brain_share, settings.scattered_share) if kind is None else VALIDATION[kind]
+        mask = sample_mask(brain, healthy.spacing[0], rng, plan)
+        noise = rng.standard_normal(volume.shape, dtype=np.float32)
+        given = np.stack((np.where(mask, noise, volume), high_frequency(volume, healthy.spacing)))
+        made: dict[str, np.ndarray[Any, Any]] = {"given": given, "target": volume[None]}
+        if settings.loss_region != "volume":
+            made["region"] = (brain if settings.loss_region == "brain" else mask)[None]
+        return made if kind is None else {**made, "mask": mask[None], "brain": brain[None]}
+
+    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+        return regional_loss(networks[NETWORK](batch["given"]), batch["target"], batch.get("region"))
+
+    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+        """Mean squared error in the mask."""
+        return regional_loss(networks[NETWORK](batch["given"]), batch["target"], batch["mask"])
+
+    def pictures(
+        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
+    ) -> Mapping[str, Layer]:
+        output = networks[NETWORK](batch["given"]).float()
+        error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
+        masked, made, target, errors = (
+            each[0, 0].cpu().numpy() for each in (batch["given"], output, batch["target"], error)
+        )
+        return {
+            "masked": Layer.intensity(masked),
+            "reconstructed": Layer.intensity(made),
+            "target": Layer.intensity(target),
+            "error": Layer.score(errors),
+        }
+
+    def configs(self) -> Mapping[str, Mapping[str, Any]]:
+        return {NETWORK: {"widths": list(self.settings.widths), "dropout": self.settings.dropout}}
+
+    def finish(self, model: Model, validation: Sequence[Healthy], runtime: Runtime, report: Report) -> Calibration:
+        """Gamma, chosen on the validation volumes."""
+        from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
+
+        return choose_gamma(model, validation, runtime, report)
+
+
+def regional_loss(output: Tensor, target: Tensor, region: Tensor | None) -> Tensor:
+    """Mean squared error over the region of each volume, averaged over the volumes, so that each volume counts alike.
+
+    Args:
+        output, target: [b, 1, x, y, z]; region: bool likewise; None: everywhere.
+    """
+    squared = (output.float() - target).square()
+    if region is None:
+        return squared.mean()
+    inside = region.flatten(1)
+    return ((squared.flatten(1) * inside).sum(1) / inside.sum(1)).mean()
