@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from IterMask3DLib.evaluation.finders import Finding, IterMask3D
 
 from IterMask3DLib.cli import main
 from IterMask3DLib.evaluation import protocols
-from IterMask3DLib.evaluation.finders import Finding, IterMask3D
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import data_folder
 from Testing.launcher import launch
@@ -27,7 +27,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     data_folder(folder / "data")
     toy_model(folder / "model")
-    assert main(["evaluate", "autoencoder", str(folder / "data"), "-o", str(folder / "autoencoder"), "--steps", "2"]) == 0
+    assert (
+        main(["evaluate", "autoencoder", str(folder / "data"), "-o", str(folder / "autoencoder"), "--steps", "2"]) == 0
+    )
     return folder
 
 
@@ -51,8 +53,20 @@ def few_cases() -> Iterator[None]:
 
 def words(toy: Path, protocol: str, out: Path) -> list[str]:
     """The command line of a protocol, with the baselines."""
-    where = [str(toy / "data" / "open_ms"), "--data", str(toy / "data")] if protocol == "labelled" else [str(toy / "data")]
-    return ["evaluate", protocol, *where, "-o", str(out), "--model", str(toy / "model"), "--autoencoder", str(toy / "autoencoder")]
+    where = (
+        [str(toy / "data" / "open_ms"), "--data", str(toy / "data")] if protocol == "labelled" else [str(toy / "data")]
+    )
+    return [
+        "evaluate",
+        protocol,
+        *where,
+        "-o",
+        str(out),
+        "--model",
+        str(toy / "model"),
+        "--autoencoder",
+        str(toy / "autoencoder"),
+    ]
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -60,7 +74,9 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_one_command_writes_the_whole_table(toy: Path, tmp_path: Path, few_cases: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_command_writes_the_whole_table(
+    toy: Path, tmp_path: Path, few_cases: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(words(toy, "all", tmp_path)) == 0
     assert "IterMask3D" in capsys.readouterr().out
     rows, cases = lines(tmp_path / "table.csv"), lines(tmp_path / "cases.csv")
@@ -70,7 +86,9 @@ def test_one_command_writes_the_whole_table(toy: Path, tmp_path: Path, few_cases
     assert len(cases) == len({(case["section"], case["case"], case["finder"]) for case in cases}) == 8 * len(FINDERS)
     assert not [case for case in cases if case["section"] == "calibration"]
     made = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
-    assert made["provenance"]["cases"] == {"healthy": 1, "strokes": 2, "artefacts": 2, "labelled": 3} and len(made["rows"]) == len(rows)
+    assert made["provenance"]["cases"] == {"healthy": 1, "strokes": 2, "artefacts": 2, "labelled": 3} and len(
+        made["rows"]
+    ) == len(rows)
     assert all("threshold" in made["provenance"]["finders"][name] for name in FINDERS[1:])
     page = (tmp_path / "table.html").read_text(encoding="utf-8")
     examples = page.count("<figure>")
@@ -78,7 +96,9 @@ def test_one_command_writes_the_whole_table(toy: Path, tmp_path: Path, few_cases
     assert (tmp_path / "table.md").read_text(encoding="utf-8").count("\n") == 2 + len(FINDERS)
 
 
-def test_a_killed_run_goes_on_to_the_same_table(toy: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_run_goes_on_to_the_same_table(
+    toy: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     find, seen = IterMask3D.find, []
 
     def killed_at_the_second(self: IterMask3D, volume: object, brain: object) -> Finding:
@@ -105,7 +125,9 @@ def test_two_processes_write_the_table_of_one(toy: Path, whole: Path, tmp_path: 
     assert done.stdout.count("table.html") == 1
 
 
-def test_a_missing_auto_encoder_is_trained_in_the_output_folder(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_auto_encoder_is_trained_in_the_output_folder(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def copied(volumes: object, out: Path, *others: object, **more: object) -> Path:
         return Path(shutil.copytree(toy / "autoencoder", out))
 
@@ -117,7 +139,10 @@ def test_a_missing_auto_encoder_is_trained_in_the_output_folder(toy: Path, tmp_p
 
 def test_without_a_data_folder_a_labelled_set_is_measured_alone(toy: Path, tmp_path: Path) -> None:
     folder = str(toy / "data" / "open_ms")
-    assert main(["evaluate", "labelled", folder, "-o", str(tmp_path), "--model", str(toy / "model"), "--modality", "T2"]) == 0
+    assert (
+        main(["evaluate", "labelled", folder, "-o", str(tmp_path), "--model", str(toy / "model"), "--modality", "T2"])
+        == 0
+    )
     assert {case["finder"] for case in lines(tmp_path / "cases.csv")} == {"itermask3d"}
     assert lines(tmp_path / "cases.csv")[0]["case"] == "patient0_T2"
 

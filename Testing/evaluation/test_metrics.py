@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from IterMask3DLib.evaluation.metrics import dice_curve, lesion_shares, measure, psnr, surface_distances
+from IterMask3DLib.core.image import Image
+from IterMask3DLib.evaluation.metrics import FIGURES, dice_curve, lesion_shares, measure, psnr, surface_distances
 
 SHAPE = (30, 30, 30)
 BRAIN = np.zeros(SHAPE, bool)
@@ -22,20 +24,26 @@ def cube(start: int, side: int) -> np.ndarray:
     return mask
 
 
+def figures_of(mask: np.ndarray, truth: np.ndarray, spacing: float = 1.0) -> SimpleNamespace:
+    """All figures of a mask whose score is the mask itself."""
+    image = Image(np.zeros(SHAPE), np.diag([spacing] * 3 + [1.0]), "cubes")
+    return SimpleNamespace(**measure(image, BRAIN, truth, mask, mask.astype(np.float32)))
+
+
 def test_overlap_of_two_cubes_by_hand() -> None:
     truth, mask = cube(5, 10), cube(7, 10)
-    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, (2.0, 2.0, 2.0))
+    figures = figures_of(mask, truth, spacing=2.0)
     assert figures.dice == pytest.approx(2 * 512 / 2000)
     assert figures.iou == pytest.approx(512 / 1488)
     assert figures.sensitivity == figures.precision == pytest.approx(0.512)
-    assert figures.volume_error_ml == 0 and figures.truth_ml == figures.predicted_ml == 8.0
+    assert figures.volume_error_ml == 0 and figures.truth_ml == figures.predicted_ml == pytest.approx(8.0)
     assert figures.psnr_healthy_db is None
 
 
 def test_only_brain_voxels_count() -> None:
     truth = cube(10, 6)
     mask = truth | ~BRAIN
-    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, MM)
+    figures = figures_of(mask, truth)
     assert figures.dice == 1.0 and figures.auroc == 1.0 and figures.assd_mm == 0.0
 
 
@@ -60,7 +68,9 @@ def test_average_surface_distance_by_brute_force_and_not_itks() -> None:
     expected = np.concatenate([distances.min(axis=1), distances.min(axis=0)]).mean()
     assd, hd95 = surface_distances(mask, truth, BRAIN, MM)
     assert assd == pytest.approx(expected)
-    assert hd95 == pytest.approx(max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95)))
+    assert hd95 == pytest.approx(
+        max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95))
+    )
     itk = sitk.HausdorffDistanceImageFilter()
     itk.Execute(*(sitk.GetImageFromArray(inside.astype(np.uint8)) for inside in (mask, truth)))
     assert itk.GetAverageHausdorffDistance() < 0.75 * assd
@@ -75,14 +85,25 @@ def test_surface_distances_agree_with_monai() -> None:
     pair = [torch.from_numpy(inside[None, None].astype(np.float32)) for inside in (mask, truth)]
     spacing = (1.0, 2.0, 0.8)
     assd, hd95 = surface_distances(mask, truth, BRAIN, spacing)
-    assert assd == pytest.approx(float(monai.compute_average_surface_distance(*pair, True, symmetric=True, spacing=spacing)), rel=1e-4)
-    assert hd95 == pytest.approx(float(monai.compute_hausdorff_distance(*pair, True, percentile=95, spacing=spacing)), rel=1e-4)
+    assert assd == pytest.approx(
+        float(monai.compute_average_surface_distance(*pair, True, symmetric=True, spacing=spacing)), rel=1e-4
+    )
+    assert hd95 == pytest.approx(
+        float(monai.compute_hausdorff_distance(*pair, True, percentile=95, spacing=spacing)), rel=1e-4
+    )
 
 
 def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
     nothing = np.zeros(SHAPE, bool)
-    figures = measure(nothing, nothing.astype(np.float32), nothing, BRAIN, MM)
-    assert (figures.dice, figures.iou, figures.precision, figures.lesion_f1, figures.assd_mm, figures.hd95_mm) == (1, 1, 1, 1, 0, 0)
+    figures = figures_of(nothing, nothing)
+    assert (figures.dice, figures.iou, figures.precision, figures.lesion_f1, figures.assd_mm, figures.hd95_mm) == (
+        1,
+        1,
+        1,
+        1,
+        0,
+        0,
+    )
     assert figures.sensitivity is None and figures.auroc is None and figures.average_precision is None
 
 
@@ -90,11 +111,21 @@ def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
 def test_an_empty_side_gives_the_worst_values_and_no_nan(empty: str) -> None:
     nothing, something = np.zeros(SHAPE, bool), cube(8, 5)
     truth, mask = (nothing, something) if empty == "truth" else (something, nothing)
-    figures = measure(mask, mask.astype(np.float32), truth, BRAIN, MM)
+    figures = figures_of(mask, truth)
     assert (figures.dice, figures.iou, figures.precision, figures.lesion_f1) == (0, 0, 0, 0)
     assert figures.assd_mm == figures.hd95_mm == pytest.approx(26 * math.sqrt(3))
     assert figures.sensitivity == (None if empty == "truth" else 0)
-    assert all(value is None or math.isfinite(value) for value in figures.numbers().values())
+    assert all(value is None or math.isfinite(value) for value in vars(figures).values())
+
+
+def test_what_a_detector_does_not_have_is_not_measured() -> None:
+    image, truth = Image(np.zeros(SHAPE), np.eye(4), "cubes"), cube(8, 5)
+    without_mask = measure(image, BRAIN, truth, None, truth.astype(np.float32))
+    assert without_mask["dice"] is None and without_mask["auroc"] == 1.0 and without_mask["truth_ml"] == 0.125
+    with_nothing = measure(image, BRAIN, truth, None, None)
+    assert tuple(with_nothing) == FIGURES and {name for name in FIGURES if with_nothing[name] is not None} == {
+        "truth_ml"
+    }
 
 
 def test_a_lesion_is_found_when_a_tenth_of_it_is() -> None:
@@ -123,7 +154,7 @@ def test_the_dice_curve_is_dice_at_every_threshold() -> None:
     thresholds = np.array([-1.0, 0.3, 0.5, 0.7, 1.1, 3.0], dtype=np.float32).astype(np.float64)
     curve = dice_curve(score, truth, BRAIN, thresholds)
     for threshold, value in zip(thresholds, curve, strict=True):
-        assert value == pytest.approx(measure((score > threshold), score, truth, BRAIN, MM).dice), threshold
+        assert value == pytest.approx(figures_of(score > threshold, truth).dice), threshold
     assert dice_curve(score, np.zeros(SHAPE, bool), BRAIN, thresholds)[-1] == 1.0
 
 

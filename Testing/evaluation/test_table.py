@@ -3,122 +3,167 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from IterMask3DLib.evaluation.metrics import Segmentation
-from IterMask3DLib.evaluation.page import write_page
-from IterMask3DLib.evaluation.store import Record
-from IterMask3DLib.evaluation.summary import BLOCKS, lines_of, markdown, shown, summary
-from IterMask3DLib.evaluation.table import BEHIND, ORACLE, Row, all_rows, write_cases, write_rows
+from IterMask3DLib.evaluation.metrics import FIGURES
+from IterMask3DLib.evaluation.records import CaseRecord
+from IterMask3DLib.evaluation.results import page
+from IterMask3DLib.evaluation.summary import BLOCKS, TableCell, lines_of, markdown, summary
+from IterMask3DLib.evaluation.table import BEHIND, CASE_COLUMNS, COLUMNS, ORACLE, case_frame, figure_table, write_frame
 
-THRESHOLDS = np.linspace(0, 1, 3)
-WHOLE = Segmentation(0.5, 0.3, 0.6, 0.4, 0.9, 0.5, 2.0, 8.0, -1.0, 1.0, 0.5, 1.0, 0.3, None, 4.0, 5.0).numbers()
+TITLES = {"ours": "Ours", "other": "Other"}
+WHOLE = dict(
+    zip(
+        FIGURES,
+        (0.5, 0.3, 0.6, 0.4, 0.9, 0.5, 2.0, 8.0, -1.0, 1.0, 0.5, 1.0, 0.3, None, 4.0, 5.0),
+        strict=True,
+    )
+)
 
 
 def record(
-    finder: str, section: str, number: int, dice: float = 0.0, share: float = 0.0, curve: tuple[float, ...] = (), **facts: str
-) -> Record:
+    detector: str,
+    section: str,
+    number: int,
+    dice: float = 0.0,
+    share: float = 0.0,
+    curve: tuple[float, ...] = (),
+    **facts: str,
+) -> CaseRecord:
     figures = {**WHOLE, "dice": dice}
-    first = 3 * share if finder == "ours" else None
-    return Record(finder, section, f"case{number}", f"sub-{number % 5}", facts, figures, curve, share, 10 * share, 2 * share, 1.0, first)
+    first = 3 * share if detector == "ours" else None
+    subject = f"sub-{number % 5}"
+    numbers = (share, 10 * share, 2 * share, 1.0, first)
+    return CaseRecord(detector, section, f"case{number}", subject, facts, figures, curve, *numbers)
 
 
-def stroke(finder: str, number: int, dice: float) -> Record:
+def stroke(detector: str, number: int, dice: float) -> CaseRecord:
     size = ("small", "medium", "large")[number % 3]
-    return record(finder, "strokes", number, dice, curve=(dice, 0.1 * (number % 2), 0.3), size=size)
+    return record(detector, "strokes", number, dice, curve=(dice, 0.1 * (number % 2), 0.3), size=size)
 
 
-def records_of(finder: str, gain: float) -> list[Record]:
-    strokes = [stroke(finder, n, 0.04 * n + gain) for n in range(15)]
-    healthy = [record(finder, "healthy", n, share=0.01 * n) for n in range(5)]
-    broken = [record(finder, "artefacts", n, share=0.025 + 0.01 * n, kind="zipper", level="medium") for n in range(5)]
+def records_of(detector: str, gain: float) -> list[CaseRecord]:
+    strokes = [stroke(detector, n, 0.04 * n + gain) for n in range(15)]
+    healthy = [record(detector, "healthy", n, share=0.01 * n) for n in range(5)]
+    broken = [record(detector, "artefacts", n, share=0.025 + 0.01 * n, kind="zipper", level="medium") for n in range(5)]
     return [*strokes, *healthy, *broken]
 
 
-@pytest.fixture
-def rows() -> list[Row]:
-    records = {"ours": records_of("ours", 0.2), "other": records_of("other", 0.0)}
-    return all_rows(records, {"ours": "Ours", "other": "Other"}, {"ours": THRESHOLDS, "other": THRESHOLDS}, seed=0)
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return figure_table(case_frame([*records_of("ours", 0.2), *records_of("other", 0.0)]), seed=0)
 
 
-def found(rows: list[Row], finder: str, section: str, group: str, metric: str) -> Row:
-    (row,) = (r for r in rows if (r.finder, r.section, r.group, r.metric) == (finder, section, group, metric))
+def found(table: pd.DataFrame, detector: str, section: str, group: str, metric: str) -> Any:
+    """The one row of a figure."""
+    where = (table.finder == detector) & (table.section == section) & (table.group == group) & (table.metric == metric)
+    (row,) = table[where].itertuples()
     return row
 
 
-def test_figures_are_means_over_cases_and_lie_in_their_intervals(rows: list[Row]) -> None:
-    dice = found(rows, "ours", "strokes", "all", "dice").estimate
+def test_figures_are_means_over_cases_and_lie_in_their_intervals(table: pd.DataFrame) -> None:
+    dice = found(table, "ours", "strokes", "all", "dice")
     assert (
-        dice.value == pytest.approx(np.mean([0.04 * n + 0.2 for n in range(15)])) and dice.low < dice.value < dice.high and dice.cases == 15
+        dice.value == pytest.approx(np.mean([0.04 * n + 0.2 for n in range(15)]))
+        and dice.low < dice.value < dice.high
+        and dice.cases == 15
     )
-    small = found(rows, "ours", "strokes", "small", "dice").estimate
+    small = found(table, "ours", "strokes", "small", "dice")
     assert small.value == pytest.approx(np.mean([0.04 * n + 0.2 for n in range(0, 15, 3)]))
-    assert found(rows, "ours", "strokes", "all", "psnr_healthy_db").estimate.value is None
+    assert np.isnan(found(table, "ours", "strokes", "all", "psnr_healthy_db").value)
 
 
-def test_the_oracle_takes_one_threshold_for_all_cases(rows: list[Row]) -> None:
+def test_the_oracle_takes_one_threshold_for_all_cases(table: pd.DataFrame) -> None:
     # Mean curves: own Dice, 7 of 15 at 0.1, 0.3.
-    assert found(rows, "ours", "strokes", "all", ORACLE).estimate.value == pytest.approx(0.48)
-    assert found(rows, "other", "strokes", "all", ORACLE).estimate.value == pytest.approx(0.3)
+    assert found(table, "ours", "strokes", "all", ORACLE).value == pytest.approx(0.48)
+    assert found(table, "other", "strokes", "all", ORACLE).value == pytest.approx(0.3)
 
 
-def test_how_far_a_line_is_behind_the_first_is_told_pair_by_pair(rows: list[Row]) -> None:
-    behind = found(rows, "other", "strokes", "all", BEHIND).estimate
+def test_how_far_a_line_is_behind_the_first_is_compared_pair_by_pair(table: pd.DataFrame) -> None:
+    behind = found(table, "other", "strokes", "all", BEHIND)
     # The same difference in every pair leaves nothing to chance.
-    assert behind.value == pytest.approx(0.2) and behind.low == pytest.approx(0.2) and behind.high == pytest.approx(0.2)
-    assert not [row for row in rows if row.finder == "ours" and row.metric == BEHIND]
+    assert (
+        behind.value == pytest.approx(0.2)
+        and behind.low_95 == pytest.approx(0.2)
+        and behind.high_95 == pytest.approx(0.2)
+    )
+    assert not ((table.finder == "ours") & (table.metric == BEHIND)).any()
 
 
-def test_artefacts_are_detected_against_the_healthy_brains(rows: list[Row]) -> None:
+def test_artefacts_are_detected_against_the_healthy_brains(table: pd.DataFrame) -> None:
     healthy, broken = [0.01 * n for n in range(5)], [0.025 + 0.01 * n for n in range(5)]
     ahead = np.mean([b > h for b in broken for h in healthy])
     for score in ("masked_share", "mean_score", "first_error"):
-        assert found(rows, "ours", "artefacts", "medium", f"auroc_by_{score}").estimate.value == pytest.approx(ahead)
-        assert found(rows, "ours", "artefacts", "medium zipper", f"auroc_by_{score}").estimate.value == pytest.approx(ahead)
-    assert not [row for row in rows if row.finder == "other" and "first_error" in row.metric]
+        assert found(table, "ours", "artefacts", "medium", f"auroc_by_{score}").value == pytest.approx(ahead)
+        assert found(table, "ours", "artefacts", "medium zipper", f"auroc_by_{score}").value == pytest.approx(ahead)
+    assert not ((table.finder == "other") & table.metric.str.contains("first_error")).any()
     # Four of five true positives need a threshold of at most 0.035, which 0.04 alone of the healthy exceeds.
-    assert found(rows, "ours", "artefacts", "medium", "fpr_at_80_tpr_by_masked_share").estimate.value == pytest.approx(0.2)
-    assert found(rows, "ours", "healthy", "all", "false_positive_percent").estimate.value == pytest.approx(2.0)
+    assert found(table, "ours", "artefacts", "medium", "fpr_at_80_tpr_by_masked_share").value == pytest.approx(0.2)
+    assert found(table, "ours", "healthy", "all", "false_positive_percent").value == pytest.approx(2.0)
 
 
-def test_files_hold_every_figure_and_every_case(rows: list[Row], tmp_path: Path) -> None:
-    write_rows(tmp_path / "table.csv", rows)
-    write_cases(tmp_path / "cases.csv", records_of("ours", 0.2))
+def test_a_detector_without_a_mask_is_told_apart_by_its_case_score_alone() -> None:
+    without = {"masked_share": None, "masked_ml": None, "mean_score": None, "figures": {}}
+    healthy = [replace(record("score", "healthy", n), case_score=n, **without) for n in range(5)]
+    broken = [replace(record("score", "artefacts", n, level="mild"), case_score=n + 1.5, **without) for n in range(5)]
+    table = figure_table(case_frame([*healthy, *broken]), seed=0)
+    ahead = np.mean([b + 1.5 > h for b in range(5) for h in range(5)])
+    assert found(table, "score", "artefacts", "mild", "auroc_by_case_score").value == pytest.approx(ahead)
+    assert set(table.metric[table.section == "artefacts"].str.split("_by_").str[1]) == {"case_score"}
+    assert table.value[table.section == "healthy"].isna().all()
+
+
+def test_files_hold_every_figure_and_every_case(table: pd.DataFrame, tmp_path: Path) -> None:
+    write_frame(tmp_path / "table.csv", table, COLUMNS)
+    write_frame(tmp_path / "cases.csv", case_frame(records_of("ours", 0.2)), CASE_COLUMNS)
     with (tmp_path / "table.csv").open(encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
-    assert len(table) == len(rows) and list(table[0])[-4:] == ["value", "low_95", "high_95", "cases"]
-    assert next(r for r in table if r["metric"] == "psnr_healthy_db")["value"] == ""
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(table) and list(rows[0])[-4:] == ["value", "low_95", "high_95", "cases"]
+    assert next(r for r in rows if r["metric"] == "psnr_healthy_db")["value"] == "" and rows[0]["cases"] == "15"
     with (tmp_path / "cases.csv").open(encoding="utf-8") as file:
         cases = list(csv.DictReader(file))
-    assert len(cases) == 25 and cases[3]["dice"] == "0.32" and cases[3]["group"] == "small" and cases[20]["group"] == "medium"
+    assert len(cases) == 25 and cases[3]["dice"] == "0.32" and cases[3]["group"] == "small"
+    assert cases[20]["group"] == "medium" and cases[20]["truth_ml"] == "5"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_the_best_of_a_column_is_marked_and_the_worst_is_not(rows: list[Row]) -> None:
+def test_the_table_has_the_columns_of_the_one_that_is_kept(table: pd.DataFrame) -> None:
+    kept = pd.read_csv(Path(__file__).parents[2] / "benchmarks" / "results" / "evaluation.csv")
+    assert list(kept) == list(table)
+    assert set(table.metric[table.section == "strokes"]) == set(kept.metric[kept.section == "strokes"])
+    assert set(table.metric[table.section == "healthy"]) == set(kept.metric[kept.section == "healthy"])
+
+
+def test_the_best_of_a_column_is_marked_and_the_worst_is_not(table: pd.DataFrame) -> None:
     block = next(block for block in BLOCKS if block.section == "strokes")
-    ours, other = lines_of(block, rows)
+    (title, ours), (_, other) = lines_of(block, table, TITLES)
     assert [column.metric for column in block.columns][:3] == ["dice", BEHIND, ORACLE]
-    assert ours.best[0] and not other.best[0] and not ours.best[1] and not other.best[1]
-    assert lines_of(next(block for block in BLOCKS if block.section == "labelled"), rows) == []
+    assert ours[0].is_best and not other[0].is_best and not ours[1].is_best and not other[1].is_best
+    assert title == "Ours" and ours[0].text == "0.48" and ours[0].interval.startswith("0.4")
+    labelled = next(block for block in BLOCKS if block.section == "labelled")
+    assert all(cell == TableCell("–", "", False) for _, cells in lines_of(labelled, table, TITLES) for cell in cells)
     by_first_pass = next(block for block in BLOCKS if block.columns[0].metric == "auroc_by_first_error")
-    assert [line.title for line in lines_of(by_first_pass, rows)] == ["Ours"]
-    assert shown(None, 2) == ("–", "") and shown(ours.estimates[0], 2)[0] == "0.48"
+    assert [title for title, cells in lines_of(by_first_pass, table, TITLES) if cells[0].interval] == ["Ours"]
 
 
-def test_texts_show_what_was_evaluated_and_nothing_else(rows: list[Row]) -> None:
-    lines = markdown(rows).splitlines()
+def test_texts_show_what_was_evaluated_and_nothing_else(table: pd.DataFrame) -> None:
+    lines = markdown(table, TITLES).splitlines()
     assert lines[0].startswith("| | Strokes: Dice, own mask | small |") and "Labelled" not in lines[0]
     assert {line.count("|") for line in lines} == {lines[0].count("|")}
     assert lines[2].startswith("| Ours | 0.48 (0.") and lines[3].startswith("| Other | 0.28 (0.")
-    assert summary(rows).splitlines()[1].split()[:2] == ["Ours", "0.48"]
+    assert summary(table, TITLES).splitlines()[1].split()[:2] == ["Ours", "0.48"]
 
 
-def test_the_page_says_which_figure_is_an_oracle_and_refers_to_nothing_outside(rows: list[Row], tmp_path: Path) -> None:
-    made = {
-        **dict.fromkeys(("protocol", "model", "model_sha256", "quality", "seed", "written"), "<x>"),
+def test_the_page_says_which_figure_is_an_oracle_and_refers_to_nothing_outside(table: pd.DataFrame) -> None:
+    provenance = {
+        **dict.fromkeys(("protocol", "model", "quality", "seed", "written"), "<x>"),
+        "model_sha256": {"model.safetensors": "0123"},
         "cases": {"strokes": 15},
         "subjects": {"strokes": 5},
         "settings": {"gamma": 0.1},
@@ -126,10 +171,11 @@ def test_the_page_says_which_figure_is_an_oracle_and_refers_to_nothing_outside(r
         "median_seconds_a_case": {"ours": 1.0},
         "versions": {"python": "3"},
     }
-    write_page(tmp_path / "table.html", rows, made, [])
-    page = (tmp_path / "table.html").read_text(encoding="utf-8")
-    assert "Dice, best threshold (oracle)" in page and "Dice, own mask" in page
-    assert "other: 0.25" in page and "&lt;x&gt;" in page and "<x>" not in page
-    assert "http" not in page and "src=" not in page
+    html = page(table, TITLES, provenance, [])
+    assert "Dice, best threshold (oracle)" in html and "Dice, own mask" in html
+    assert "other: 0.25" in html and "&lt;x&gt;" in html and "<x>" not in html
+    assert "http" not in html and "src=" not in html
     # All strokes, those of medium size, and the oracle.
-    assert page.count('<td class="best"><b>0.48</b>') == 3
+    assert html.count('<td class="best"><b>0.48</b>') == 3
+    # A section that was not evaluated, and one that no detector has figures in, are left out.
+    assert "Labelled volumes" not in html and "by the case score" not in html

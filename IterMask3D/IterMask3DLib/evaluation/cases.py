@@ -29,6 +29,8 @@ CALIBRATION, STROKES, HEALTHY, ARTEFACTS, LABELLED = "calibration", "strokes", "
 COHORT_CHANNEL = "T1w"
 CALIBRATION_PER_BRAIN, STROKES_PER_BRAIN = 3, 4
 BRAINS_PER_ARTEFACT = {"mild": 2, "medium": 8, "severe": 2}
+Change = Callable[[Image, BoolVolume], tuple[Image, BoolVolume | None]]
+"""Image and brain -> the image changed, and where it is anomalous."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +109,7 @@ def stroke_cases(brains: Sequence[Path], shapes: Path, seed: int) -> list[Evalua
 
 def healthy_cases(brains: Sequence[Path]) -> list[EvaluationCase]:
     """Healthy brains as they are."""
-    names = [_subject(path) for path in brains]
-    return [
-        EvaluationCase(HEALTHY, name, name, _file(path), partial(_load_healthy, path))
-        for name, path in zip(names, brains, strict=True)
-    ]
+    return [_synthetic_case(HEALTHY, path, "{}", {}, lambda image, brain: (image, None)) for path in brains]
 
 
 def artefact_cases(brains: Sequence[Path], seed: int) -> list[EvaluationCase]:
@@ -120,10 +118,10 @@ def artefact_cases(brains: Sequence[Path], seed: int) -> list[EvaluationCase]:
     for level, severity in SEVERITIES.items():
         for kind in KINDS:
             for number, path in enumerate(brains[: BRAINS_PER_ARTEFACT[level]]):
-                artefact, subject = Artefact(kind, severity, seed + number), _subject(path)
-                facts = {**_file(path), **asdict(artefact), "level": level}
-                load = partial(_load_artefact, path, artefact)
-                cases.append(EvaluationCase(ARTEFACTS, f"{kind}_{level}_{subject}", subject, facts, load))
+                artefact = Artefact(kind, severity, seed + number)
+                facts = {**asdict(artefact), "level": level}
+                change = partial(_with_artefact, artefact)
+                cases.append(_synthetic_case(ARTEFACTS, path, f"{kind}_{level}_{{}}", facts, change))
     return cases
 
 
@@ -141,36 +139,38 @@ def labelled_cases(found: Sequence[LabelledFiles]) -> list[EvaluationCase]:
     return cases
 
 
+def _synthetic_case(section: str, path: Path, name: str, facts: Mapping[str, Any], change: Change) -> EvaluationCase:
+    """A healthy brain that was changed; `name` with {} where the subject comes."""
+    subject = path.name.split("_")[0].split(".")[0]
+
+    def load() -> LoadedCase:
+        image = read_image(path)
+        brain = image.array > 0
+        changed, truth = change(image, brain)
+        millilitres = None if truth is None else float(truth.sum()) * image.voxel_ml
+        more = {} if millilitres is None else {"size": size_class(millilitres), "millilitres": millilitres}
+        return LoadedCase({COHORT_CHANNEL: changed}, brain, truth, more)
+
+    return EvaluationCase(section, name.replace("{}", subject), subject, {**_file(path), **facts}, load)
+
+
 def _stroke_case(section: str, path: Path, planned: PlannedLesion) -> EvaluationCase:
-    subject = _subject(path)
-    name = f"{subject}_{planned.file.name.removesuffix('.nii.gz')}"
-    facts = {**_file(path), "lesion": asdict(planned.lesion)}
-    return EvaluationCase(section, name, subject, facts, partial(_load_stroke, path, planned))
+    name = f"{{}}_{planned.file.name.removesuffix('.nii.gz')}"
+    change = partial(_with_stroke, path, planned)
+    return _synthetic_case(section, path, name, {"lesion": asdict(planned.lesion)}, change)
 
 
-def _load_healthy(path: Path) -> LoadedCase:
-    image = read_image(path)
-    return LoadedCase({COHORT_CHANNEL: image}, image.array > 0, None)
-
-
-def _load_stroke(path: Path, planned: PlannedLesion) -> LoadedCase:
-    image = read_image(path)
-    brain = image.array > 0
+def _with_stroke(path: Path, planned: PlannedLesion, image: Image, brain: BoolVolume) -> tuple[Image, BoolVolume]:
     mask = place_shape(read_image(planned.file), image, brain, _fit(path))
-    painted = paint(image, brain, mask, planned.lesion)
-    millilitres = float(mask.sum()) * image.voxel_ml
-    facts = {"size": size_class(millilitres), "millilitres": millilitres}
-    return LoadedCase({COHORT_CHANNEL: painted}, brain, mask, facts)
+    return paint(image, brain, mask, planned.lesion), mask
 
 
-def _load_artefact(path: Path, artefact: Artefact) -> LoadedCase:
-    image = read_image(path)
-    brain = image.array > 0
+def _with_artefact(artefact: Artefact, image: Image, brain: BoolVolume) -> tuple[Image, None]:
     changed = corrupt(image, brain, artefact)
     if image.array.dtype.kind in "iu":
         # On the same steps as the healthy volume: who ranks voxels would meet the missing ties instead of the artefact.
         changed = replace(changed, array=np.rint(changed.array))
-    return LoadedCase({COHORT_CHANNEL: changed}, brain, None)
+    return changed, None
 
 
 def _load_labelled(files: LabelledFiles) -> LoadedCase:
@@ -197,10 +197,6 @@ def _volume(folder: Path, subject: str) -> Path:
         missing = f"{folder / subject} has no *_{COHORT_CHANNEL}.nii.gz"
         raise UserError(f"{missing}, although participants.tsv lists the subject.")
     return files[0]
-
-
-def _subject(path: Path) -> str:
-    return path.name.split("_")[0].split(".")[0]
 
 
 def _file(path: Path) -> dict[str, Any]:

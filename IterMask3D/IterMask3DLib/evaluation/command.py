@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,49 +32,35 @@ from IterMask3DLib.evaluation.detectors import Detector, ModelDetector, one_pass
 from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.mean_brain import mean_brain
 from IterMask3DLib.evaluation.records import RecordStore
-from IterMask3DLib.evaluation.results import Evaluation, write_results
+from IterMask3DLib.evaluation.results import write_results
 from IterMask3DLib.evaluation.run import calibrated, run_cases
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.runtime.distributed import all_gather, current_rank
 
 AUTOENCODER = "autoencoder"
+COHORT, SHAPES, LABELLED_VOLUMES = "ixi", "stroke_shapes", "open_ms"
+"""Folders in a data folder."""
 _SECONDS_BETWEEN_LINES = 30
-
-
-@dataclass(frozen=True)
-class DataFolder:
-    """The parts of a data folder: healthy volumes by split, lesion shapes, labelled volumes."""
-
-    cohort: Path
-    shapes: Path
-    labelled: Path
-
-    @classmethod
-    def of(cls, data: Path) -> DataFolder:
-        if not data.is_dir():
-            raise UserError(f"{data} is not a folder; give the data folder with ixi/, stroke_shapes/ and open_ms/.")
-        return cls(data / "ixi", data / "stroke_shapes", data / "open_ms")
 
 
 def evaluate(options: argparse.Namespace, request: Request) -> int:
     """Runs a protocol and writes the table. Raises `UserError`."""
-    models = model_detectors(options.model or [None], request)
-    data = None if options.data is None else DataFolder.of(options.data)
-    cases = protocol_cases(options, models, data, request.seed)
+    models, data = model_detectors(options.model or [None], request), options.data
+    cohort = {} if data is None else read_cohort(_checked(data) / COHORT)
+    cases = protocol_cases(options, models, cohort, request.seed)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({reason(error)}); choose another folder with -o.") from None
     store, detectors = RecordStore(options.out), list[Detector](models)
     if data is not None:
-        detectors += baselines(options, models[0], data)
-        strokes = calibration_cases(read_cohort(data.cohort)["val"], data.shapes, request.seed)
+        detectors += baselines(options, models[0], cohort["train"])
+        strokes = calibration_cases(cohort["val"], data / SHAPES, request.seed)
         detectors = calibrated(detectors, strokes, store, track=_bar("Choosing thresholds"), on_problem=_problem)
     run_cases(cases, detectors, store, _bar("Evaluating"), _problem)
     if current_rank().is_first:
-        evaluation = Evaluation(options.protocol, request.seed, cases, detectors, store)
-        print(write_results(options.out, evaluation, models[0]))
+        print(write_results(options.out, options.protocol, request, cases, detectors))
     all_gather(None)
     return 0
 
@@ -103,18 +89,20 @@ def model_detectors(names: Sequence[str | None], request: Request) -> list[Model
 
 
 def protocol_cases(
-    options: argparse.Namespace, models: Sequence[ModelDetector], data: DataFolder | None, seed: int
+    options: argparse.Namespace, models: Sequence[ModelDetector], cohort: Mapping[str, Sequence[Path]], seed: int
 ) -> list[EvaluationCase]:
     """The cases of the protocol. Problems of any of them are raised as `UserError` before the first is computed."""
     cases: list[EvaluationCase] = []
     channels = list(dict.fromkeys(name for detector in models for name in detector.model.card.inputs))
-    if options.protocol in ("all", "synthetic") and data is not None:
-        brains = read_cohort(data.cohort)["test"][: options.brains]
-        cases += healthy_cases(brains) + stroke_cases(brains, data.shapes, seed) + artefact_cases(brains, seed)
-    if options.protocol == "all" and data is not None:
-        cases += labelled_cases(find_labelled(data.labelled, channels))
     if options.protocol == "labelled":
         cases += labelled_cases(find_labelled(options.folder, [options.modality] if options.modality else channels))
+    else:
+        brains = cohort["test"][: options.brains]
+        cases += (
+            healthy_cases(brains) + stroke_cases(brains, options.data / SHAPES, seed) + artefact_cases(brains, seed)
+        )
+    if options.protocol == "all":
+        cases += labelled_cases(find_labelled(options.data / LABELLED_VOLUMES, channels))
     for detector in models:
         if not any(detector.accepts(case.channels) for case in cases):
             wanted = " and ".join(detector.model.card.inputs)
@@ -122,16 +110,16 @@ def protocol_cases(
     return cases
 
 
-def baselines(options: argparse.Namespace, first: ModelDetector, data: DataFolder) -> list[Detector]:
+def baselines(options: argparse.Namespace, first: ModelDetector, volumes: Sequence[Path]) -> list[Detector]:
     """Every baseline, trained on the training split where it learns."""
     folder = options.autoencoder
     if folder is None:
         folder = options.out / AUTOENCODER
         if not (folder / "model" / CARD_FILE).exists():
-            _train(data, folder, first.request.device)
+            _train(options.data, folder, first.request.device)
     inside = folder / "model"
     network = load_model(inside if inside.is_dir() else folder)
-    healthy = mean_brain(read_cohort(data.cohort)["train"], options.out / "mean_brain.npz", _bar("Mean healthy brain"))
+    healthy = mean_brain(volumes, options.out / "mean_brain.npz", _bar("Mean healthy brain"))
     # On T1 strokes and multiple sclerosis are dark, on other contrasts bright.
     side = "dark" if first.model.card.inputs[0].startswith("T1") else "bright"
     found: list[Detector] = [
@@ -146,13 +134,14 @@ def baselines(options: argparse.Namespace, first: ModelDetector, data: DataFolde
 def train_autoencoder(options: argparse.Namespace) -> int:
     """Trains the auto-encoder on the training split of the healthy cohort. Raises `UserError`."""
     device = getattr(options, "device", Request().device)
-    _train(DataFolder.of(options.data), options.out, device, {} if options.steps is None else {"steps": options.steps})
+    chosen = {} if options.steps is None else {"steps": options.steps}
+    _train(_checked(options.data), options.out, device, chosen)
     if current_rank().is_first:
         print(options.out / "model")
     return 0
 
 
-def _train(data: DataFolder, folder: Path, device: str, chosen: dict[str, Any] | None = None) -> None:
+def _train(data: Path, folder: Path, device: str, chosen: dict[str, Any] | None = None) -> None:
     try:
         from IterMask3DLib.training.options import training_options
         from IterMask3DLib.training.run import TrainingRequest, train
@@ -164,13 +153,22 @@ def _train(data: DataFolder, folder: Path, device: str, chosen: dict[str, Any] |
     with tqdm(desc="Training the auto-encoder", unit=" steps", **_bar_options()) as bar:
 
         def show(event: Any) -> None:
-            if isinstance(event, str):
+            if isinstance(event, str) and event.startswith("warning"):
                 bar.write(event, file=sys.stderr)
+            elif isinstance(event, str):
+                bar.set_postfix_str(event)
             else:
                 bar.total = event.total
                 bar.update(event.step - bar.n)
 
-        train(TrainingRequest(data=data.cohort, run=folder, options=options, device=device), show)
+        train(TrainingRequest(data=data / COHORT, run=folder, options=options, device=device), show)
+
+
+def _checked(data: Path) -> Path:
+    if not data.is_dir():
+        folders = f"{COHORT}/, {SHAPES}/ and {LABELLED_VOLUMES}/"
+        raise UserError(f"{data} is not a folder; give the data folder with {folders}.")
+    return data
 
 
 def _bar(title: str) -> Callable[[Sequence[Any]], Iterable[Any]]:

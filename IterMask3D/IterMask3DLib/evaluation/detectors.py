@@ -95,6 +95,7 @@ class ModelDetector(Detector):
         runtime = Runtime.of(self.request)
         return {
             "model": self.model.card.name,
+            "model_sha256": dict(self.model.card.files),
             "card": hashlib.sha256(json_text(self.model.card.deciding).encode()).hexdigest(),
             "settings": asdict(self.settings),
             "seed": self.request.seed,

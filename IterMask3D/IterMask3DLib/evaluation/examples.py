@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,21 +13,23 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES, EvaluationCase
+from IterMask3DLib.core.geometry import bounding_box
+from IterMask3DLib.core.image import BoolVolume
+from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES, EvaluationCase, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detector
-from IterMask3DLib.evaluation.records import CaseRecord, CaseSlice, RecordStore
+from IterMask3DLib.evaluation.records import VOLUME, CaseRecord, RecordStore
 from IterMask3DLib.results.figures import OUTLINE
+from IterMask3DLib.results.slices import Frame, cut
 
 TRUTH = "#39d5ff"
-_WIDTH, _TITLE = 2.1, 0.6
-_TITLE_LETTERS = 30
+_INCHES, _MARGIN = 2.1, 2
 
 
 class ExampleRow(NamedTuple):
-    """A row of pictures: the case, and the mask of each detector; `image`: PNG as a data address."""
+    """A case, and with their titles the pictures of its volume and of each detector's mask: PNG as data addresses."""
 
     caption: str
-    image: str
+    pictures: list[tuple[str, str]]
 
 
 def chosen_examples(
@@ -43,10 +44,13 @@ def chosen_examples(
     rows = []
     for what, section, name in _chosen(frame[frame.finder == detectors[0].name]):
         case = by_name[section, name]
-        shown = [(d, r, p) for d in detectors if (r := store.read(case, d)) and (p := store.picture(case, d))]
-        if shown:
-            titles = [_heading(detector, record) for detector, record, _ in shown]
-            rows.append(ExampleRow(f"{what}: {name}", draw([picture for *_, picture in shown], titles)))
+        pictures = [("Volume", store.picture(case, VOLUME))]
+        for detector in detectors:
+            record = store.read(case, detector)
+            if record is not None:
+                pictures.append((f"{detector.title}: {_figure(record)}", store.picture(case, detector.name)))
+        addresses = [(title, f"data:image/png;base64,{base64.b64encode(png).decode()}") for title, png in pictures]
+        rows.append(ExampleRow(f"{what}: {name}", addresses))
     return rows
 
 
@@ -66,39 +70,36 @@ def _chosen(first: pd.DataFrame) -> list[tuple[str, str, str]]:
     return chosen + [("healthy", HEALTHY, name) for name in first.case[first.section == HEALTHY][:1]]
 
 
-def draw(pictures: Sequence[CaseSlice], titles: Sequence[str]) -> str:
-    """The case with the outline of the truth, then for each detector its mask, filled, on the same slice.
-
-    Returns a PNG as a data address.
-    """
-    first, count = pictures[0], len(pictures) + 1
-    height = _WIDTH * first.volume.shape[0] * first.aspect / first.volume.shape[1]
-    whole = height + _TITLE
-    figure = Figure(figsize=(_WIDTH * count, whole), facecolor="black", dpi=90)
-    canvas = FigureCanvasAgg(figure)
-    inside = first.volume[first.volume > 0]
-    top = float(np.percentile(inside, 99.5)) if inside.size else 1.0
-    fill = ListedColormap([OUTLINE])
-    for number, title in enumerate(["Volume", *titles]):
-        axis = figure.add_axes((number / count + 0.002, 0.005, 1 / count - 0.004, height / whole - 0.005))
-        axis.axis("off")
-        axis.imshow(first.volume, cmap="gray", vmin=0, vmax=top, aspect=first.aspect)
-        if number:
-            mask = pictures[number - 1].mask
-            filled = np.ma.masked_where(~mask, mask)
-            axis.imshow(filled, cmap=fill, alpha=0.6, aspect=first.aspect, interpolation="nearest")
-        if first.truth.any():
-            axis.contour(first.truth, levels=[0.5], colors=TRUTH, linewidths=0.9)
-        figure.text((number + 0.5) / count, 1 - 0.05 / whole, title, color="white", fontsize=8, ha="center", va="top")
-    stream = io.BytesIO()
-    canvas.print_png(stream)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _heading(detector: Detector, record: CaseRecord) -> str:
-    title = textwrap.fill(detector.title, _TITLE_LETTERS, break_on_hyphens=False)
+def _figure(record: CaseRecord) -> str:
     if record.masked_share is None:
-        return f"{title}\nno mask"
+        return "no mask"
     if record.section in (STROKES, LABELLED):
-        return f"{title}\nDice {record.figures['dice'] or 0:.2f}"
-    return f"{title}\n{100 * record.masked_share:.1f} % masked"
+        return f"Dice {record.figures['dice'] or 0:.2f}"
+    return f"{100 * record.masked_share:.1f} % masked"
+
+
+def slice_png(case: LoadedCase, mask: BoolVolume | None) -> bytes:
+    """The axial slice with most of the truth, or through the middle of the brain: truth outlined, mask filled."""
+    frame = Frame.of(case.reference.affine, case.brain.shape)
+    box = bounding_box(frame.turn(case.brain).astype(bool), _MARGIN)
+    assert box is not None
+    volume, brain, truth, filled = (
+        frame.turn(np.zeros_like(case.brain) if array is None else array * case.brain)[box]
+        for array in (case.reference.array, case.brain, case.truth, mask)
+    )
+    middle = np.median(np.flatnonzero(brain.any(axis=(0, 1))))
+    index = int(truth.sum(axis=(0, 1)).argmax() if truth.any() else middle)
+    volume, truth, filled = (cut(array, "axial", index) for array in (volume, truth, filled))
+    aspect = frame.aspect("axial")
+    figure = Figure(figsize=(_INCHES, _INCHES * volume.shape[0] * aspect / volume.shape[1]), dpi=90)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.axis("off")
+    inside = volume[volume > 0]
+    axis.imshow(volume, cmap="gray", vmin=0, vmax=np.percentile(inside, 99.5) if inside.size else 1, aspect=aspect)
+    shown = np.ma.masked_where(filled == 0, filled)
+    axis.imshow(shown, cmap=ListedColormap([OUTLINE]), alpha=0.6, aspect=aspect, interpolation="nearest")
+    if truth.any():
+        axis.contour(truth, levels=[0.5], colors=TRUTH, linewidths=0.9)
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream)
+    return stream.getvalue()

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from IterMask3DLib.core.geometry import Spacing, bounding_box
 from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
-from IterMask3DLib.evaluation.ranking import average_precision, roc_auc
+from IterMask3DLib.evaluation.ranking import average_precision, of_all, roc_auc
 
 OVERLAP = 0.1
 """Share of a component that must overlap for it to count as found (true lesion) or as right (component of the mask)."""
@@ -45,8 +45,8 @@ def measure(
     if mask is not None:
         figures |= _of_mask(image, brain, truth, mask & brain)
     if score is not None:
-        figures["auroc"] = roc_auc(score[brain], truth[brain])
-        figures["average_precision"] = average_precision(score[brain], truth[brain])
+        figures["auroc"] = of_all(roc_auc, score[brain], truth[brain])
+        figures["average_precision"] = of_all(average_precision, score[brain], truth[brain])
     if reconstruction is not None:
         figures["psnr_healthy_db"] = psnr(image.array, reconstruction, brain & ~truth)
     return figures

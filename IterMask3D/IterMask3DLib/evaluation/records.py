@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from IterMask3DLib.core.files import json_text, whole_file, write_text
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import json_text, reason, whole_file, write_text
 from IterMask3DLib.core.versions import versions
 from IterMask3DLib.evaluation.cases import EvaluationCase
 from IterMask3DLib.evaluation.detectors import Detector
 
 PACKAGES = ("torchio", "openvino")
 """Distributions beside the usual ones that can change a result."""
+
+VOLUME = "_volume"
+"""Name of the picture that shows no detector's mask."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,8 @@ class CaseRecord:
     case_score: float | None = None
 
 
-@dataclass(frozen=True)
-class CaseSlice:
-    """One slice of a case, [row, column] with the first row at the top, for the page; `aspect`: of a pixel."""
-
-    volume: NDArray[np.float32]
-    truth: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
-    aspect: float
-
-
 class RecordStore:
-    """The folder `cases` of a run: one JSON file, and for slices one NPZ file, for each case and detector."""
+    """The folder `cases` of a run: one JSON file and one picture for each case and detector."""
 
     def __init__(self, out: Path) -> None:
         self._root, self._versions = out / "cases", versions(*PACKAGES)
@@ -69,7 +60,7 @@ class RecordStore:
     def read(self, case: EvaluationCase, detector: Detector) -> CaseRecord | None:
         """What is there, if it is of the same case by the same detector in the same versions."""
         try:
-            raw = json.loads(self._path(case, detector).read_text(encoding="utf-8"))
+            raw = json.loads(self._path(case, detector.name, ".json").read_text(encoding="utf-8"))
             if raw["key"] != self._key(case, detector):
                 return None
             return CaseRecord(**{**raw["record"], "curve": tuple(raw["record"]["curve"])})
@@ -77,25 +68,28 @@ class RecordStore:
             # Not there, or damaged: computed again.
             return None
 
-    def write(self, case: EvaluationCase, detector: Detector, record: CaseRecord, picture: CaseSlice | None) -> None:
-        path = self._path(case, detector)
+    def write(self, case: EvaluationCase, detector: Detector, record: CaseRecord) -> None:
+        path = self._path(case, detector.name, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if picture is not None:
-            # First, so that a record on disk means that its picture is there too.
-            with whole_file(path.with_suffix(".npz")) as part:
-                np.savez_compressed(part, **asdict(picture))
         write_text(path, json_text({"key": self._key(case, detector), "record": asdict(record)}))
 
-    def picture(self, case: EvaluationCase, detector: Detector) -> CaseSlice | None:
-        try:
-            with np.load(self._path(case, detector).with_suffix(".npz")) as stored:
-                arrays = {each.name: stored[each.name] for each in fields(CaseSlice)}
-                return CaseSlice(**{**arrays, "aspect": float(arrays["aspect"])})
-        except (OSError, ValueError, KeyError):
-            return None
+    def write_picture(self, case: EvaluationCase, name: str, png: bytes) -> None:
+        """Keeps a picture of a case: of a detector's mask, by its name, or of the volume."""
+        path = self._path(case, name, ".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            part.write_bytes(png)
 
-    def _path(self, case: EvaluationCase, detector: Detector) -> Path:
-        return self._root / case.section / case.name / f"{detector.name}.json"
+    def picture(self, case: EvaluationCase, name: str) -> bytes:
+        """A picture that was kept. Raises `UserError`."""
+        path = self._path(case, name, ".png")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({reason(error)}); remove {path.parent} and run again.") from None
+
+    def _path(self, case: EvaluationCase, name: str, ending: str) -> Path:
+        return self._root / case.section / case.name / f"{name}{ending}"
 
     def _key(self, case: EvaluationCase, detector: Detector) -> str:
         """Changes whenever the case, the detector or the software does."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from IterMask3DLib.core.files import write_json, write_text
+from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.versions import versions
 from IterMask3DLib.evaluation.cases import EvaluationCase
-from IterMask3DLib.evaluation.detectors import Detector, ModelDetector
+from IterMask3DLib.evaluation.detectors import Detector
 from IterMask3DLib.evaluation.examples import OUTLINE, TRUTH, ExampleRow, chosen_examples
 from IterMask3DLib.evaluation.records import PACKAGES, RecordStore
 from IterMask3DLib.evaluation.run import records_of
@@ -24,65 +25,55 @@ from IterMask3DLib.evaluation.summary import BLOCKS, lines_of, markdown, summary
 from IterMask3DLib.evaluation.table import CASE_COLUMNS, COLUMNS, case_frame, figure_table, write_frame
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """All of an evaluation that was run.
-
-    Attributes:
-        protocol: its name; seed: of the cases and the bootstrap.
-        cases, detectors: what was compared on what; the first detector is the one that others are compared with.
-        store: where the results of single cases are.
-    """
-
-    protocol: str
-    seed: int
-    cases: Sequence[EvaluationCase]
-    detectors: Sequence[Detector]
-    store: RecordStore
-
-
-def write_results(out: Path, evaluation: Evaluation, first: ModelDetector) -> str:
-    """Writes `table.csv`, `.json`, `.html` and `.md` and `cases.csv` to `out`.
+def write_results(
+    out: Path, protocol: str, request: Request, cases: Sequence[EvaluationCase], detectors: Sequence[Detector]
+) -> str:
+    """Writes `table.csv`, `.json`, `.html` and `.md` and `cases.csv` to `out`, from the results of single cases there.
 
     Returns the main figures as text for a terminal. Raises `UserError` where a result is missing.
 
     Args:
-        first: the first detector's model, for the provenance.
+        detectors: the first is the one that others are compared with.
     """
-    detectors, store = evaluation.detectors, evaluation.store
-    frame = case_frame(record for d in detectors for record in records_of(evaluation.cases, d, store))
+    store = RecordStore(out)
+    records = {detector.name: records_of(cases, detector, store) for detector in detectors}
+    frame = case_frame(record for found in records.values() for record in found)
     titles = {detector.name: detector.title for detector in detectors}
-    table = figure_table(frame, evaluation.seed)
-    provenance = provenance_of(evaluation, first)
-    examples = chosen_examples(frame, evaluation.cases, detectors, store)
+    table = figure_table(frame, request.seed)
+    provenance = {
+        "protocol": protocol,
+        **_provenance(cases, detectors, request),
+        "median_seconds_a_case": {name: _median([r.seconds for r in found]) for name, found in records.items()},
+    }
     write_frame(out / "table.csv", table, COLUMNS)
     write_frame(out / "cases.csv", frame, CASE_COLUMNS)
     rows = [{**row, "title": titles[row["finder"]]} for row in table.to_dict("records")]
     write_json(out / "table.json", {"provenance": provenance, "rows": rows})
     write_text(out / "table.md", markdown(table, titles))
+    examples = chosen_examples(frame, cases, detectors, store)
     write_text(out / "table.html", page(table, titles, provenance, examples))
     return f"{summary(table, titles)}\n\n{out / 'table.html'}"
 
 
-def provenance_of(evaluation: Evaluation, first: ModelDetector) -> dict[str, Any]:
+def _provenance(cases: Sequence[EvaluationCase], detectors: Sequence[Detector], request: Request) -> dict[str, Any]:
     """What the table comes from, JSON-able."""
-    cases, store = evaluation.cases, evaluation.store
     sections = list(dict.fromkeys(case.section for case in cases))
-    seconds = {d.name: sorted(r.seconds for r in records_of(cases, d, store)) for d in evaluation.detectors}
+    known = {detector.name: {**detector.identity(), "title": detector.title} for detector in detectors}
+    first = known[detectors[0].name]
     return {
-        "protocol": evaluation.protocol,
         "cases": {section: sum(case.section == section for case in cases) for section in sections},
         "subjects": {section: len({case.subject for case in cases if case.section == section}) for section in sections},
-        "model": first.model.card.name,
-        "model_sha256": dict(first.model.card.files),
-        "settings": asdict(first.settings),
-        "quality": first.request.quality,
-        "seed": evaluation.seed,
-        "finders": {d.name: {**d.identity(), "title": d.title} for d in evaluation.detectors},
-        "median_seconds_a_case": {name: each[len(each) // 2] if each else None for name, each in seconds.items()},
+        **{name: first[name] for name in ("model", "model_sha256", "settings")},
+        "quality": request.quality,
+        "seed": request.seed,
+        "finders": known,
         "versions": {**versions(*PACKAGES), "python": platform.python_version()},
         "written": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def page(

@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
+from IterMask3DLib.evaluation.examples import slice_png
 from IterMask3DLib.evaluation.metrics import dice_curve, measure
-from IterMask3DLib.evaluation.records import CaseRecord, CaseSlice, RecordStore
-from IterMask3DLib.results.slices import Frame, cut
+from IterMask3DLib.evaluation.records import VOLUME, CaseRecord, RecordStore
 from IterMask3DLib.runtime.distributed import all_gather, shard
 
 Track = Callable[[Sequence[EvaluationCase]], Iterable[EvaluationCase]]
 """Gives cases one by one, and may say how far it is."""
-_MARGIN = 2
 
 
 def run_cases(
@@ -42,8 +40,14 @@ def run_cases(
             continue
         try:
             loaded = case.load()
+            if case.section != CALIBRATION:
+                store.write_picture(case, VOLUME, slice_png(loaded, None))
             for detector in missing:
-                store.write(case, detector, *_evaluated(case, loaded, detector))
+                found, seconds = _timed(detector, loaded)
+                if case.section != CALIBRATION:
+                    # First, so that a record on disk means that its picture is there too.
+                    store.write_picture(case, detector.name, slice_png(loaded, found.mask))
+                store.write(case, detector, _record(case, loaded, detector, found, seconds))
         except UserError as error:
             failed += 1
             on_problem(f"{case.name}: {error}")
@@ -90,21 +94,20 @@ def records_of(cases: Sequence[EvaluationCase], detector: Detector, store: Recor
     return found
 
 
-def _evaluated(case: EvaluationCase, loaded: LoadedCase, detector: Detector) -> tuple[CaseRecord, CaseSlice | None]:
-    begun = time.perf_counter()
-    found = detector.detect(loaded)
-    seconds = time.perf_counter() - begun
-    calibrating, brain = case.section == CALIBRATION, loaded.brain
+def _record(
+    case: EvaluationCase, loaded: LoadedCase, detector: Detector, found: Detection, seconds: float
+) -> CaseRecord:
+    brain = loaded.brain
     masked = None if found.mask is None else int((found.mask & brain).sum())
     truth = np.zeros_like(brain) if loaded.truth is None else loaded.truth
     figures = measure(loaded.reference, brain, truth, found.mask, found.score, found.reconstruction)
-    record = CaseRecord(
+    return CaseRecord(
         detector=detector.name,
         section=case.section,
         case=case.name,
         subject=case.subject,
         facts={**case.facts, **loaded.facts},
-        figures={} if calibrating else figures,
+        figures=figures,
         curve=_curve(loaded, found, detector.thresholds),
         masked_share=None if masked is None else masked / int(brain.sum()),
         masked_ml=None if masked is None else masked * loaded.reference.voxel_ml,
@@ -113,7 +116,11 @@ def _evaluated(case: EvaluationCase, loaded: LoadedCase, detector: Detector) -> 
         first_error=found.first_error,
         case_score=None if found.case_score is None else _rounded(found.case_score),
     )
-    return record, None if calibrating else picture(loaded, found)
+
+
+def _timed(detector: Detector, case: LoadedCase) -> tuple[Detection, float]:
+    begun = time.perf_counter()
+    return detector.detect(case), time.perf_counter() - begun
 
 
 def _curve(loaded: LoadedCase, found: Detection, thresholds: NDArray[np.float64]) -> tuple[float, ...]:
@@ -126,21 +133,3 @@ def _curve(loaded: LoadedCase, found: Detection, thresholds: NDArray[np.float64]
 def _rounded(value: float) -> float:
     """To five digits, so that means that are equal by design (of ranks) are no ranking of rounding errors."""
     return float(f"{value:.5g}")
-
-
-def picture(loaded: LoadedCase, found: Detection) -> CaseSlice:
-    """The axial slice with most of the truth, or through the middle of the brain where there is none."""
-    reference = loaded.reference
-    frame = Frame.of(reference.affine, reference.array.shape)
-    volume, brain, truth, mask = (
-        frame.turn(np.zeros_like(loaded.brain) if array is None else array * loaded.brain)
-        for array in (reference.array, loaded.brain, loaded.truth, found.mask)
-    )
-    middle = np.median(np.flatnonzero(brain.any(axis=(0, 1))))
-    index = int(truth.sum(axis=(0, 1)).argmax() if truth.any() else middle)
-    box = bounding_box(brain.astype(bool), _MARGIN)
-    assert box is not None
-    slices = [cut(array[box[:2]], "axial", index) for array in (volume, truth, mask)]
-    return CaseSlice(
-        slices[0].astype(np.float32), slices[1].astype(bool), slices[2].astype(bool), frame.aspect("axial")
-    )

@@ -13,7 +13,7 @@ from IterMask3DLib.core.files import write_csv
 from IterMask3DLib.evaluation.bootstrap import Estimate, Statistic, estimate, highest_mean_of, mean_of
 from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES
 from IterMask3DLib.evaluation.metrics import FIGURES
-from IterMask3DLib.evaluation.ranking import average_precisions, false_positive_rates_at, roc_aucs
+from IterMask3DLib.evaluation.ranking import average_precision, false_positive_rate, roc_auc
 from IterMask3DLib.evaluation.records import CaseRecord
 
 ORACLE = "dice_at_best_threshold_oracle"
@@ -129,11 +129,11 @@ def _separation(
         values = both[score].to_numpy()
         if np.isnan(values).any():
             continue
-        figures: dict[str, Statistic] = {"auroc": partial(roc_aucs, values, truth)}
+        figures: dict[str, Statistic] = {"auroc": partial(roc_auc, values, truth)}
         if not only_auroc:
-            figures["average_precision"] = partial(average_precisions, values, truth)
-            figures["fpr_at_80_tpr"] = partial(false_positive_rates_at, values, truth, 0.8)
-            figures["fpr_at_90_tpr"] = partial(false_positive_rates_at, values, truth, 0.9)
+            figures["average_precision"] = partial(average_precision, values, truth)
+            figures["fpr_at_80_tpr"] = partial(false_positive_rate, values, truth, sensitivity=0.8)
+            figures["fpr_at_90_tpr"] = partial(false_positive_rate, values, truth, sensitivity=0.9)
         for metric, statistic in figures.items():
             yield f"{metric}_by_{score}", estimate(list(both.subject), statistic, seed)
 
