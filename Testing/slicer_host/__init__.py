@@ -1,6 +1,7 @@
 """The stand-in host: real MRML from the `slicer-core` wheel, and a strict facade of Slicer's Qt layer.
 
-`start_scene` and `clear_scene` give tests a scene; `Testing.slicer_host.views` renders it. Only `screenshot` knows about IterMask3D.
+`start_scene` and `clear_scene` give tests a scene; `Testing.slicer_host.views` renders it. Only `screenshot` knows
+about IterMask3D.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stand-in for Slicer's segment editor widget: which nodes it edits and its undo states, on the real vtkSegmentationHistory."""
+"""Stand-in for Slicer's segment editor widget: the nodes it edits, and undo on the real vtkSegmentationHistory."""
 
 from __future__ import annotations
 
@@ -7,19 +7,30 @@ from typing import Any
 import slicer
 from PySide6 import QtCore, QtWidgets
 
-from Testing.slicer_host.ctk_widgets import row_of, stored, with_setters
-from Testing.slicer_host.mrml_widgets import Watch, qMRMLWidget
+from Testing.slicer_host.mrml_base import qMRMLWidget
+from Testing.slicer_host.properties import row_of, stand_in, stored
+from Testing.slicer_host.watch import Watch
 
 Signal = QtCore.Signal
-_EFFECTS = ("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Islands", "Smoothing", "Scissors")
+_EFFECTS = (
+    "Threshold",
+    "Paint",
+    "Draw",
+    "Erase",
+    "Level tracing",
+    "Grow from seeds",
+    "Islands",
+    "Smoothing",
+    "Scissors",
+)
 
 
-@with_setters
+@stand_in
 class qMRMLSegmentEditorWidget(qMRMLWidget):
     currentSegmentIDChanged = Signal(str)
     sourceVolumeNodeChanged = Signal(object)
     segmentationNodeChanged = Signal(object)
-    SIGNALS = ("sourceVolumeNodeChanged(vtkMRMLVolumeNode*)", "segmentationNodeChanged(vtkMRMLSegmentationNode*)")
+    _SIGNALS = ("sourceVolumeNodeChanged(vtkMRMLVolumeNode*)", "segmentationNodeChanged(vtkMRMLSegmentationNode*)")
     segmentationNodeSelectorVisible = stored(bool, "segmentationNodeSelectorVisible", True)
     sourceVolumeNodeSelectorVisible = stored(bool, "sourceVolumeNodeSelectorVisible", True)
     switchToSegmentationsButtonVisible = stored(bool, "switchToSegmentationsButtonVisible", True)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from Testing.slicer_host.stand_ins import stands_for
+
 READERS = {
     "VolumeFile": ("vtkMRMLScalarVolumeNode", (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha")),
     "SegmentationFile": ("vtkMRMLSegmentationNode", (".seg.nrrd",)),
@@ -16,6 +18,7 @@ READERS = {
 """Kind of file: class of its node, and endings."""
 
 
+@stands_for("qSlicerCoreIOManager")
 class CoreIOManager:
     """The members of qSlicerCoreIOManager that `slicer.util` calls."""
 
@@ -81,7 +84,12 @@ class CoreIOManager:
         return found
 
     def exportNodes(
-        self, nodeIDs: Sequence[str], fileNames: Sequence[str], properties: dict[str, Any], hardenTransform: bool, messages: Any = None
+        self,
+        nodeIDs: Sequence[str],
+        fileNames: Sequence[str],
+        properties: dict[str, Any],
+        hardenTransform: bool,
+        messages: Any = None,
     ) -> bool:
         """Writes through a storage node of its own, so that the node's stays as it is."""
         done = []

@@ -1,4 +1,4 @@
-"""The layout of the application: its node, the logic that makes views of its description, and a slice logic for each slice view."""
+"""The layout of the application: its node, the logic that makes its views, and a slice logic for each slice view."""
 
 from __future__ import annotations
 

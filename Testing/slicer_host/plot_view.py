@@ -1,4 +1,4 @@
-"""Stand-in for Slicer's plot view: draws the series of the chart node, and tells which point was picked."""
+"""Stand-in for Slicer's plot view: VTK draws the chart and finds the point that was clicked, as in the application."""
 
 from __future__ import annotations
 
@@ -6,100 +6,146 @@ from typing import Any
 
 import numpy as np
 import vtk
-from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6 import QtCore, QtGui, QtTest, QtWidgets
 from vtk.util.numpy_support import vtk_to_numpy
 
-from Testing.slicer_host.ctk_widgets import with_setters
-from Testing.slicer_host.mrml_widgets import Watch
+from Testing.slicer_host.plot_chart import Chart
+from Testing.slicer_host.properties import stand_in
+from Testing.slicer_host.watch import Watch
 
 Signal = QtCore.Signal
-_MARGINS = QtCore.QMargins(52, 22, 12, 34)
+_BUTTONS = {
+    QtCore.Qt.MouseButton.LeftButton: "Left",
+    QtCore.Qt.MouseButton.MiddleButton: "Middle",
+    QtCore.Qt.MouseButton.RightButton: "Right",
+}
 
 
-@with_setters
+@stand_in
 class qMRMLPlotView(QtWidgets.QWidget):
     mrmlSceneChanged = Signal(object)
     dataSelected = Signal(object, object)
-    SIGNALS = ("mrmlSceneChanged(vtkMRMLScene*)", "dataSelected(vtkStringArray*,vtkCollection*)")
+    _SIGNALS = ("mrmlSceneChanged(vtkMRMLScene*)", "dataSelected(vtkStringArray*,vtkCollection*)")
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._scene: Any = None
-        self._view: Any = None
-        self._watch = Watch(self)
+        self._node: Any = None
+        self._shown: Any = None
+        self._chart = Chart()
+        self._interactor: Any = None
+        self._of_view, self._of_chart, self._of_picks = Watch(self), Watch(self), Watch(self)
+        self._of_picks.on(self._chart.xy, ("SelectionChangedEvent",), "_tell_selection")
         self.setMinimumHeight(60)
+        self.setMouseTracking(True)
 
-    def mrmlScene(self) -> Any:
-        return self._scene
+    def chart(self) -> Any:
+        return self._chart.xy
+
+    def scene(self) -> Any:
+        return self._chart.view.GetScene()
 
     def setMRMLScene(self, scene: Any) -> None:
+        if scene is self._scene:
+            return
         self._scene = scene
+        if self._node is not None and self._node.GetScene() is not scene:
+            self.setMRMLPlotViewNode(None)
+        self._follow()
         self.mrmlSceneChanged.emit(scene)
 
-    def mrmlPlotViewNode(self) -> Any:
-        return self._view
-
     def setMRMLPlotViewNode(self, node: Any) -> None:
-        self._view = node
-        self._watch.clear()
+        self._of_view.clear()
+        self._node = node
         if node is not None:
-            self._watch.on(node, ("ModifiedEvent",), "update")
-        self.update()
+            self._of_view.on(node, ("ModifiedEvent", node.PlotChartNodeChangedEvent), "_follow")
+        self._follow()
 
     def fitToContent(self) -> None:
+        if self._shown is not None:
+            self._chart.fit(self._shown)
         self.update()
 
-    def pick(self, series: Any, point: int) -> None:
-        """What a click on a point of the chart does in Slicer."""
-        names, picked, points = vtk.vtkStringArray(), vtk.vtkCollection(), vtk.vtkIdTypeArray()
-        names.InsertNextValue(series.GetID())
-        points.InsertNextValue(point)
-        picked.AddItem(points)
+    def RemovePlotSelections(self) -> None:
+        self._chart.xy.RemovePlotSelections()
+
+    def _follow(self) -> None:
+        """Draws the chart of the view node, and looks at that chart from now on."""
+        usable = self._scene is not None and self._node is not None
+        shown = self._scene.GetNodeByID(self._node.GetPlotChartNodeID() or "") if usable else None
+        if shown is not self._shown:
+            self._of_chart.clear()
+            self._shown = shown
+            self._of_chart.on(shown, ("ModifiedEvent",), "_show")
+        self._show()
+
+    def _show(self) -> None:
+        # Like the application's, a view without a scene or a node, or one that is disabled, keeps what it drew last.
+        if self._scene is not None and self._node is not None and self.isEnabled():
+            self._chart.let_select()
+            self._chart.show(self._shown)
+            self.update()
+
+    def _tell_selection(self) -> None:
+        names, picked = vtk.vtkStringArray(), vtk.vtkCollection()
+        for identity, points in self._chart.selected():
+            names.InsertNextValue(identity)
+            picked.AddItem(points)
         self.dataSelected.emit(names, picked)
 
-    def series(self) -> list[tuple[Any, np.ndarray, np.ndarray]]:
-        """(series node, x, y) of the chart that the view node shows."""
-        chart = self._view.GetPlotChartNode() if self._view is not None else None
-        if chart is None:
-            return []
-        nodes = [chart.GetNthPlotSeriesNode(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
-        found = []
-        for node in nodes:
-            table = node.GetTableNode().GetTable() if node is not None and node.GetTableNode() is not None else None
-            columns = [table.GetColumnByName(name) for name in (node.GetXColumnName(), node.GetYColumnName())] if table else []
-            if columns and all(column is not None and column.GetNumberOfTuples() for column in columns):
-                found.append((node, vtk_to_numpy(columns[0]), vtk_to_numpy(columns[1])))
-        return found
+    def _render(self) -> Any:
+        """The window of VTK behind the widget, drawn at the size of the widget."""
+        window = self._chart.view.GetRenderWindow()
+        if self._interactor is None:
+            window.SetOffScreenRendering(True)
+            self._interactor = vtk.vtkGenericRenderWindowInteractor()
+            self._interactor.SetRenderWindow(window)
+            style = vtk.vtkContextInteractorStyle()
+            style.SetScene(self.scene())
+            self._interactor.SetInteractorStyle(style)
+            self._interactor.Initialize()
+        window.SetSize(self.width, self.height)
+        window.Render()
+        return window
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        painter = QtGui.QPainter(self)
-        painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect, QtGui.QColor("white"))
-        inner = self.rect.marginsRemoved(_MARGINS)
-        series = self.series()
-        painter.setPen(QtGui.QColor("#888888"))
-        painter.drawRect(inner)
-        if series:
-            self._draw(painter, inner, series)
+        grabbed = vtk.vtkWindowToImageFilter()
+        grabbed.SetInput(self._render())
+        grabbed.ReadFrontBufferOff()
+        grabbed.Update()
+        wide, high, _ = grabbed.GetOutput().GetDimensions()
+        pixels = vtk_to_numpy(grabbed.GetOutput().GetPointData().GetScalars()).reshape(high, wide, 3)
+        kept = np.ascontiguousarray(pixels[::-1])
+        picture = QtGui.QImage(kept.data, wide, high, 3 * wide, QtGui.QImage.Format.Format_RGB888)
+        QtGui.QPainter(self).drawImage(self.rect, picture)
 
-    def _draw(self, painter: QtGui.QPainter, inner: QtCore.QRect, series: list[tuple[Any, np.ndarray, np.ndarray]]) -> None:
-        finite = [(x[np.isfinite(y)], y[np.isfinite(y)]) for _, x, y in series]
-        xs, ys = (np.concatenate([pair[axis] for pair in finite]) for axis in (0, 1))
-        if not xs.size:
-            return
-        (x0, x1), (y0, y1) = (xs.min(), max(xs.max(), xs.min() + 1)), (min(ys.min(), 0.0), max(ys.max(), 1e-9))
-        chart = self._view.GetPlotChartNode()
-        painter.setPen(QtGui.QColor("#333333"))
-        painter.drawText(QtCore.QRect(0, 2, self.width, 18), QtCore.Qt.AlignmentFlag.AlignCenter, chart.GetTitle() or "")
-        painter.drawText(inner.left(), self.height - 6, f"{chart.GetXAxisTitle() or ''}  {x0:g} … {x1:g}")
-        painter.drawText(4, inner.top() + 10, f"{y1:.3g}")
-        painter.drawText(4, inner.bottom(), f"{y0:.3g}")
-        for (node, _, _), (x, y) in zip(series, finite, strict=True):
-            painter.setPen(QtGui.QPen(QtGui.QColor.fromRgbF(*node.GetColor()), 2))
-            left, down = inner.left() + (x - x0) / (x1 - x0) * inner.width(), inner.bottom() - (y - y0) / (y1 - y0) * inner.height()
-            points = [QtCore.QPointF(float(a), float(b)) for a, b in zip(left, down, strict=True)]
-            if node.GetLineStyle() != node.LineStyleNone:
-                painter.drawPolyline(points)
-            if node.GetMarkerStyle() != node.MarkerStyleNone:
-                for point in points:
-                    painter.drawEllipse(point, 3, 3)
+    def _pass_on(self, event: QtGui.QMouseEvent, what: str) -> None:
+        self._render()
+        place = event.position()
+        self._interactor.SetEventInformation(round(place.x()), self.height - 1 - round(place.y()))
+        self._interactor.InvokeEvent(what)
+
+    def mouseMoveEvent(self, event: QtGui.QMouseEvent) -> None:
+        self._pass_on(event, "MouseMoveEvent")
+
+    def mousePressEvent(self, event: QtGui.QMouseEvent) -> None:
+        self._pass_on(event, f"{_BUTTONS[event.button()]}ButtonPressEvent")
+
+    def mouseReleaseEvent(self, event: QtGui.QMouseEvent) -> None:
+        self._pass_on(event, f"{_BUTTONS[event.button()]}ButtonReleaseEvent")
+
+
+def drawn_series(view: Any) -> list[tuple[Any, np.ndarray, np.ndarray]]:
+    """(series node, x, y) of what a plot view draws."""
+    return [(view._scene.GetNodeByID(identity), x, y) for identity, x, y in view._chart.drawn()]
+
+
+def click_point(view: Any, series: Any, point: int) -> None:
+    """A click with the mouse on a point of a series, in a view that has the size its panel gives it."""
+    view.grab()
+    x, y = next((x[point], y[point]) for node, x, y in drawn_series(view) if node is series)
+    across, up = view._chart.place(float(x), float(y))
+    place = QtCore.QPoint(round(across), view.height - 1 - round(up))
+    QtTest.QTest.mouseMove(view, place)
+    none = QtCore.Qt.KeyboardModifier.NoModifier
+    QtTest.QTest.mouseClick(view, QtCore.Qt.MouseButton.LeftButton, none, place)

@@ -1,4 +1,4 @@
-"""The part of the application that is not Qt: a scene, its application logic, the logics of the modules, and the IO manager."""
+"""The part of the application that is not Qt: a scene, the logics of application and modules, and the IO manager."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import slicer
 import vtk
 
 from Testing.slicer_host.io_manager import CoreIOManager
+from Testing.slicer_host.stand_ins import stands_for
 
 MODULE_LOGICS = {
     "Colors": "vtkSlicerColorLogic",
@@ -34,6 +35,7 @@ MODULE_LOGICS = {
 """Modules whose logic the wheel holds."""
 
 
+@stands_for("qSlicerLoadableModule")
 class HostModule:
     """What `slicer.modules.<name>` is: its name and its logic, nothing else."""
 
@@ -45,6 +47,7 @@ class HostModule:
         return self._logic
 
 
+@stands_for("qSlicerApplication")
 class HostApplication:
     """The members of qSlicerCoreApplication that need no Qt; a subclass adds those that do."""
 
@@ -67,12 +70,12 @@ class HostApplication:
         self._logic.SetViewLogics(vtk.vtkCollection())
         slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(self._logic)
         slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance().SetMRMLApplicationLogic(self._logic)
-        self.moduleLogics = {name: self._moduleLogic(name, kind) for name, kind in MODULE_LOGICS.items()}
+        self._module_logics = {name: self._make_logic(name, kind) for name, kind in MODULE_LOGICS.items()}
         self._remoteInputOutput()
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self._scene, True)
         self._ioManager = CoreIOManager(self._scene)
 
-    def _moduleLogic(self, name: str, kind: str) -> Any:
+    def _make_logic(self, name: str, kind: str) -> Any:
         logic = getattr(slicer, kind)()
         if hasattr(logic, "SetModuleShareDirectory"):
             logic.SetModuleShareDirectory(self._folder.name)
@@ -128,14 +131,16 @@ def start(application_class: type[HostApplication]) -> HostApplication:
         vtk.vtkObject.GlobalWarningDisplayOff()
         application = application_class()
         modules = ModuleType("slicer.modules")
-        for name, logic in application.moduleLogics.items():
+        for name, logic in application._module_logics.items():
             setattr(modules, name.lower(), HostModule(name, logic))
         sys.modules["slicer.modules"] = modules
         slicer.modules, slicer.app, slicer.mrmlScene = modules, application, application.mrmlScene()
         importlib.import_module("slicer.util")
         _application = application
     if not isinstance(_application, application_class):
-        raise RuntimeError(f"The host runs as {type(_application).__name__}; start it as {application_class.__name__} first.")
+        raise RuntimeError(
+            f"The host runs as {type(_application).__name__}; start it as {application_class.__name__} first."
+        )
     return _application
 
 

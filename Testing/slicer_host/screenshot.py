@@ -2,8 +2,8 @@
 
     python -m Testing.slicer_host.screenshot Resources/Screenshots/panel.png
 
-The panel stands on the stand-ins of this package; the views are rendered by Slicer's own displayable managers. The panel is longer than the
-views are high: its second half stands beside the first.
+The panel stands on the stand-ins of this package; the views are rendered by Slicer's own displayable managers. The
+panel is longer than the views are high: its second half stands beside the first.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BACKGROUND = "#efefef"
 
 
 def segmented_sample(module: LoadedModule) -> Any:
-    """Does with the panel what the tutorial says: loads the sample, segments it, shows the surface and selects the largest lesion."""
+    """Does with the panel what the tutorial says: segments the sample, shows it and selects the largest lesion."""
     widget = module.enter()
     brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
     slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
@@ -107,7 +107,9 @@ def main(arguments: list[str] | None = None) -> None:
         x, y = 2 * PANEL_WIDTH + GAP + column * (side + GAP), row * (side + BAR + GAP)
         painter.fillRect(x, y, side, BAR, QtGui.QColor(COLORS[name]))
         painter.drawText(QtCore.QRect(x + 8, y, side, BAR), QtCore.Qt.AlignmentFlag.AlignVCenter, name)
-        painter.drawImage(x, y + BAR, QtGui.QImage(pixels.data, side, side, 3 * side, QtGui.QImage.Format.Format_RGB888))
+        painter.drawImage(
+            x, y + BAR, QtGui.QImage(pixels.data, side, side, 3 * side, QtGui.QImage.Format.Format_RGB888)
+        )
     painter.end()
     canvas.save(str(wanted))
     module.unload()

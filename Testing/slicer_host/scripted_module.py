@@ -1,4 +1,4 @@
-"""Stand-ins for the base classes of scripted modules, with the methods of Slicer's ScriptedLoadableModule.py that modules may rely on."""
+"""Stand-ins for the base classes of scripted modules: the methods of ScriptedLoadableModule.py that modules rely on."""
 
 from __future__ import annotations
 

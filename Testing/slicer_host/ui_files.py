@@ -1,4 +1,4 @@
-"""Loads `.ui` files on the stand-ins: every custom widget must have one, and every connection must exist."""
+"""Loads `.ui` files on the stand-ins: each custom widget must have one, each connection and property must exist."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Any
 
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
-from Testing.slicer_host import ctk_widgets, editor_widget, mrml_widgets, plot_view
-from Testing.slicer_host.pythonqt import signatures
+from Testing.slicer_host import ctk_widgets, mrml_widgets, stand_ins
+from Testing.slicer_host.reachable import members, qt_class
+from Testing.slicer_host.signals import signatures
 
-STAND_INS: tuple[type, ...] = (
-    *ctk_widgets.WIDGETS,
-    *mrml_widgets.WIDGETS,
-    editor_widget.qMRMLSegmentEditorWidget,
-    plot_view.qMRMLPlotView,
-)
+STAND_INS: tuple[type, ...] = (*ctk_widgets.WIDGETS, *mrml_widgets.WIDGETS)
 
 
 class QUiLoader(QtUiTools.QUiLoader):
-    """PythonQt's loader; the connections of the file are made here, because Qt cannot carry VTK objects between the stand-ins."""
+    """PythonQt's loader.
+
+    The connections of the file are made here, because Qt cannot carry VTK objects between the stand-ins.
+    """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -54,6 +53,19 @@ def _refuse_unknown(root: ET.Element) -> None:
     undeclared = {name for name in used if name and name.startswith(("ctk", "qMRML", "qSlicer"))} - custom
     if undeclared:
         raise RuntimeError(f"the file does not declare its custom widgets {sorted(undeclared)}")
+    for item in root.iter("widget"):
+        if item.get("class") in custom:
+            _refuse_unknown_properties(item)
+
+
+def _refuse_unknown_properties(item: ET.Element) -> None:
+    """Qt would set a property that the class does not have as a dynamic one, without a word."""
+    known = members(str(item.get("class")))
+    meta = qt_class(known.qt_base).staticMetaObject  # type: ignore[attr-defined]
+    for found in item.findall("property"):
+        name = str(found.get("name"))
+        if found.get("stdset") != "0" and name not in known.properties and meta.indexOfProperty(name) < 0:
+            raise RuntimeError(f"{known.name} has no property {name}")
 
 
 def _join(item: ET.Element, named: dict[str, Any]) -> None:
@@ -61,4 +73,6 @@ def _join(item: ET.Element, named: dict[str, Any]) -> None:
     signal, slot = str(item.findtext("signal")), str(item.findtext("slot"))
     if signal not in signatures(sender):
         raise RuntimeError(f"{type(sender).__name__} has no signal {signal}")
+    if refused := stand_ins.refusal(type(receiver), slot.partition("(")[0]):
+        raise RuntimeError(refused)
     getattr(sender, signal.partition("(")[0]).connect(getattr(receiver, slot.partition("(")[0]))

@@ -1,4 +1,4 @@
-"""Real slice and 3D views without a window: the displayable managers of Slicer, rendered offscreen by trame_slicer on EGL."""
+"""Real slice and 3D views without a window: Slicer's displayable managers, rendered by trame_slicer on EGL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ class Views:
 
         self._manager = ViewManager(slicer.mrmlScene, slicer.app.applicationLogic())
         self._manager.register_factory(DirectViewFactory(do_render_offscreen=True))
-        made = (ViewLayoutDefinition.axial_view(), ViewLayoutDefinition.coronal_view(), ViewLayoutDefinition.sagittal_view())
+        made = (
+            ViewLayoutDefinition.axial_view(),
+            ViewLayoutDefinition.coronal_view(),
+            ViewLayoutDefinition.sagittal_view(),
+        )
         self._slices = {name: self._manager.create_view(view) for name, view in zip(SLICE_VIEWS, made, strict=True)}
         self._threed = self._manager.create_view(ViewLayoutDefinition.threed_view())
         self.resize(width, height)
@@ -58,7 +62,7 @@ class Views:
         return _picture(self._slices[name])
 
     def threed_picture(self) -> NDArray[np.uint8]:
-        """The picture of the 3D view: uint8 [row, column, 3]. No volume rendering: it takes a minute a frame without a GPU."""
+        """The picture of the 3D view: uint8 [row, column, 3]. No volume rendering: a minute a frame without a GPU."""
         return _picture(self._threed)
 
 
