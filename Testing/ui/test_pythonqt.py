@@ -1,4 +1,4 @@
-"""The stand-in for PythonQt refuses what PythonQt refuses; otherwise the tests of the panel would pass where the panel fails."""
+"""The stand-in for PythonQt refuses what PythonQt refuses; else the panel's tests would pass where the panel fails."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
-FORM = """<ui version="4.0"><class>F</class><widget class="qMRMLWidget" name="F"><layout class="QVBoxLayout" name="l"><item>
-<widget class="{cls}" name="w"/></item></layout></widget>
-<customwidgets><customwidget><class>qMRMLWidget</class><extends>QWidget</extends><header>h</header></customwidget>{declared}</customwidgets>
-<connections><connection><sender>F</sender><signal>{signal}</signal><receiver>w</receiver><slot>{slot}</slot></connection></connections></ui>"""
+FORM = """<ui version="4.0"><class>F</class><widget class="qMRMLWidget" name="F"><layout class="QVBoxLayout" name="l">
+<item><widget class="{cls}" name="w"><property name="{property}"><bool>true</bool></property></widget></item>
+</layout></widget>
+<customwidgets>{declared}
+<customwidget><class>qMRMLWidget</class><extends>QWidget</extends><header>h</header></customwidget></customwidgets>
+<connections><connection>
+<sender>F</sender><signal>{signal}</signal><receiver>w</receiver><slot>{slot}</slot>
+</connection></connections></ui>"""
 DECLARED = "<customwidget><class>qMRMLNodeComboBox</class><extends>QWidget</extends><header>h</header></customwidget>"
 
 
@@ -45,6 +49,18 @@ def test_a_method_cannot_be_overwritten(qt: Any) -> None:
 def test_a_property_that_qt_only_reads_cannot_be_set(qt: Any) -> None:
     with pytest.raises(AttributeError):
         qt.QWidget().width = 3
+
+
+def test_a_function_of_a_class_may_share_the_name_of_a_property(qt: Any) -> None:
+    from Testing.slicer_host.event_loop import process_events
+
+    heard: list[str] = []
+    qt.QTimer.singleShot(0, lambda: heard.append("now"))
+    while not heard:
+        process_events(wait=True)
+    timer = qt.QTimer()
+    timer.singleShot = True
+    assert timer.singleShot is True
 
 
 def test_constructors_take_no_keyword_arguments(qt: Any) -> None:
@@ -116,14 +132,19 @@ def test_a_message_box_that_would_hang_is_refused(qt: Any) -> None:
         ({"cls": "qMRMLNodeCombo", "declared": DECLARED.replace("ComboBox", "Combo")}, "no stand-in"),
         ({"declared": ""}, "does not declare"),
         ({"signal": "mrmlSceneChanged()"}, "no signal"),
+        ({"slot": "setNoneEnabled(bool)"}, "setNoneEnabled"),
+        ({"property": "noneEnabeld"}, "no property noneEnabeld"),
         ({}, ""),
     ],
 )
-def test_a_form_that_slicer_would_not_load_is_refused(host: Any, tmp_path: Path, change: dict[str, str], said: str) -> None:
+def test_a_form_that_slicer_would_not_load_is_refused(
+    host: Any, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
     import slicer
 
     right = {
         "cls": "qMRMLNodeComboBox",
+        "property": "noneEnabled",
         "declared": DECLARED,
         "signal": "mrmlSceneChanged(vtkMRMLScene*)",
         "slot": "setMRMLScene(vtkMRMLScene*)",
