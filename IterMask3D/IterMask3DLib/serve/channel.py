@@ -87,10 +87,13 @@ class Channel:
                         end(0)
 
     def is_cancelled(self, request: int) -> bool:
-        """Whether a request was cancelled; waits for the answer while it is paused."""
+        """Whether a request was cancelled."""
+        return request in self._cancelled
+
+    def wait_while_paused(self, request: int) -> None:
+        """Returns once a request is not paused, or was cancelled."""
         with self._changed:
             self._changed.wait_for(lambda: request not in self._paused or request in self._cancelled)
-            return request in self._cancelled
 
     def _listen(self) -> None:
         decoder = Decoder()
@@ -150,16 +153,16 @@ class Work:
         self._channel.send(message)
         self._waited += time.perf_counter() - begun
 
-    def is_cancelled(self) -> bool:
-        """Whether this request was cancelled; waits while it is paused."""
+    def is_to_stop(self) -> bool:
+        """Whether this request was cancelled; waits for the answer while it is paused."""
         begun = time.perf_counter()
-        cancelled = self._channel.is_cancelled(self._request)
+        self._channel.wait_while_paused(self._request)
         self._waited += time.perf_counter() - begun
-        return cancelled
+        return self._channel.is_cancelled(self._request)
 
     def checkpoint(self) -> None:
-        """Waits while this request is paused. Raises `Interrupted` once it is cancelled."""
-        if self.is_cancelled():
+        """Raises `Interrupted` once this request is cancelled."""
+        if self._channel.is_cancelled(self._request):
             raise Interrupted
 
 

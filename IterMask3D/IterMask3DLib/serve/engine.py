@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from IterMask3DLib.models.store import Model
     from IterMask3DLib.run import CaseRun, Event, Events
 
-_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "bad alloc")
+_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad alloc")
 
 
 @dataclass
@@ -171,7 +171,7 @@ class Engine:
                     work.say("artifact", artifact_fields(artifact))
             kinds, arrays = layers.of(event)
             work.say("step", step_fields(event, work.elapsed, kinds), arrays)
-            stopped = work.is_cancelled()
+            stopped = work.is_to_stop()
             return stopped
 
         try:

@@ -154,11 +154,13 @@ class PollingPipes(_Pipes):
         deadline = time.monotonic() + seconds
         while not self._ended:
             left = deadline - time.monotonic()
-            came = [key.data() for key, _ in self._selector.select(max(0.0, min(left, _EXIT_SECONDS)))]
+            came = False
+            for key, _ in self._selector.select(max(0.0, min(left, _EXIT_SECONDS))):
+                came = (not self._ended and key.data()) or came
             # Where something it started holds its stdout open, the end of the process is no end of the data.
-            if not any(came) and self._process.poll() is not None and not self._read():
+            if not came and self._process.poll() is not None and not self._read():
                 self._finish()
-            if any(came) or self._ended:
+            if came or self._ended:
                 return True
             if left <= 0:
                 return False
@@ -170,7 +172,7 @@ class PollingPipes(_Pipes):
 
     def _finish(self) -> None:
         self._drop_pending()
-        self._read_words()
+        self._at_end_of_words()
         self._selector.close()
         super()._finish()
 
@@ -187,11 +189,15 @@ class PollingPipes(_Pipes):
         return True
 
     def _read_words(self) -> bool:
-        while data := _read_of(self._stderr):
-            self._hear_words(data)
-        if data is not None:
+        if self._at_end_of_words():
             self._selector.unregister(self._stderr)
         return False
+
+    def _at_end_of_words(self) -> bool:
+        """Keeps what stderr holds; whether it has ended."""
+        while data := _read_of(self._stderr):
+            self._hear_words(data)
+        return data is not None
 
     def _send(self) -> bool:
         """Writes what the process takes now."""
