@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.preprocessing.limits import check_size, short
+from IterMask3DLib.core.limits import check_size, short
 
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 _SAME_MM = 1e-2

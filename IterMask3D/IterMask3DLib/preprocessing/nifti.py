@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason, whole_file
 from IterMask3DLib.core.geometry import Affine
-from IterMask3DLib.preprocessing.limits import check_size, short
+from IterMask3DLib.core.limits import check_size, short
 
 ENDINGS = (".nii", ".nii.gz")
 

@@ -14,8 +14,8 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import Image
+from IterMask3DLib.core.limits import check_size, check_voxels, short
 from IterMask3DLib.preprocessing.dicom import read_dicom
-from IterMask3DLib.preprocessing.limits import check_size, check_voxels, short
 from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
 from IterMask3DLib.preprocessing.nifti import read_nifti, write_nifti  # noqa: F401
 from IterMask3DLib.preprocessing.resampling import affine_of
