@@ -21,6 +21,7 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 from IterMask3DLib.scene.logic import SceneLogic
+from IterMask3DLib.scene.run.engine_client import engine_command
 
 _SAMPLE = Path(__file__).parent / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 _SAMPLE_NAME = "BrainT1MultipleSclerosis"
@@ -57,7 +58,7 @@ class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: Any = None
         self.panel: Any = None
         self._parameters: Any = None
-        self._guiTag: Any = None
+        self._binding: Any = None
 
     def setup(self) -> None:
         """Builds the panel. Slicer calls this when the user opens the module for the first time."""
@@ -68,26 +69,26 @@ class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(form)
         self.ui = slicer.util.childWidgetVariables(form)
         form.setMRMLScene(slicer.mrmlScene)
-        self.logic = self.makeLogic()
+        self.logic = self.make_logic()
         self.panel = Panel(self.ui, self.logic, Path(self.resourcePath("")))
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneImported)
-        self.useParameters()
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndImport)
+        self.use_parameters()
 
-    def makeLogic(self) -> IterMask3DLogic:
+    def make_logic(self) -> IterMask3DLogic:
         return IterMask3DLogic()
 
     def cleanup(self) -> None:
         """The panel goes: nothing that it started stays."""
-        self.dropParameters()
+        self.drop_parameters()
         if self.panel is not None:
             self.panel.close()
             self.panel = None
         self.removeObservers()
 
     def enter(self) -> None:
-        self.useParameters()
+        self.use_parameters()
         self.panel.enter()
 
     def exit(self) -> None:
@@ -95,37 +96,38 @@ class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, _caller: Any, _event: Any) -> None:
         self.logic.cancel()
-        self.dropParameters()
+        self.drop_parameters()
 
     def onSceneEndClose(self, _caller: Any, _event: Any) -> None:
         if self.parent.isEntered:
-            self.useParameters()
+            self.use_parameters()
 
-    def onSceneImported(self, _caller: Any, _event: Any) -> None:
+    def onSceneEndImport(self, _caller: Any, _event: Any) -> None:
         # A loaded scene brings the parameters with which it was saved.
-        self.dropParameters()
-        self.useParameters()
+        self.drop_parameters()
+        self.use_parameters()
 
-    def useParameters(self) -> None:
+    def use_parameters(self) -> None:
         """Binds the panel to the parameter node of the scene, which is made if there is none."""
-        from IterMask3DLib.ui.parameters import Parameters
+        from IterMask3DLib.ui.parameters import Binding, Parameters, upgrade
 
         if self._parameters is not None:
             return
-        self._parameters = Parameters(self.logic.getParameterNode())
-        self._guiTag = self._parameters.connectGui(self.ui)
+        node = self.logic.getParameterNode()
+        upgrade(node)
+        # Kept for as long as it is bound: Slicer 5.10 calls a collected one and ends.
+        self._parameters = Parameters(node)
+        self._binding = Binding(self._parameters, self.ui)
         self.addObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
-        if self._parameters.inputVolume is None:
-            self._parameters.inputVolume = self.ui.inputVolumeSelector.currentNode()
-        self.panel.setParameters(self._parameters)
+        self.panel.set_parameters(self._parameters)
 
-    def dropParameters(self) -> None:
+    def drop_parameters(self) -> None:
         if self._parameters is None:
             return
-        self._parameters.disconnectGui(self._guiTag)
+        self._binding.undo()
         self.removeObserver(self._parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self.panel.update)
-        self._parameters = self._guiTag = None
-        self.panel.setParameters(None)
+        self._parameters = self._binding = None
+        self.panel.set_parameters(None)
 
     def onReload(self) -> None:
         """For developers: Slicer reloads this file only, so the library is forgotten first."""
@@ -137,12 +139,14 @@ class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 class IterMask3DLogic(SceneLogic, ScriptedLoadableModuleLogic):
     """Everything the panel does, without the panel: see `SceneLogic`. `process` waits for the result, `start` does not."""
 
-    def __init__(self, engine: Any = None) -> None:
+    def __init__(self, open_transport: Any = None) -> None:
+        from IterMask3DLib.ui.engine_process import process_of
+
         ScriptedLoadableModuleLogic.__init__(self)
-        SceneLogic.__init__(self, engine, makeTimer)
+        SceneLogic.__init__(self, open_transport or process_of(engine_command()), make_timer)
 
 
-def makeTimer(tick: Callable[[], None]) -> qt.QTimer:
+def make_timer(tick: Callable[[], None]) -> qt.QTimer:
     """A timer that calls `tick` ten times a second once it is started."""
     timer = qt.QTimer()
     timer.setInterval(_POLL_MS)
@@ -151,7 +155,7 @@ def makeTimer(tick: Callable[[], None]) -> qt.QTimer:
 
 
 class IterMask3DTest(ScriptedLoadableModuleTest):
-    """Runs in Slicer: the module on its own sample, from volume to segmentation. Needs the packages that the panel installs."""
+    """Runs in Slicer: the module on its own sample, from volume to segmentation. Needs the packages the panel installs."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
@@ -161,9 +165,9 @@ class IterMask3DTest(ScriptedLoadableModuleTest):
         self.test_sample()
 
     def test_sample(self) -> None:
-        """The sample has multiple sclerosis: an anomaly is found inside the brain, on the grid of the volume, and a scene keeps it."""
+        """The sample has multiple sclerosis: an anomaly is found on the grid of the volume, and a scene keeps it."""
         logic = IterMask3DLogic()
-        missing = logic.missingPackages()
+        missing = logic.wait_for(logic.describe).missing
         if missing:
             self.skipTest(f"the engine needs {', '.join(missing)}")
         volume = slicer.util.loadVolume(str(_SAMPLE), {"name": _SAMPLE_NAME})
@@ -171,8 +175,8 @@ class IterMask3DTest(ScriptedLoadableModuleTest):
         summary = logic.process(volume)
         nodes = summary.nodes
         self.assertFalse(summary.cancelled)
-        self.assertGreater(summary.anomalyMl, 0)
-        mask = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, volume)
+        self.assertGreater(summary.anomaly_ml, 0)
+        mask = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segment_id, volume)
         self.assertEqual(mask.shape, slicer.util.arrayFromVolume(volume).shape)
         self.assertEqual(nodes.browser.GetNumberOfItems(), len(nodes.steps))
         self.delayDisplay("Saving the scene and opening it again")

@@ -1,84 +1,120 @@
-"""Advanced: how the network runs, the folder of models, memory, and what to send with a question."""
+"""Advanced: the settings of a run and of the model's method, the engine, the models' folder, and diagnostics."""
 
 from __future__ import annotations
 
-from enum import Enum
+import json
 from typing import Any
 
 import qt
 import slicer
 from slicer.i18n import tr as _
 
+from IterMask3DLib.scene.run.engine_client import engine_command
+from IterMask3DLib.ui.engine_process import process_of
 from IterMask3DLib.ui.input_section import InputSection
-from IterMask3DLib.ui.parameters import Device, Precision, Quality, Start
+from IterMask3DLib.ui.parameters import GENERAL, chosen_settings
 from IterMask3DLib.ui.session import Session
+from IterMask3DLib.ui.settings_form import SettingsForm
 
 
 class AdvancedSection:
-    """The settings themselves are bound to the parameters by their names; here are their words and the buttons."""
+    """Its forms are made of what is known of the settings: a method that has others shows others."""
 
     def __init__(self, session: Session, inputs: InputSection) -> None:
         self._session, self._ui, self._inputs = session, session.ui, inputs
-        self._ui.openFolderButton.connect("clicked()", self.onOpenFolder)
-        self._ui.clearFolderButton.connect("clicked()", self.onClearFolder)
-        self._ui.freeMemoryButton.connect("clicked()", self.onFreeMemory)
-        self._ui.diagnosticsButton.connect("clicked()", self.onDiagnostics)
-
-    def nameChoices(self) -> None:
-        """Words for the members of the enumerations, which Slicer shows by their names in capitals."""
-        automatic = _("Automatic")
-        quality = {Quality.AUTO: _("Automatic"), Quality.FAST: _("Fast"), Quality.FULL: _("Full"), Quality.PUBLISHED: _("Published")}
-        self._name(self._ui.qualityComboBox, Quality, quality)
-        self._name(self._ui.startComboBox, Start, {Start.BRAIN: _("Whole brain"), Start.BEST: _("Best mask of the sweep")})
-        self._name(self._ui.deviceComboBox, Device, {Device.AUTO: automatic, Device.CUDA: "CUDA", Device.MPS: "MPS", Device.CPU: "CPU"})
-        precision = {Precision.AUTO: automatic, Precision.HALF: _("Half"), Precision.SINGLE: _("Single")}
-        self._name(self._ui.precisionComboBox, Precision, precision)
-
-    def _name(self, box: Any, kind: type[Enum], words: dict[Any, str]) -> None:
-        for index, member in enumerate(kind):
-            box.setItemText(index, words[member])
+        self.general = SettingsForm(self._ui.generalSettingsFrame, self.on_general_changed)
+        self.method = SettingsForm(self._ui.methodSettingsFrame, self.on_method_changed)
+        self._engine = ""
+        for button, slot in (
+            (self._ui.resetSettingsButton, self.on_reset),
+            (self._ui.engineButton, self.on_engine),
+            (self._ui.openFolderButton, self.on_open_folder),
+            (self._ui.clearFolderButton, self.on_clear_folder),
+            (self._ui.freeMemoryButton, self.on_free_memory),
+            (self._ui.diagnosticsButton, self.on_diagnostics),
+        ):
+            button.connect("clicked()", slot)
 
     def update(self) -> None:
-        busy = self._session.logic.busy
-        ui = self._ui
-        settings = (
-            ui.qualityComboBox,
-            ui.startComboBox,
-            ui.seedSpinBox,
-            ui.deviceComboBox,
-            ui.precisionComboBox,
-            ui.passesSpinBox,
-            ui.modelGammaCheckBox,
-        )
-        for widget in settings:
-            widget.enabled = not busy
-        ui.gammaSlider.enabled = not busy and not ui.modelGammaCheckBox.checked
-        folder = self._session.logic.modelFolder()
+        busy, ui, parameters = self._session.logic.busy, self._ui, self._session.parameters
+        description = self._session.logic.description
+        if parameters is not None:
+            general, method = chosen_settings(parameters)
+            self.general.show(GENERAL, general)
+            known = description.settings(parameters.model or None) if description is not None else {}
+            self.method.show({name: (info.about, info.value) for name, info in known.items()}, method)
+            self._tell_engine(parameters.engineCommand)
+        for form in (self.general, self.method):
+            form.set_enabled(not busy)
+        for button in (ui.resetSettingsButton, ui.engineButton, ui.freeMemoryButton):
+            button.enabled = not busy
+        folder = description.model_folder if description is not None else None
         ui.openFolderButton.enabled = folder is not None
         ui.clearFolderButton.enabled = folder is not None and not busy
-        ui.freeMemoryButton.enabled = not busy
-        ui.modelFolderLabel.text = str(folder) if folder is not None else _("Known once the missing packages are installed.")
+        ui.modelFolderLabel.text = str(folder) if folder is not None else _("Known once the engine has answered.")
 
-    def onOpenFolder(self) -> None:
-        folder = self._session.logic.modelFolder()
-        assert folder is not None
+    def on_general_changed(self, changed: dict[str, Any]) -> None:
+        if self._session.parameters is not None:
+            self._session.parameters.generalSettings = json.dumps(changed)
+
+    def on_method_changed(self, changed: dict[str, Any]) -> None:
+        if self._session.parameters is not None:
+            self._session.parameters.methodSettings = json.dumps(changed)
+
+    def on_reset(self) -> None:
+        self.general.reset()
+        self.method.reset()
+
+    def on_engine(self) -> None:
+        """The engine that the line names is used from now on; it tells its own models."""
+        command = self._ui.engineLineEdit.text.strip()
+        self._session.parameters.engineCommand = command
+        if self._session.attempt(lambda: self.use_engine(command)):
+            self._session.refresh()
+
+    def use_engine(self, command: str) -> bool:
+        """Lets the logic use the engine of a command ("": this computer). Raises `UserError`."""
+        if command == self._engine:
+            return True
+        self._session.logic.use_engine(process_of(engine_command(command)))
+        self._engine = command
+        self._session.logic.describe(on_done=self._inputs.show_models, on_error=self._session.messages.problem)
+        return True
+
+    def on_open_folder(self) -> None:
+        folder = self._session.logic.description.model_folder
         folder.mkdir(parents=True, exist_ok=True)
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 
-    def onClearFolder(self) -> None:
-        folder = self._session.logic.modelFolder()
-        if not slicer.util.confirmOkCancelDisplay(_("Remove every installed model from {folder}?").format(folder=folder)):
+    def on_clear_folder(self) -> None:
+        folder = self._session.logic.description.model_folder
+        if not slicer.util.confirmOkCancelDisplay(
+            _("Remove every installed model from {folder}?").format(folder=folder)
+        ):
             return
-        count = self._session.attempt(self._session.logic.clearModelFolder)
-        if count is not None:
-            self._inputs.listModels()
-            self._session.messages.tell(_("{count} models were removed.").format(count=count))
 
-    def onFreeMemory(self) -> None:
-        said = self._session.attempt(self._session.logic.freeGpuMemory)
-        if said is not None:
-            self._session.messages.tell(said)
+        def cleared(count: int) -> None:
+            self._session.logic.describe(on_done=self._inputs.show_models, on_error=self._session.messages.problem)
+            self._session.messages.report(_("{count} models were removed.").format(count=count))
 
-    def onDiagnostics(self) -> None:
-        slicer.app.clipboard().setText(self._session.logic.diagnostics())
-        self._session.messages.say(_("The diagnostics are in the clipboard."))
+        logic, problem = self._session.logic, self._session.messages.problem
+        self._session.attempt(lambda: logic.clear_models(on_done=cleared, on_error=problem))
+
+    def on_free_memory(self) -> None:
+        logic, messages = self._session.logic, self._session.messages
+        self._session.attempt(lambda: logic.free_memory(on_done=messages.report, on_error=messages.problem))
+
+    def on_diagnostics(self) -> None:
+        def copied(text: str) -> None:
+            slicer.app.clipboard().setText(text)
+            self._session.messages.show(_("The diagnostics are in the clipboard."))
+
+        logic, problem = self._session.logic, self._session.messages.problem
+        self._session.attempt(lambda: logic.diagnostics(on_done=copied, on_error=problem))
+
+    def _tell_engine(self, command: str) -> None:
+        if not command:
+            text = _("The engine runs on this computer; no volume leaves it.")
+        else:
+            text = _("Volumes leave this application for the engine of this command: {command}").format(command=command)
+        self._ui.engineLabel.text = text

@@ -6,7 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.ui.editor import Editor
 from IterMask3DLib.ui.lesion_table import LesionTable
 from IterMask3DLib.ui.session import Session
@@ -15,45 +15,52 @@ from IterMask3DLib.ui.session import Session
 class AnomalySection:
     """Edits the anomaly, or the mask from which the loop is to go on."""
 
+    needs = frozenset({"segmentation"})
+
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self.editor = Editor(self._ui.editorFrame)
         self.lesions = LesionTable(session)
         self._ui.sourceComboBox.addItem(_("Volume"))
         self._ui.sourceComboBox.addItem(_("Heatmap"))
-        self._ui.sourceComboBox.connect("currentIndexChanged(int)", self.onSource)
-        session.logic.beforeSegmentationWrite = self.editor.checkpoint
-        session.logic.onSegmentationEdited = self.onEdited
+        self._ui.sourceComboBox.connect("currentIndexChanged(int)", self.on_source)
+        session.logic.before_write = self.editor.checkpoint
+        session.logic.on_edited = self.on_edited
 
     def update(self) -> None:
         nodes = self._session.nodes
-        self._chooseOutput()
+        self._choose_output()
         segmentation = nodes.segmentation if nodes is not None else None
+        self._ui.anomalyCollapsibleButton.visible = (
+            segmentation is not None and self.needs <= self._session.capabilities
+        )
         self._ui.outputSegmentationSelector.enabled = not self._session.logic.busy
         self._ui.show3DButton.enabled = segmentation is not None
         self._ui.show3DButton.setSegmentationNode(segmentation)
         self._ui.sourceComboBox.enabled = nodes is not None and nodes.heatmap is not None
-        edited = self._session.editedMask[0] if self._session.editedMask is not None else segmentation
+        edited = self._session.edited_mask[0] if self._session.edited_mask is not None else segmentation
         self.editor.edit(edited if not self._session.logic.busy else None, self._source())
         self.lesions.update()
 
-    def onSource(self, _index: int) -> None:
+    def on_source(self, _index: int) -> None:
         self._session.refresh()
 
-    def onEdited(self, _nodes: Any) -> None:
-        self._session.messages.say(_("The anomaly was edited; Measure again brings the table up to date."))
+    def on_edited(self, _nodes: Any) -> None:
+        self._session.messages.show(_("The anomaly was edited; Measure again brings the table up to date."))
 
-    def _chooseOutput(self) -> None:
+    def _choose_output(self) -> None:
         """The segmentation that belongs to the result of another volume is never written to."""
         parameters, nodes = self._session.parameters, self._session.nodes
         chosen = parameters.outputSegmentation if parameters is not None else None
         if chosen is None or self._session.logic.busy:
             return
-        if any(other.segmentation is chosen and other.input is not parameters.inputVolume for other in ResultNodes.all()):
+        others = (other for other in ResultNodes.all() if other.input is not parameters.inputVolume)
+        if any(other.segmentation is chosen for other in others):
             parameters.outputSegmentation = nodes.segmentation if nodes is not None else None
 
     def _source(self) -> Any:
         nodes = self._session.nodes
         if nodes is None:
             return None
-        return nodes.heatmap if self._ui.sourceComboBox.currentIndex == 1 and nodes.heatmap is not None else nodes.input
+        on_heatmap = self._ui.sourceComboBox.currentIndex == 1 and nodes.heatmap is not None
+        return nodes.heatmap if on_heatmap else nodes.input

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import qt
 from slicer.i18n import tr as _
 
-from IterMask3DLib.scene.records import BatchCase
-from IterMask3DLib.ui.parameters import runOptions
+from IterMask3DLib.scene.records import BatchCase, BatchSummary
 from IterMask3DLib.ui.session import Session
 
 
 class BatchSection:
-    """Runs in the worker like any other run; the table says how each case went."""
+    """Runs in the engine like any other run; the table says how each case went."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
@@ -27,7 +25,7 @@ class BatchSection:
         table.horizontalHeader().setStretchLastSection(True)
         for button in (self._ui.batchInputButton, self._ui.batchOutputButton):
             button.directory = str(Path.home())
-        self._ui.batchButton.connect("clicked()", self.onBatch)
+        self._ui.batchButton.connect("clicked()", self.on_batch)
 
     def update(self) -> None:
         busy = self._session.logic.busy
@@ -35,31 +33,28 @@ class BatchSection:
         self._ui.batchButton.text = _("Stop") if self._running else _("Run batch")
         self._ui.batchButton.enabled = self._running or (not busy and not self._session.missing)
 
-    def onBatch(self) -> None:
+    def on_batch(self) -> None:
         if self._running:
             self._session.logic.cancel()
             return
         self._rows.clear()
         self._ui.batchTable.setRowCount(0)
         self._ui.batchTable.visible = True
-        parameters, callbacks = self._session.parameters, self._session.runCallbacks
-        started = self._session.attempt(
-            lambda: self._session.logic.startBatch(
+        callbacks = {name: call for name, call in self._session.run_callbacks.items() if name != "on_step"}
+        callbacks |= {"on_case": self.on_case, "on_done": self.on_done}
+        self._running = True
+        self._session.attempt(
+            lambda: self._session.logic.start_batch(
                 self._ui.batchInputButton.directory,
                 self._ui.batchOutputButton.directory,
-                runOptions(parameters),
-                parameters.skipExisting,
-                onCase=self.onCase,
-                onProgress=callbacks["onProgress"],
-                onDone=self.onDone,
-                onError=callbacks["onError"],
-                onLog=callbacks["onLog"],
+                self._session.request,
+                self._session.parameters.skipExisting,
+                **callbacks,
             )
         )
-        self._running = started is not None
         self._session.refresh()
 
-    def onCase(self, case: BatchCase) -> None:
+    def on_case(self, case: BatchCase) -> None:
         table = self._ui.batchTable
         if case.path not in self._rows:
             self._rows[case.path] = len(self._rows)
@@ -67,20 +62,18 @@ class BatchSection:
         for column, text in enumerate((case.name, self._status(case.status), case.message)):
             table.setItem(self._rows[case.path], column, qt.QTableWidgetItem(text))
 
-    def onDone(self, cases: Sequence[BatchCase]) -> None:
+    def on_done(self, summary: BatchSummary) -> None:
         self._running = False
-        done, failed = (sum(case.status == status for case in cases) for status in ("done", "failed"))
-        self._session.messages.tell(
-            _("Batch: {done} of {count} cases done, {failed} failed.").format(done=done, count=len(cases), failed=failed)
-        )
+        self._session.messages.report(summary.text)
         self._session.refresh()
 
     def _status(self, status: str) -> str:
-        return {
+        words = {
             "waiting": _("waiting"),
             "running": _("running"),
             "done": _("done"),
             "skipped": _("skipped"),
             "failed": _("failed"),
             "stopped": _("stopped"),
-        }[status]
+        }
+        return words[status]

@@ -10,31 +10,35 @@ from IterMask3DLib.ui.session import Session
 class ContinueSection:
     """The edited mask is a segmentation of its own, never the anomaly."""
 
+    needs = frozenset({"resume_from_mask"})
+
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
-        self._ui.editMaskButton.connect("clicked()", self.onEdit)
-        self._ui.continueButton.connect("clicked()", self.onContinue)
+        self._ui.editMaskButton.connect("clicked()", self.on_edit)
+        self._ui.continueButton.connect("clicked()", self.on_continue)
 
     def update(self) -> None:
-        edited = self._session.editedMask
+        edited, nodes = self._session.edited_mask, self._session.nodes
+        there = nodes is not None and nodes.browser is not None
+        self._ui.continueCollapsibleButton.visible = there and self.needs <= self._session.capabilities
         if edited is not None and edited[0].GetScene() is None:
-            self._session.editedMask = edited = None
+            self._session.edited_mask = edited = None
         self._ui.editMaskButton.enabled = self._session.ready and self._session.item >= 0
         self._ui.continueButton.enabled = self._session.ready and edited is not None
 
-    def onEdit(self) -> None:
+    def on_edit(self) -> None:
         nodes, item = self._session.result, self._session.item
-        self._session.editedMask = self._session.attempt(lambda: self._session.logic.editIteration(nodes, item))
-        if self._session.editedMask is not None:
-            self._session.messages.tell(
-                _("Paint or erase on the mask of iteration {number} in the editor, then press Continue.").format(number=item + 1)
-            )
+        self._session.edited_mask = self._session.attempt(lambda: self._session.logic.edit_iteration(nodes, item))
+        if self._session.edited_mask is not None:
+            text = _("Paint or erase on the mask of iteration {number} in the editor, then press Continue.")
+            self._session.messages.report(text.format(number=item + 1))
         self._session.refresh()
 
-    def onContinue(self) -> None:
-        assert self._session.editedMask is not None
-        nodes, (segmentation, segment) = self._session.result, self._session.editedMask
-        self._session.run(lambda **callbacks: self._session.logic.continueFrom(nodes, segmentation, segment, **callbacks))
-        if self._session.logic.busy:
-            self._session.editedMask = None
+    def on_continue(self) -> None:
+        assert self._session.edited_mask is not None
+        nodes, (segmentation, segment) = self._session.result, self._session.edited_mask
+        logic = self._session.logic
+        self._session.run(lambda **options: logic.continue_from(nodes, segmentation, segment, **options))
+        if logic.busy:
+            self._session.edited_mask = None
             self._session.refresh()

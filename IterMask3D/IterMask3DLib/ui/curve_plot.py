@@ -1,4 +1,4 @@
-"""The threshold curve, drawn in the panel by Slicer's own plot view, so that the layout of the views stays as the user has it."""
+"""The threshold curve, drawn in the panel by Slicer's own plot view, so that the layout of the views stays as it is."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _HEIGHT = 190
 
 
 class CurvePlot:
-    """A plot view outside the layout. `onPicked` hears the index of a point that was clicked, and how many points its series has."""
+    """A plot view outside the layout. `on_picked` hears the index of a clicked point, and how many its series has."""
 
-    def __init__(self, frame: Any, onPicked: Callable[[int, int], None]) -> None:
-        self._onPicked = onPicked
+    def __init__(self, frame: Any, on_picked: Callable[[int, int], None]) -> None:
+        self._on_picked = on_picked
         # Python cannot ask the view for its node: qMRMLPlotView::mrmlPlotViewNode is neither invokable nor a slot.
         self._node: Any = None
         self._view = slicer.qMRMLPlotView()
@@ -24,7 +24,7 @@ class CurvePlot:
             "Threshold after each pass of the sweep, the fit to it, and the chosen point; click a point to choose it"
         )
         self._view.setMRMLScene(slicer.mrmlScene)
-        self._view.connect("dataSelected(vtkStringArray*,vtkCollection*)", self._onSelected)
+        self._view.connect("dataSelected(vtkStringArray*,vtkCollection*)", self._on_selected)
         self._frame = frame
         frame.layout().addWidget(self._view)
 
@@ -32,11 +32,11 @@ class CurvePlot:
         """Shows a plot chart node, or nothing; the view belongs to the node `owner`, so that no layout takes it up."""
         self._frame.visible = chart is not None
         if chart is not None and (self._node is None or self._node.GetScene() is None):
-            self._node = self._makeNode(owner)
+            self._node = self._make_node(owner)
             self._view.setMRMLPlotViewNode(self._node)
-        node = self._node
-        if node is not None and node.GetPlotChartNodeID() != (chart.GetID() if chart is not None else None):
-            node.SetPlotChartNodeID(chart.GetID() if chart is not None else None)
+        node, wanted = self._node, chart.GetID() if chart is not None else None
+        if node is not None and node.GetPlotChartNodeID() != wanted:
+            node.SetPlotChartNodeID(wanted)
             self._view.fitToContent()
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class CurvePlot:
             slicer.mrmlScene.RemoveNode(self._node)
         self._node = None
 
-    def _makeNode(self, owner: Any) -> Any:
+    def _make_node(self, owner: Any) -> Any:
         node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLPlotViewNode")
         node.UnRegister(None)
         node.SetName("IterMask3D curve")
@@ -57,13 +57,13 @@ class CurvePlot:
         node.SetInteractionMode(node.InteractionModeSelectPoints)
         return slicer.mrmlScene.AddNode(node)
 
-    def _onSelected(self, seriesIds: Any, selections: Any) -> None:
-        for index in range(seriesIds.GetNumberOfValues()):
-            series = slicer.mrmlScene.GetNodeByID(seriesIds.GetValue(index))
+    def _on_selected(self, series_ids: Any, selections: Any) -> None:
+        for index in range(series_ids.GetNumberOfValues()):
+            series = slicer.mrmlScene.GetNodeByID(series_ids.GetValue(index))
             points = selections.GetItemAsObject(index)
             if series is not None and points.GetNumberOfValues():
                 point, count = points.GetValue(0), series.GetTableNode().GetNumberOfRows()
                 # A point stays selected after a click on another series, and would be found first by the next click.
                 self._view.RemovePlotSelections()
-                self._onPicked(point, count)
+                self._on_picked(point, count)
                 return

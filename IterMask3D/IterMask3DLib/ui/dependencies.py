@@ -47,7 +47,9 @@ def _install_torch() -> None:
         import PyTorchUtils
     except ImportError:
         raise InstallError(
-            _("PyTorch comes with the extension PyTorch, which is not installed: add it in the Extensions Manager and start Slicer again.")
+            _(
+                "PyTorch comes with the extension PyTorch, which is not installed: add it in the Extensions Manager and start Slicer again."
+            )
         ) from None
     try:
         torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=TORCH)
@@ -68,4 +70,6 @@ def _install_others(packages: list[str]) -> None:
         else:
             slicer.util.pip_install(["--prefer-binary", *packages])
     except Exception as error:  # As above.
-        raise InstallError(_("{packages} could not be installed: {reason}").format(packages=", ".join(packages), reason=error)) from error
+        raise InstallError(
+            _("{packages} could not be installed: {reason}").format(packages=", ".join(packages), reason=error)
+        ) from error

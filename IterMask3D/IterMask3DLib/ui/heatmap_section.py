@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.ui.session import Session
 
 _STEPS = 1000
@@ -17,65 +18,70 @@ class HeatmapSection:
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self._shown: Any = None
-        self._look: tuple[Any, ...] | None = None
+        self._display: tuple[Any, ...] | None = None
+        self._highest = 0.0
         self._showing = False
-        self._ui.heatmapRangeWidget.connect("valuesChanged(double,double)", self.onRange)
-        self._ui.heatmapThresholdSlider.connect("valueChanged(double)", self.onThreshold)
-        self._ui.thresholdButton.connect("clicked()", self.onThresholdToSegmentation)
-        self._ui.compareButton.connect("toggled(bool)", self.onCompare)
+        self._ui.heatmapRangeWidget.connect("valuesChanged(double,double)", self.on_range)
+        self._ui.heatmapThresholdSlider.connect("valueChanged(double)", self.on_threshold)
+        self._ui.thresholdButton.connect("clicked()", self.on_threshold_to_segmentation)
+        self._ui.compareButton.connect("toggled(bool)", self.on_compare)
 
     def update(self) -> None:
         nodes = self._session.nodes
         there = nodes is not None and nodes.heatmap is not None
+        self._ui.heatmapCollapsibleButton.visible = there
         for widget in (self._ui.heatmapRangeWidget, self._ui.heatmapThresholdSlider):
             widget.enabled = there
         self._ui.thresholdButton.enabled = there and self._session.ready
-        self._ui.compareButton.enabled = there
+        self._ui.compareButton.enabled = there and nodes.reconstruction is not None
         if nodes is None or not there or self._session.parameters is None:
-            self._shown = self._look = None
-            self._leaveCompare()
+            self._shown = self._display = None
+            self._leave_compare()
             return
         if nodes.heatmap is not self._shown or (not self._session.logic.busy and self._stale(nodes)):
             self._shown = nodes.heatmap
-            self._takeRange(nodes)
+            self._take_range(nodes)
         self._show(nodes)
 
     def leave(self) -> None:
         """The user goes to another module: the layout comes back."""
-        self._leaveCompare()
+        self._leave_compare()
 
-    def onRange(self, low: float, high: float) -> None:
+    def on_range(self, low: float, high: float) -> None:
         if not self._showing and self._shown is not None:
-            self._session.logic.setHeatmapRange(self._session.result, low, high)
+            self._session.logic.set_heatmap_range(self._session.result, low, high)
 
-    def onThreshold(self, value: float) -> None:
+    def on_threshold(self, value: float) -> None:
         if not self._showing and self._shown is not None:
-            self._session.logic.setHeatmapThreshold(self._session.result, value if value > 0 else None)
+            self._session.logic.set_heatmap_threshold(self._session.result, value if value > 0 else None)
 
-    def onThresholdToSegmentation(self) -> None:
+    def on_threshold_to_segmentation(self) -> None:
         nodes, threshold = self._session.result, self._ui.heatmapThresholdSlider.value
-        volume = self._session.attempt(lambda: self._session.logic.thresholdHeatmap(nodes, threshold))
+        volume = self._session.attempt(lambda: self._session.logic.threshold_heatmap(nodes, threshold))
         if volume is not None:
-            self._session.messages.tell(_("Error above {threshold:.4g}: {volume:.1f} ml.").format(threshold=threshold, volume=volume))
+            text = _("Error above {threshold:.4g} {unit}: {volume:.1f} ml.")
+            text = text.format(threshold=threshold, unit=nodes.unit, volume=volume)
+            self._session.messages.report(text.replace(" :", ":"))
         self._session.refresh()
 
-    def onCompare(self, compare: bool) -> None:
+    def on_compare(self, compare: bool) -> None:
         if not compare:
-            self._session.logic.leaveCompare()
+            self._session.logic.leave_compare()
         elif not self._session.logic.compare(self._session.result):
-            self._session.messages.say(_("There are no slice views to compare in."))
-            self._leaveCompare()
+            self._session.messages.show(_("There are no slice views to compare in."))
+            self._leave_compare()
+        self._display = None
 
-    def _leaveCompare(self) -> None:
+    def _leave_compare(self) -> None:
         if self._ui.compareButton.checked:
             self._ui.compareButton.checked = False
 
-    def _stale(self, nodes: Any) -> bool:
-        return self._session.logic.heatmapRange(nodes)[1] != self._highest
+    def _stale(self, nodes: ResultNodes) -> bool:
+        return self._session.logic.heatmap_range(nodes)[1] != self._highest
 
-    def _takeRange(self, nodes: Any) -> None:
+    def _take_range(self, nodes: ResultNodes) -> None:
         """The widgets go as far as the errors do, and stand where the display of the heatmap does."""
-        self._lowest, self._highest = self._session.logic.heatmapRange(nodes)
+        _lowest, self._highest = self._session.logic.heatmap_range(nodes)
         display = nodes.heatmap.GetDisplayNode()
         step = max(self._highest / _STEPS, 1e-6)
         self._showing = True
@@ -84,20 +90,16 @@ class HeatmapSection:
         self._ui.heatmapThresholdSlider.maximum = self._highest
         if display is not None:
             self._ui.heatmapRangeWidget.setValues(display.GetWindowLevelMin(), display.GetWindowLevelMax())
-            self._ui.heatmapThresholdSlider.value = max(display.GetLowerThreshold(), 0.0) if display.GetApplyThreshold() else 0.0
+            shown_from = max(display.GetLowerThreshold(), 0.0) if display.GetApplyThreshold() else 0.0
+            self._ui.heatmapThresholdSlider.value = shown_from
         self._showing = False
 
-    def _show(self, nodes: Any) -> None:
-        parameters = self._session.parameters
-        look = (
-            nodes.heatmap.GetID(),
-            parameters.heatmapVisible,
-            parameters.heatmapOpacity,
-            parameters.heatmapLive,
-            parameters.legendVisible,
-        )
-        if look == self._look:
+    def _show(self, nodes: ResultNodes) -> None:
+        parameters, logic = self._session.parameters, self._session.logic
+        visible, opacity, live = parameters.heatmapVisible, parameters.heatmapOpacity, parameters.heatmapLive
+        display = (nodes.heatmap.GetID(), visible, opacity, live, parameters.legendVisible)
+        if display == self._display:
             return
-        self._look = look
-        self._session.logic.showHeatmap(nodes, parameters.heatmapVisible, parameters.heatmapOpacity, live=parameters.heatmapLive)
-        self._session.logic.showLegend(nodes, parameters.legendVisible and parameters.heatmapVisible)
+        self._display = display
+        logic.show_heatmap(nodes, visible, opacity, live=live)
+        logic.show_legend(nodes, parameters.legendVisible and visible)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from IterMask3DLib.scene.records import Finding, ModelInfo, Severity
-from IterMask3DLib.ui.parameters import runOptions
+from IterMask3DLib.scene.nodes.result_nodes import is_ours
+from IterMask3DLib.scene.records import Description, InputCheck, Severity
 from IterMask3DLib.ui.session import Session
 
 
@@ -18,95 +19,106 @@ class InputSection:
 
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
-        self._models: list[ModelInfo] = []
+        self._models: tuple[Mapping[str, Any], ...] = ()
         self._volume: Any = None
-        self._volumeEvents = slicer.util.VTKObservationMixin()
+        self._volume_events = slicer.util.VTKObservationMixin()
         self._checked: tuple[Any, ...] | None = None
         self._filling = False
-        self.findings: list[Finding] = []
-        self._ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
-        self._ui.installModelButton.connect("clicked()", self.onInstallModel)
-        self._ui.hardenTransformButton.connect("clicked()", self.onHardenTransform)
-        self.listModels()
-
-    @property
-    def model(self) -> ModelInfo | None:
-        index = self._ui.modelComboBox.currentIndex
-        return self._models[index] if 0 <= index < len(self._models) else None
+        self.checks: list[InputCheck] = []
+        self._ui.modelComboBox.connect("currentIndexChanged(int)", self.on_model_chosen)
+        self._ui.installModelButton.connect("clicked()", self.on_install_model)
+        self._ui.hardenTransformButton.connect("clicked()", self.on_harden_transform)
 
     @property
     def usable(self) -> bool:
         """Whether nothing that was found would stop a run."""
-        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+        return not any(check.severity is Severity.ERROR for check in self.checks)
 
-    def listModels(self) -> None:
+    def show_models(self, description: Description) -> None:
         """Fills the list of models; models that cannot be used are named, with the reason, and stay."""
-        self._models = self._session.logic.models()
+        self._models = description.models
         self._filling = True
         self._ui.modelComboBox.clear()
         for model in self._models:
-            self._ui.modelComboBox.addItem(f"{model.title or model.name} ({model.modality})" if not model.problem else model.name)
+            title = model["title"] or model["name"]
+            inputs = ", ".join(model["inputs"])
+            self._ui.modelComboBox.addItem(model["name"] if model["problem"] else f"{title} ({inputs})")
         self._filling = False
-        self.selectModel()
+        self.select_model()
 
-    def selectModel(self) -> None:
-        """Shows the model of the parameters; a scene without one gets the first, and its gamma and passes."""
+    def select_model(self) -> None:
+        """Shows the model of the parameters; a scene without one gets the default."""
         parameters = self._session.parameters
         if parameters is None or not self._models:
             return
-        names = [model.name for model in self._models]
+        names = [model["name"] for model in self._models]
         if parameters.model not in names:
             if parameters.model:
                 text = _("The model {name} of this scene is not installed here; {other} is chosen instead.")
-                self._session.messages.tell(text.format(name=parameters.model, other=names[0]))
-            self._adopt(self._models[0])
+                self._session.messages.report(text.format(name=parameters.model, other=names[0]))
+            parameters.model = names[0]
         self._filling = True
         self._ui.modelComboBox.currentIndex = names.index(parameters.model)
         self._filling = False
         self._describe()
 
-    def onModelChosen(self, index: int) -> None:
+    def on_model_chosen(self, index: int) -> None:
         if not self._filling and self._session.parameters is not None and index >= 0:
-            self._adopt(self._models[index])
+            self._session.parameters.model = self._models[index]["name"]
             self._describe()
+            self._session.refresh()
 
-    def onInstallModel(self) -> None:
+    def on_install_model(self) -> None:
         path = self._ui.modelPathLineEdit.currentPath
-        installed = self._session.attempt(lambda: self._session.logic.installModel(path))
-        if installed is None:
-            return
-        self._ui.modelPathLineEdit.addCurrentPathToHistory()
-        self.listModels()
-        self._adopt(installed)
-        self.selectModel()
-        self._session.messages.tell(_("Model {name} was installed.").format(name=installed.name))
 
-    def onHardenTransform(self) -> None:
+        def installed(name: str) -> None:
+            self._ui.modelPathLineEdit.addCurrentPathToHistory()
+            self._session.parameters.model = name
+            self._session.logic.describe(on_done=self.show_models, on_error=self._session.messages.problem)
+            self._session.messages.report(_("Model {name} was installed.").format(name=name))
+
+        self._session.attempt(
+            lambda: self._session.logic.install_model(path, on_done=installed, on_error=self._session.messages.problem)
+        )
+
+    def on_harden_transform(self) -> None:
         volume = self._session.parameters.inputVolume
-        self._session.attempt(lambda: self._session.logic.hardenTransform(volume))
+        self._session.attempt(lambda: self._session.logic.harden_transform(volume))
         self._checked = None
         self._session.refresh()
 
     def update(self) -> None:
         parameters, busy = self._session.parameters, self._session.logic.busy
-        for widget in (self._ui.inputVolumeSelector, self._ui.brainMaskSelector, self._ui.modelComboBox, self._ui.installModelButton):
+        ui = self._ui
+        for widget in (ui.inputVolumeSelector, ui.brainMaskSelector, ui.modelComboBox, ui.installModelButton):
             widget.enabled = not busy
         if parameters is None:
             return
         volume, mask = parameters.inputVolume, parameters.brainMask
         self._observe(volume)
         transform = volume.GetParentTransformNode() if volume is not None else None
-        now = (volume, volume and volume.GetImageData(), transform, mask, parameters.model, parameters.device)
+        now = (volume, volume and volume.GetImageData(), transform, mask, parameters.model)
         if now != self._checked and not busy:
             self._checked = now
-            self.findings = self._session.logic.checkInput(volume, mask, runOptions(parameters)) if volume is not None else []
-        self._ui.hardenTransformButton.visible = transform is not None
-        self._ui.checksLabel.text = self._words(volume)
+            model = parameters.model or None
+            self.checks = self._session.logic.check_input(volume, mask, model) if volume is not None else []
+        ui.hardenTransformButton.visible = transform is not None
+        ui.checksLabel.text = self._words(volume)
+
+    def choose_first_volume(self) -> None:
+        """A volume that was there before the panel is chosen, if nothing else is."""
+        parameters = self._session.parameters
+        if parameters is None or parameters.inputVolume is not None:
+            return
+        shown = self._ui.inputVolumeSelector.currentNode()
+        candidates = [shown, *slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+        wanted = (node for node in candidates if node is not None and _is_input(node))
+        parameters.inputVolume = next(wanted, None)
 
     def close(self) -> None:
         self._observe(None)
 
-    def onVolumeModified(self, *_event: object) -> None:
+    def on_volume_modified(self, *_event: object) -> None:
         """A volume is in the scene before its image is, and the user may put it under a transform at any time."""
         if not self._session.logic.busy:
             self._checked = None
@@ -115,35 +127,33 @@ class InputSection:
     def _observe(self, volume: Any) -> None:
         if volume is self._volume:
             return
-        self._volumeEvents.removeObservers()
+        self._volume_events.removeObservers()
         self._volume = volume
         if volume is not None:
             for event in (vtk.vtkCommand.ModifiedEvent, volume.ImageDataModifiedEvent, volume.TransformModifiedEvent):
-                self._volumeEvents.addObserver(volume, event, self.onVolumeModified)
+                self._volume_events.addObserver(volume, event, self.on_volume_modified)
 
     def _words(self, volume: Any) -> str:
         if volume is None:
             return _("Load a brain MRI, or take the one of this module in Sample Data.")
-        if not self.findings:
+        if not self.checks:
             return _("Nothing odd was found about the input.")
-        return "\n".join(f"{self._mark(finding.severity)} {finding.text}" for finding in self.findings)
-
-    def _mark(self, severity: Severity) -> str:
-        return {Severity.ERROR: _("Problem:"), Severity.WARNING: _("Note:"), Severity.INFO: "•"}[severity]
-
-    def _adopt(self, model: ModelInfo) -> None:
-        parameters = self._session.parameters
-        parameters.model = model.name
-        if model.problem is None:
-            parameters.gamma, parameters.sweepPasses = model.gamma, model.passes
+        marks = {Severity.ERROR: _("Problem:"), Severity.WARNING: _("Note:"), Severity.INFO: "•"}
+        return "\n".join(f"{marks[check.severity]} {check.text}" for check in self.checks)
 
     def _describe(self) -> None:
-        model = self.model
+        index = self._ui.modelComboBox.currentIndex
+        model = self._models[index] if 0 <= index < len(self._models) else None
         if model is None:
             self._ui.modelLabel.text = ""
-        elif model.problem:
-            self._ui.modelLabel.text = _("Cannot be used: {problem}").format(problem=model.problem)
+        elif model["problem"]:
+            self._ui.modelLabel.text = _("Cannot be used: {problem}").format(problem=model["problem"])
         else:
             self._ui.modelLabel.text = _("Trained on {training}. Voxels of {spacing:g} mm.").format(
-                training=model.training.rstrip("."), spacing=model.spacing
+                training=str(model["training"]).rstrip("."), spacing=model["spacing"]
             )
+
+
+def _is_input(node: Any) -> bool:
+    """Whether a volume can be one that the user brought: no label map, and none of the module's own."""
+    return not is_ours(node) and not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()

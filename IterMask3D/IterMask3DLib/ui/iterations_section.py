@@ -8,78 +8,83 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from IterMask3DLib.scene.records import CurveInfo, StepInfo
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.result import Step
 from IterMask3DLib.ui.curve_plot import CurvePlot
 from IterMask3DLib.ui.session import Session
 
+GAMMA = "gamma"
+"""The setting of a method with a threshold curve that chooses a point on it."""
+
 
 class IterationsSection:
-    """Shows one iteration and its numbers; the slider and the play buttons are Slicer's own, bound to the sequence browser."""
+    """Shows one iteration and its numbers; the slider and the play buttons are Slicer's own, bound to the browser."""
+
+    needs = frozenset({"steps"})
 
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
-        self._browserEvents = slicer.util.VTKObservationMixin()
+        self._browser_events = slicer.util.VTKObservationMixin()
         self._browser: Any = None
-        self._curve: CurveInfo | None = None
-        self._gammaChosen = False
+        self._curve: ThresholdCurve | None = None
         self._showing = False
-        self.plot = CurvePlot(self._ui.plotFrame, self.onPointPicked)
-        self._ui.pointSlider.connect("valueChanged(double)", self.onPointMoved)
-        self._ui.gammaSlider.connect("valueChanged(double)", self.onGammaMoved)
-        self._ui.shrinkAgainButton.connect("clicked()", self.onShrinkAgain)
-        self._ui.useIterationButton.connect("clicked()", self.onUseIteration)
+        self.plot = CurvePlot(self._ui.plotFrame, self.on_point_picked)
+        self._ui.pointSlider.connect("valueChanged(double)", self.on_point_moved)
+        self._ui.shrinkAgainButton.connect("clicked()", self.on_shrink_again)
+        self._ui.useIterationButton.connect("clicked()", self.on_use_iteration)
 
     def update(self) -> None:
         nodes, ready = self._session.nodes, self._session.ready
+        there = nodes is not None and nodes.browser is not None
+        self._ui.iterationsCollapsibleButton.visible = there and self.needs <= self._session.capabilities
         self._follow(nodes.browser if nodes is not None else None)
-        self._showCurve(nodes.curve if nodes is not None else None)
-        self.plot.show(
-            nodes.curveChart if nodes is not None and self._curve is not None else None, nodes.root if nodes is not None else None
-        )
+        self._show_curve(nodes.curve if nodes is not None else None)
+        shown = nodes is not None and self._curve is not None
+        self._ui.curveFrame.visible = shown
+        self.plot.show(nodes.curve_chart if shown else None, nodes.root if shown else None)
         self._ui.pointSlider.enabled = self._ui.shrinkAgainButton.enabled = ready and self._curve is not None
         self._ui.useIterationButton.enabled = ready and self._session.item >= 0
         if nodes is not None and self._session.parameters is not None:
-            self._session.logic.showMask(nodes, self._session.parameters.maskVisible)
-        self.showNumbers()
+            self._session.logic.show_mask(nodes, self._session.parameters.maskVisible)
+        self.show_numbers()
 
     def close(self) -> None:
         self._follow(None)
         self.plot.close()
 
-    def showNumbers(self, *_event: object) -> None:
+    def show_numbers(self, *_event: object) -> None:
         """The numbers of the iteration on the slider."""
-        nodes = self._session.nodes
-        step = self._session.logic.stepInfo(nodes, self._session.item) if nodes is not None and self._session.item >= 0 else None
-        for label, text in zip(self._numberLabels(), self._numbers(step), strict=True):
+        nodes, item = self._session.nodes, self._session.item
+        step = self._session.logic.step(nodes, item) if nodes is not None and item >= 0 else None
+        ml = self._masked_ml(step) if step is not None else None
+        ui = self._ui
+        labels = (ui.phaseLabel, ui.thresholdLabel, ui.maskedLabel, ui.shareLabel, ui.passLabel, ui.secondsLabel)
+        for label, text in zip(labels, self._numbers(step, ml), strict=True):
             label.text = text
 
-    def onPointPicked(self, point: int, count: int) -> None:
+    def on_point_picked(self, point: int, count: int) -> None:
         """A click on the curve; the series of the chosen point alone has one row, and clicking it chooses nothing."""
         if self._curve is not None and count == len(self._curve.thresholds):
             self._ui.pointSlider.value = point + 1
 
-    def onPointMoved(self, _value: float) -> None:
+    def on_point_moved(self, _value: float) -> None:
         if not self._showing:
-            self._gammaChosen = False
-            self._tellShrink()
+            self._tell_shrink()
 
-    def onGammaMoved(self, _value: float) -> None:
-        if self._curve is not None and self._session.parameters is not None:
-            self._gammaChosen = abs(self._ui.gammaSlider.value - self._curve.gamma) > 1e-9
-            self._tellShrink()
+    def on_shrink_again(self) -> None:
+        nodes, settings = self._session.result, dict(self._session.request.settings)
+        gamma = settings.pop(GAMMA, None)
+        choice: dict[str, Any] = {"point": self._point} if self._point_chosen else {"gamma": gamma}
+        start = {name: value for name, value in settings.items() if name == "start"}
+        self._session.run(
+            lambda **options: self._session.logic.choose_again(nodes, settings=start, **choice, **options)
+        )
 
-    def onShrinkAgain(self) -> None:
-        parameters, nodes = self._session.parameters, self._session.result
-        choice: dict[str, Any] = {"gamma": parameters.gamma} if self._gammaChosen else {}
-        if not self._gammaChosen and self._pointChosen:
-            choice = {"point": self._point}
-        self._gammaChosen = False
-        self._session.run(lambda **callbacks: self._session.logic.rerunShrink(nodes, start=parameters.start.value, **choice, **callbacks))
-
-    def onUseIteration(self) -> None:
+    def on_use_iteration(self) -> None:
         nodes, item = self._session.result, self._session.item
-        self._session.attempt(lambda: self._session.logic.useIteration(nodes, item))
-        self._session.messages.tell(_("The mask of iteration {number} is the anomaly now.").format(number=item + 1))
+        if self._session.attempt(lambda: self._session.logic.use_iteration(nodes, item)) is not None:
+            text = _("The mask of iteration {number} is the anomaly now.").format(number=item + 1)
+            self._session.messages.report(text)
         self._session.refresh()
 
     @property
@@ -87,21 +92,21 @@ class IterationsSection:
         return round(self._ui.pointSlider.value) - 1
 
     @property
-    def _pointChosen(self) -> bool:
+    def _point_chosen(self) -> bool:
         """Whether the slider stands elsewhere than the curve's own choice."""
         return self._curve is not None and self._point != self._curve.chosen
 
     def _follow(self, browser: Any) -> None:
         if browser is self._browser:
             return
-        self._browserEvents.removeObservers()
+        self._browser_events.removeObservers()
         self._browser = browser
         self._ui.seekWidget.setMRMLSequenceBrowserNode(browser)
         self._ui.playWidget.setMRMLSequenceBrowserNode(browser)
         if browser is not None:
-            self._browserEvents.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self.showNumbers)
+            self._browser_events.addObserver(browser, vtk.vtkCommand.ModifiedEvent, self.show_numbers)
 
-    def _showCurve(self, curve: CurveInfo | None) -> None:
+    def _show_curve(self, curve: ThresholdCurve | None) -> None:
         known, self._curve = self._curve, curve
         if curve is None:
             self._ui.curveLabel.text = self._ui.shrinkAgainLabel.text = ""
@@ -112,40 +117,45 @@ class IterationsSection:
             self._ui.pointSlider.value = curve.chosen + 1
             self._showing = False
         how = (
-            _("fit R² {value:.3f}").format(value=curve.rSquared)
-            if curve.usedFit
+            _("fit R² {value:.3f}").format(value=curve.r_squared)
+            if curve.used_fit
             else _("the fit does not hold; smoothed differences were used")
         )
-        automatic = _("by gamma {gamma:.3f}").format(gamma=curve.gamma) if curve.fixed is None else _("by the model")
-        who = automatic if curve.automatic else _("by hand")
-        self._ui.curveLabel.text = _("Threshold {threshold:.4g} at pass {point} of {count}, chosen {who}; {how}.").format(
+        by_gamma = _("by gamma {gamma:.3f}").format(gamma=curve.gamma)
+        automatic = by_gamma if curve.fixed is None else _("by the model")
+        who = _("by hand") if curve.by_hand else automatic
+        text = _("Threshold {threshold:.4g} at pass {point} of {count}, chosen {who}; {how}.")
+        self._ui.curveLabel.text = text.format(
             threshold=curve.threshold, point=curve.chosen + 1, count=len(curve.thresholds), who=who, how=how
         )
-        self._tellShrink()
+        self._tell_shrink()
 
-    def _tellShrink(self) -> None:
-        if self._curve is None:
+    def _tell_shrink(self) -> None:
+        if self._curve is None or self._session.parameters is None:
             return
-        if self._gammaChosen:
-            text = _("Shrink again would use gamma {gamma:.3f}.").format(gamma=self._session.parameters.gamma)
+        gamma = self._session.request.settings.get(GAMMA)
+        if gamma is not None and not self._point_chosen:
+            text = _("Shrink again would use gamma {gamma:.3f}.").format(gamma=gamma)
         else:
-            threshold = self._curve.thresholds[self._point] if self._pointChosen else self._curve.threshold
+            threshold = self._curve.thresholds[self._point] if self._point_chosen else self._curve.threshold
             text = _("Shrink again would use threshold {value:.4g}.").format(value=threshold)
         self._ui.shrinkAgainLabel.text = text
 
-    def _numberLabels(self) -> tuple[Any, ...]:
-        ui = self._ui
-        return ui.phaseLabel, ui.thresholdLabel, ui.maskedLabel, ui.shareLabel, ui.passLabel, ui.secondsLabel
+    def _masked_ml(self, step: Step) -> float | None:
+        brain_ml = self._session.result.outcome.get("brain_ml")
+        fraction = step.scalars.get("masked_fraction")
+        return brain_ml * fraction if brain_ml is not None and fraction is not None else None
 
-    def _numbers(self, step: StepInfo | None) -> tuple[str, ...]:
+    def _numbers(self, step: Step | None, ml: float | None) -> tuple[str, ...]:
         if step is None:
             return ("–",) * 6
-        phase = {"sweep": _("Sweep"), "shrink": _("Shrink"), "edited": _("Edited by hand")}[step.phase]
+        phases = {"sweep": _("Sweep"), "shrink": _("Shrink"), "edited": _("Edited by hand")}
+        threshold, fraction = step.scalars.get("threshold"), step.scalars.get("masked_fraction")
         return (
-            phase,
-            f"{step.threshold:.4g}",
-            _("{value:.1f} ml").format(value=step.maskedMl),
-            _("{value:.1f} %").format(value=100 * step.maskedFraction),
+            phases.get(step.phase, step.phase),
+            "–" if threshold is None else f"{threshold:.4g}",
+            "–" if ml is None else _("{value:.1f} ml").format(value=ml),
+            "–" if fraction is None else _("{value:.1f} %").format(value=100 * fraction),
             str(step.number) if step.number else "–",
             _("{value:.2f} s").format(value=step.seconds),
         )

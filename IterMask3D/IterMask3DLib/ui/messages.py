@@ -16,18 +16,18 @@ class Messages:
         self._ui = ui
         self._logger = logging.getLogger("IterMask3D")
 
-    def say(self, text: str) -> None:
+    def show(self, text: str) -> None:
         """The status line; not kept."""
         self._ui.statusLabel.text = text
 
-    def tell(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """The status line and the log."""
-        self.say(text)
+        self.show(text)
         self.log(text)
 
     def problem(self, text: str, details: str = "") -> None:
         """Something went wrong, in one sentence; the details go to the log."""
-        self.say(_("Problem: {text}").format(text=text))
+        self.show(_("Problem: {text}").format(text=text))
         self._write(text)
         if details:
             self._write(details)

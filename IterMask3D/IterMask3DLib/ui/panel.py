@@ -8,7 +8,8 @@ from typing import Any
 import slicer
 
 from IterMask3DLib.scene.logic import SceneLogic
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
+from IterMask3DLib.scene.records import Description
 from IterMask3DLib.ui.advanced_section import AdvancedSection
 from IterMask3DLib.ui.anomaly_section import AnomalySection
 from IterMask3DLib.ui.batch_section import BatchSection
@@ -27,9 +28,9 @@ class Panel:
     """Composes the sections; shows the results of whatever volume is selected."""
 
     def __init__(self, ui: Any, logic: SceneLogic, resources: Path) -> None:
-        self.session = Session(ui, logic, Messages(ui))
+        self.session = Session(ui, logic, Messages(ui), slicer.util.confirmYesNoDisplay)
         self.session.refresh = self.update
-        self.install = InstallSection(self.session, resources / "requirements.txt")
+        self.install = InstallSection(self.session, resources / "requirements.txt", self.describe)
         self.input = InputSection(self.session)
         self.segment = SegmentSection(self.session, self.input)
         self.iterations = IterationsSection(self.session)
@@ -37,6 +38,7 @@ class Panel:
         self.anomaly = AnomalySection(self.session)
         self.advanced = AdvancedSection(self.session, self.input)
         self._updated = (
+            self.install,
             self.input,
             self.segment,
             self.iterations,
@@ -48,33 +50,45 @@ class Panel:
             self.advanced,
         )
         self._updating = False
-        logic.onStateChanged = lambda _state: self.update()
+        logic.on_state_changed = lambda _state: self.update()
+        self.describe()
 
-    def setParameters(self, parameters: Any) -> None:
+    def describe(self) -> None:
+        """Asks the engine for its models, methods and missing packages; the panel is there meanwhile."""
+        self.session.logic.describe(on_done=self._described, on_error=self.session.messages.problem)
+
+    def set_parameters(self, parameters: Any) -> None:
         """Shows another set of parameters, or none while the scene is being closed."""
         self.session.parameters = parameters
         if parameters is None:
-            self._forgetScene()
+            self._forget_scene()
             return
-        self.advanced.nameChoices()
-        self.input.selectModel()
+        self.input.choose_first_volume()
+        self.session.ui.engineLineEdit.text = parameters.engineCommand
+        self.session.attempt(lambda: self.advanced.use_engine(parameters.engineCommand))
+        self.input.select_model()
         self.update()
 
     def update(self, *_event: object) -> None:
-        """Shows the state of the logic, the parameters and the results, in every section; showing changes parameters, once."""
+        """Shows the state of the logic, the parameters and the results, in every section.
+
+        Showing can change parameters, which would show again: that happens once.
+        """
         # Half of a scene that is being read is nothing to show: its nodes come before their voxels.
         if self._updating or slicer.mrmlScene.IsImporting() or slicer.mrmlScene.IsClosing():
             return
         self._updating = True
         try:
-            self._findResults()
-            self.session.logic.followRun = self.session.parameters is None or self.session.parameters.followRun
+            self._find_results()
+            parameters = self.session.parameters
+            self.session.logic.follow_run = parameters is None or parameters.followRun
             for section in self._updated:
                 section.update()
         finally:
             self._updating = False
 
     def enter(self) -> None:
+        self.input.choose_first_volume()
         self.anomaly.editor.enter()
         self.update()
 
@@ -84,11 +98,15 @@ class Panel:
         self.anomaly.editor.leave()
 
     def close(self) -> None:
-        """Ends the run, and takes away what the panel added to the scene."""
-        self._forgetScene()
+        """Ends the run and the engine, and takes away what the panel added to the scene."""
+        self._forget_scene()
         self.session.logic.close()
 
-    def _findResults(self) -> None:
+    def _described(self, description: Description) -> None:
+        self.input.show_models(description)
+        self.update()
+
+    def _find_results(self) -> None:
         parameters = self.session.parameters
         volume = parameters.inputVolume if parameters is not None else None
         found = ResultNodes.find(volume) if volume is not None else None
@@ -96,8 +114,8 @@ class Panel:
         if found is None or known is None or found.root is not known.root:
             self.session.nodes = found
 
-    def _forgetScene(self) -> None:
-        self.session.nodes = self.session.editedMask = None
+    def _forget_scene(self) -> None:
+        self.session.nodes = self.session.edited_mask = None
         self.input.close()
         self.heatmap.leave()
         self.iterations.close()

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import slicer
 from slicer.i18n import tr as _
 
-from IterMask3DLib.ui.parameters import saveOptions
+from IterMask3DLib.ui.parameters import files_to_save
 from IterMask3DLib.ui.session import Session
 
 
 class SaveSection:
-    """Writes the results of the volume that is shown."""
+    """Writes the results of the volume that is shown; the engine makes the files, and the panel stays at hand."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self._ui.saveDirectoryButton.directory = str(Path.home())
-        self._ui.saveButton.connect("clicked()", self.onSave)
+        self._ui.saveButton.connect("clicked()", self.on_save)
 
     def update(self) -> None:
         self._ui.saveButton.enabled = self._session.ready
 
-    def onSave(self) -> None:
+    def on_save(self) -> None:
         nodes, folder = self._session.result, self._ui.saveDirectoryButton.directory
-        what = saveOptions(self._session.parameters)
-        with slicer.util.WaitCursor():
-            written = self._session.attempt(lambda: self._session.logic.save(nodes, folder, what))
-        if written is not None:
-            self._session.messages.tell(_("{count} files were written to {folder}.").format(count=len(written), folder=folder))
-            for path in written:
-                self._session.messages.log(str(path))
+        callbacks = {name: call for name, call in self._session.run_callbacks.items() if name != "on_step"}
+        callbacks["on_done"] = self.on_saved
+        what = files_to_save(self._session.parameters)
+        self._session.attempt(lambda: self._session.logic.save(nodes, folder, what, **callbacks))
+        self._session.refresh()
+
+    def on_saved(self, written: list[Path]) -> None:
+        text = _("{count} files were written to {folder}.")
+        folder = self._ui.saveDirectoryButton.directory
+        self._session.messages.report(text.format(count=len(written), folder=folder))
+        for path in written:
+            self._session.messages.log(str(path))
+        self._session.refresh()

@@ -1,0 +1,75 @@
+"""The engine's process behind Qt: no thread, and the application's own event loop brings the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.scene.run.transport import Command, OnData, OnEnd, OpenTransport
+
+_START_MS, _CLOSE_MS = 10_000, 2_000
+_LAST_WORDS = 4096
+
+
+def process_of(command: Command) -> OpenTransport:
+    """What starts a command through `QProcess`, for the client of the engine."""
+    return lambda on_data, on_end: EngineProcess(command, on_data, on_end)
+
+
+class EngineProcess:
+    """A `Transport` on `qt.QProcess`. Raises `UserError` where the command cannot be started."""
+
+    def __init__(self, command: Command, on_data: OnData, on_end: OnEnd) -> None:
+        self._on_data, self._on_end = on_data, on_end
+        self._ended = False
+        self._words = b""
+        process = self._process = qt.QProcess()
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        for name, value in command.environment.items():
+            environment.insert(name, value)
+        process.setProcessEnvironment(environment)
+        process.connect("readyReadStandardOutput()", self._read)
+        process.connect("readyReadStandardError()", self._read_words)
+        process.connect("finished(int,QProcess::ExitStatus)", self._finished)
+        program, *arguments = command.arguments
+        process.start(program, arguments)
+        if not process.waitForStarted(_START_MS):
+            self._ended = True
+            raise UserError(f"The engine cannot be started: {program}: {process.errorString()}.")
+
+    def write(self, data: bytes) -> None:
+        if not self._ended:
+            # As an array: a plain C string would end at the first zero.
+            self._process.write(qt.QByteArray(data))
+
+    def wait(self, seconds: float) -> bool:
+        if self._ended:
+            return False
+        self._process.waitForBytesWritten(0)
+        return bool(self._process.waitForReadyRead(int(1000 * seconds))) or self._ended
+
+    def close(self) -> None:
+        self._process.closeWriteChannel()
+
+    def kill(self) -> None:
+        if not self._ended:
+            self._process.kill()
+            self._process.waitForFinished(_CLOSE_MS)
+
+    def _read(self) -> None:
+        data = self._process.readAllStandardOutput().data()
+        if data:
+            self._on_data(bytes(data))
+
+    def _read_words(self) -> None:
+        self._words = (self._words + bytes(self._process.readAllStandardError().data()))[-_LAST_WORDS:]
+
+    def _finished(self, code: int, _status: Any) -> None:
+        if self._ended:
+            return
+        self._read()
+        self._read_words()
+        self._ended = True
+        self._on_end(code, self._words.decode("utf-8", errors="replace").strip())
