@@ -1,9 +1,8 @@
-"""Small healthy cohorts and runs that take seconds."""
+"""Small healthy cohorts and trainings that take seconds."""
 
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.preprocessing.read import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
-from IterMask3DLib.training.recipe import Recipe
-from IterMask3DLib.training.run import Order
+from IterMask3DLib.training.options import TrainingOptions, training_options
+from IterMask3DLib.training.run import TrainingRequest
 
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])
-TOY = Recipe(
-    spacing=4.0,
-    widths=(2, 2, 4, 4, 4),
-    steps=8,
-    batch=2,
-    learning_rate=1e-2,
-    precision="fp32",
-    validate_every=4,
-    checkpoint_every=4,
-    log_every=1,
-)
+TOY = {
+    "spacing": 4.0,
+    "widths": (2, 2, 4, 4, 4),
+    "steps": 8,
+    "batch": 2,
+    "learning_rate": 1e-2,
+    "precision": "fp32",
+    "validate_every": 4,
+    "checkpoint_every": 4,
+    "log_every": 1,
+}
+
+
+def toy_options(**changes: Any) -> TrainingOptions:
+    """Options of a training of a tiny IterMask3D."""
+    return training_options("itermask3d", {**TOY, **changes}, "test")
 
 
 def toy_brain(seed: int, stripped: bool = True) -> NDArray[np.uint8]:
-    """A brain-sized ellipsoid with waves and noise on 4 mm voxels, its background 0, or some other tissue where it is not stripped."""
+    """A brain-sized ellipsoid with waves and noise on 4 mm voxels, its background 0, or other tissue where it is not stripped."""
     x, y, z = (np.indices((36, 44, 36)) * 4.0) - np.array([70, 86, 70])[:, None, None, None]
     brain = (x / 60) ** 2 + (y / 72) ** 2 + (z / 58) ** 2 <= 1
     waves = 120 + 50 * np.sin(x / (9 + seed % 3)) * np.cos(y / 11) + 30 * np.sin(z / 13)
@@ -51,9 +56,25 @@ def flat_cohort(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def order(data: Path, run: Path, **changes: Any) -> Order:
+def paired_cohort(folder: Path, count: int = 4) -> Path:
+    """A BIDS folder of `count` subjects with a T1w and a T2w volume each, the second one the first turned upside down."""
+    for number in range(count):
+        stem = folder / f"sub-{number}" / "anat" / f"sub-{number}"
+        stem.parent.mkdir(parents=True)
+        brain = toy_brain(number)
+        write_nifti(brain, AFFINE, stem.with_name(f"{stem.name}_T1w.nii.gz"))
+        write_nifti(np.where(brain > 0, 256 - brain.astype(np.int16), 0), AFFINE, stem.with_name(f"{stem.name}_T2w.nii.gz"))
+    return folder
+
+
+def smallest_card(*inputs: str, spacing: float = 4.0, dimensions: int = 3) -> ModelCard:
+    """The card that volumes are prepared for before the shape of the grid is known."""
+    return ModelCard("toy", "", "itermask3d", inputs or ("T1w",), CardGrid(spacing, (16,) * dimensions), {})
+
+
+def request(data: Path, run: Path, **changes: Any) -> TrainingRequest:
     """A toy training on the CPU; volumes prepared for one run of a test serve the others."""
-    return Order(data, run, replace(TOY, **changes), cache=run.parent / "cache", device="cpu", workers=1)
+    return TrainingRequest(data, run, toy_options(**changes), cache=run.parent / "cache", device="cpu", workers=1)
 
 
 def column(path: Path, name: str) -> list[float]:
@@ -62,14 +83,20 @@ def column(path: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file)]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a run's checkpoint, with those of the moving average where there is one."""
-    checkpoint = load_checkpoint(run / "checkpoint.pt")
+def weights(stage: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a stage's checkpoint, with those of the moving average where there is one."""
+    checkpoint = load_checkpoint(stage / "checkpoint.pt")
     assert checkpoint is not None
-    return {**checkpoint.network, **{f"average of {name}": tensor for name, tensor in (checkpoint.average or {}).items()}}
+    states = {"": checkpoint.networks, "average of ": checkpoint.average or {}}
+    return {
+        f"{prefix}{network}.{name}": tensor
+        for prefix, networks in states.items()
+        for network, state in networks.items()
+        for name, tensor in state.items()
+    }
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two runs hold the same weights, bit for bit."""
+    """Whether two stages hold the same weights, bit for bit."""
     first, second = weights(one), weights(other)
     return first.keys() == second.keys() and all(torch.equal(tensor, second[name]) for name, tensor in first.items())

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.training.masks import MaskPlan, blob, sample_mask, scattered
+from IterMask3DLib.methods.itermask3d.masks import MaskPlan, blob, sample_mask, scattered
 
 
 def ellipsoid(shape: tuple[int, int, int] = (80, 96, 80)) -> NDArray[np.bool_]:
