@@ -35,6 +35,7 @@ class Runtime:
         self.device, self.seed = device, seed
         self.notices: list[str] = []
         self._backend = backend
+        self._runners: dict[nn.Module, Runner] = {}
 
     @classmethod
     def of(cls, request: Request) -> Runtime:
@@ -49,9 +50,11 @@ class Runtime:
         return "openvino" if faster else "pytorch"
 
     def runner(self, network: nn.Module) -> Runner:
-        """A network ready to run, in its form for inference where it has one (`for_inference`)."""
-        prepared = network.for_inference() if hasattr(network, "for_inference") else network
-        return Runner(prepared, self)
+        """A network ready to run, in its form for inference where it has one (`for_inference`); made once for each."""
+        if network not in self._runners:
+            prepared = network.for_inference() if hasattr(network, "for_inference") else network
+            self._runners[network] = Runner(prepared, self)
+        return self._runners[network]
 
     def fall_back(self, smaller: Device, why: str) -> None:
         """Goes on somewhere smaller, and says so."""
