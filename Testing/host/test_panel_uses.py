@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -22,31 +23,37 @@ from Testing.slicer_host.signals import class_signatures
 
 MODULE = Path(__file__).resolve().parents[2] / "IterMask3D"
 FORM = MODULE / "Resources" / "UI" / "IterMask3D.ui"
-FILES = [MODULE / "IterMask3D.py", *sorted((MODULE / "IterMask3DLib").rglob("*.py"))]
+_NAMES_QT = re.compile(r"\b(slicer|qt|ctk|_?ui)\b")
+FILES = [path for path in sorted(MODULE.rglob("*.py")) if _NAMES_QT.search(path.read_text(encoding="utf-8"))]
 METHODS_IN_PYTHON = {"parent", "children", "layout"}
 """Properties or not, PythonQt shows them as methods."""
 
 
 def problems(use: Use) -> list[str]:
-    """Why a use fails in the application; empty where it does not."""
-    if use.cls.startswith(("ctk", "qMRML", "qSlicer")):
-        if not is_known(use.cls):
-            return [f"{use.place}: {use.cls} is not in the tables; see Testing/slicer_host/reachable/README.md"]
-        found = [_problem_in(use, version) for version in VERSIONS]
+    """Why a use fails in the application; empty where it does not, with any one of the classes."""
+    each = [_problems_with(use, cls) for cls in use.classes]
+    return [] if not all(each) else [said for found in each for said in found]
+
+
+def _problems_with(use: Use, cls: str) -> list[str]:
+    if cls.startswith(("ctk", "qMRML", "qSlicer")):
+        if not is_known(cls):
+            return [f"{use.place}: {cls} is not in the tables; see Testing/slicer_host/reachable/README.md"]
+        found = [_problem_in(use, cls, version) for version in VERSIONS]
     else:
-        found = [_problem_of_qt(use, use.cls)]
-    return [f"{use.place}: {use.cls} {said}" for said in dict.fromkeys(filter(None, found))]
+        found = [_problem_of_qt(use, cls)]
+    return [f"{use.place}: {cls} {said}" for said in dict.fromkeys(filter(None, found))]
 
 
-def _problem_in(use: Use, version: str) -> str:
-    known = members(use.cls, version)
+def _problem_in(use: Use, cls: str, version: str) -> str:
+    known = members(cls, version)
     name = use.member.partition("(")[0]
     if name not in known.names:
         why = "is a C++ method only" if name in known.cpp_only else "does not exist"
         said = _problem_of_qt(use, known.qt_base)
         return said and f"{said} ({name} {why} in Slicer {version})"
     if use.how == "signal":
-        return _problem_of_signal(use, name in known.signals)
+        return _problem_of_signal(use, cls, name in known.signals)
     if use.how == "set" and name not in known.properties:
         return f"cannot set {name}: no property in Slicer {version}"
     if use.how == "call" and name in known.properties - known.methods:
@@ -54,8 +61,8 @@ def _problem_in(use: Use, version: str) -> str:
     return ""
 
 
-def _problem_of_signal(use: Use, exists: bool) -> str:
-    stand_in = next((cls for cls, name in stand_ins.registered.items() if name == use.cls), None)
+def _problem_of_signal(use: Use, cls: str, exists: bool) -> str:
+    stand_in = next((each for each, name in stand_ins.registered.items() if name == cls), None)
     widget = stand_in is not None and issubclass(stand_in, QtCore.QObject)
     written = QtCore.QMetaObject.normalizedSignature(use.member).data().decode()
     if not exists or (widget and written not in class_signatures(stand_in)):
@@ -92,7 +99,9 @@ def test_nearly_everything_can_be_followed() -> None:
     named = {cls for name, cls in form.widgets.items() if f"ui.{name}." in text}
     made = {name for name in ("qMRMLPlotView", "qMRMLSegmentEditorWidget") if f"slicer.{name}()" in text}
     assert len(uses) > 100 and len(named) > 5 and made
-    assert {"qSlicerApplication", "qSlicerScriptedLoadableModule", *named, *made} <= {use.cls for use in uses}
+    assert {"qSlicerApplication", "qSlicerScriptedLoadableModule", *named, *made} <= {
+        cls for use in uses for cls in use.classes
+    }
 
 
 def test_every_property_and_connection_of_the_form_exists() -> None:
@@ -100,11 +109,11 @@ def test_every_property_and_connection_of_the_form_exists() -> None:
     uses = []
     for item in root.iter("widget"):
         set_here = (found for found in item.findall("property") if found.get("stdset") != "0")
-        cls = str(item.get("class"))
+        cls = (str(item.get("class")),)
         uses += [Use(f"{FORM.name}: {item.get('name')}", cls, str(found.get("name")), "set") for found in set_here]
     for item in root.iter("connection"):
         for who, what, how in (("sender", "signal", "signal"), ("receiver", "slot", "call")):
-            cls, member = form.widgets[str(item.findtext(who))], str(item.findtext(what))
+            cls, member = (form.widgets[str(item.findtext(who))],), str(item.findtext(what))
             uses.append(Use(FORM.name, cls, member if how == "signal" else member.partition("(")[0], how))
     assert len(uses) > 100
     assert [said for use in uses for said in problems(use)] == []
@@ -127,6 +136,14 @@ class Section:
         table = session.ui.table
         self._fill(table)
         slicer.app.layoutManager().viewCount()
+        if session:
+            control = qt.QCheckBox()
+            control.checked = True
+        else:
+            control = qt.QSpinBox()
+            control.checked = True
+        control.toolTip = "a"
+        control.rowCount = 3
     def _fill(self, table):
         table.rowCount = 3
         table.fill(3)
@@ -146,7 +163,10 @@ def test_uses_that_fail_in_the_application_are_found() -> None:
             "a.py:14: QLabel has no enabledd",
             *["a.py:14: ctkSliderWidget has no enabledd"] * 3,
             *["a.py:17: qSlicerLayoutManager has no viewCount"] * 3,
-            "a.py:20: QTableWidget has no fill",
+            "a.py:23: QSpinBox has no checked",
+            "a.py:25: QCheckBox has no rowCount",
+            "a.py:25: QSpinBox has no rowCount",
+            "a.py:28: QTableWidget has no fill",
         ]
     )
 
@@ -154,5 +174,5 @@ def test_uses_that_fail_in_the_application_are_found() -> None:
 @pytest.mark.parametrize("use", ["fitToContent()", "connect('dataSelected(vtkStringArray*,vtkCollection*)', print)"])
 def test_uses_that_work_are_left_alone(use: str) -> None:
     found = find_uses_in({"a.py": WRONG.format(use=use)}, Form({}, "qMRMLWidget"))
-    assert "qMRMLPlotView" in {each.cls for each in found}
+    assert "qMRMLPlotView" in {cls for each in found for cls in each.classes}
     assert [said for each in found for said in problems(each) if "qMRMLPlotView" in said] == []

@@ -2,7 +2,8 @@
 
 What an expression is, is followed from where objects come from (the widgets of a form, constructors, `slicer.app`)
 through variables, attributes of `self`, loops, and parameters of functions and methods whose name is unique in the
-sources. Whatever cannot be followed is left out; the host refuses it when it runs.
+sources. What may be one of several classes is used as all of them in a loop, and else as any one of them. Whatever
+cannot be followed is left out; the host refuses it when it runs.
 """
 
 from __future__ import annotations
@@ -47,10 +48,13 @@ _GIVEN = {
 
 @dataclass(frozen=True)
 class Use:
-    """One use of a member: `how` is read, set, call or signal (then `member` is the signature)."""
+    """One use of a member: `how` is read, set, call or signal (then `member` is the signature).
+
+    `classes` are what the object may be: whatever one of them allows is allowed.
+    """
 
     place: str
-    cls: str
+    classes: tuple[str, ...]
     member: str
     how: str
 
@@ -87,6 +91,7 @@ class _Program:
         self._trees, self._form = trees, form
         self._known: dict[tuple[int, str], set[str]] = defaultdict(set)
         self._parents: dict[int, ast.AST] = {}
+        self._last: dict[int, ast.expr | None] = {}
         functions: dict[str, list[ast.FunctionDef]] = defaultdict(list)
         for node in self._nodes():
             for child in ast.iter_child_nodes(node):
@@ -109,21 +114,21 @@ class _Program:
         for name, tree in self._trees.items():
             for node in ast.walk(tree):
                 if isinstance(node, ast.Attribute):
-                    place = f"{name}:{node.lineno}"
-                    for cls in sorted(self._types(node.value)):
-                        if not cls.startswith(_MANY):
-                            yield from self._used(place, cls, node)
+                    classes = sorted(cls for cls in self._types(node.value) if not cls.startswith(_MANY))
+                    each = [(cls,) for cls in classes] if self._is_of_loop(node.value) else [tuple(classes)]
+                    for group in filter(None, each):
+                        yield from self._used(f"{name}:{node.lineno}", group, node)
 
-    def _used(self, place: str, cls: str, node: ast.Attribute) -> Iterator[Use]:
+    def _used(self, place: str, classes: tuple[str, ...], node: ast.Attribute) -> Iterator[Use]:
         parent = self._parents[id(node)]
         called = isinstance(parent, ast.Call) and parent.func is node
         how = "call" if called else "set" if isinstance(node.ctx, ast.Store) else "read"
         if node.attr in ("connect", "disconnect") and called:
             first = parent.args[0] if parent.args else None  # type: ignore[attr-defined]
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                yield Use(place, cls, first.value, "signal")
+                yield Use(place, classes, first.value, "signal")
             return
-        yield Use(place, cls, node.attr, how)
+        yield Use(place, classes, node.attr, how)
 
     def _nodes(self) -> Iterator[ast.AST]:
         return (node for tree in self._trees.values() for node in ast.walk(tree))
@@ -199,12 +204,40 @@ class _Program:
         return {cls for value in values for cls in self._types(value)}
 
     def _of_name(self, node: ast.Name) -> set[str]:
+        if id(node) not in self._last:
+            self._last[id(node)] = self._last_assigned(node)
+        last = self._last[id(node)]
+        if last is not None:
+            return self._types(last)
         scope: ast.AST | None = self._scope(node)
         while scope is not None:
             if (id(scope), node.id) in self._known:
                 return self._known[id(scope), node.id]
             scope = self._scope(scope) if id(scope) in self._parents else None
         return set()
+
+    def _last_assigned(self, node: ast.Name) -> ast.expr | None:
+        """What was assigned last to a name before its use; None where that depends on the way that was gone."""
+        child: ast.AST = node
+        while id(child) in self._parents and not isinstance(child, ast.FunctionDef):
+            parent = self._parents[id(child)]
+            for before in _earlier(parent, child):
+                if isinstance(before, ast.Assign) and any(_named(target, node.id) for target in before.targets):
+                    return before.value
+                if any(_binds(each, node.id) for each in ast.walk(before)):
+                    return None
+            if isinstance(parent, ast.For) and any(_binds(each, node.id) for each in ast.walk(parent.target)):
+                return None
+            child = parent
+        return None
+
+    def _is_of_loop(self, node: ast.expr) -> bool:
+        """Whether a name stands for one thing after the other."""
+        if not isinstance(node, ast.Name) or self._last.get(id(node)) is not None:
+            return False
+        scope = self._scope(node)
+        loops = (each for each in ast.walk(scope) if isinstance(each, (ast.For, ast.comprehension)))
+        return any(_binds(each, node.id) for loop in loops for each in ast.walk(loop.target))
 
     def _of_attribute(self, node: ast.Attribute) -> set[str]:
         if _is_ui(node.value) and node.attr in self._form.widgets:
@@ -247,6 +280,18 @@ class _Program:
         while id(node) in self._parents and not isinstance(node, ast.ClassDef):
             node = self._parents[id(node)]
         return node
+
+
+def _earlier(parent: ast.AST, child: ast.AST) -> list[ast.AST]:
+    """The statements before a statement in its block, the nearest first."""
+    for _, block in ast.iter_fields(parent):
+        if isinstance(block, list) and child in block and isinstance(child, ast.stmt):
+            return list(reversed(block[: block.index(child)]))
+    return []
+
+
+def _binds(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
 
 
 def _is_init(node: ast.AST) -> bool:
