@@ -1,7 +1,7 @@
 """Images on other grids.
 
-Between parallel grids one small matrix an axis does it: what scipy's general routine gives, many times faster. Between any
-others SimpleITK does.
+Between parallel grids one sparse matrix an axis does it: what scipy's general routine gives, many times faster. Between
+any others SimpleITK does.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.sparse import csr_array
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, lps_from_ras, spacing_of
 from IterMask3DLib.core.image import FloatVolume, Image
-
-Matrix = NDArray[np.float64]
 
 _SAME_GRID_MM = 1e-2
 _LEAST_OVERLAP = 0.05
@@ -25,41 +24,41 @@ _SLAB = 8
 """Slices of a result that are computed at a time."""
 
 
-def linear(size: int, source: int, factor: float, offset: float) -> Matrix:
+def linear(size: int, source: int, factor: float, offset: float) -> csr_array:
     """Linear interpolation along an axis: [size, source].
 
     Value i of the result lies at `factor` · i + `offset` of the source, beyond whose ends there are zeros.
     """
     places = np.arange(size) * factor + offset
     low = np.floor(places).astype(np.int64)
-    matrix = np.zeros((size, source))
-    for index, weight in ((low, 1 - (places - low)), (low + 1, places - low)):
-        inside = (index >= 0) & (index < source)
-        matrix[np.flatnonzero(inside), index[inside]] += weight[inside]
-    return matrix
+    columns, weights = np.concatenate((low, low + 1)), np.concatenate((1 - (places - low), places - low))
+    inside = (columns >= 0) & (columns < source) & (weights != 0)
+    rows = np.tile(np.arange(size), 2)[inside]
+    return csr_array((weights[inside], (rows, columns[inside])), shape=(size, source))
 
 
-def gaussian(size: int, sigma: float) -> Matrix:
+def gaussian(size: int, sigma: float) -> csr_array:
     """A Gaussian average along an axis, mirrored at its ends: [size, size]. `sigma`: in voxels."""
-    return np.asarray(ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0)) if sigma else np.eye(size)
+    return csr_array(ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0) if sigma else np.eye(size))
 
 
-def along_axes(values: NDArray[np.generic], matrices: Sequence[Matrix]) -> FloatVolume:
+def along_axes(values: NDArray[np.generic], matrices: Sequence[csr_array]) -> FloatVolume:
     """Applies a matrix to each axis of `values` [x, y, z]; computed in double precision, float32 [x, y, z].
 
     Only a few slices along the first axis are held in double precision at a time, so that axis should be the one whose
     neighbours lie furthest apart in memory.
     """
-    # A matrix that is a flipped view would be multiplied without BLAS.
-    first, second, third = (np.ascontiguousarray(matrix) for matrix in matrices)
-    result = np.zeros([len(matrix) for matrix in matrices], dtype=np.float32)
-    for start in range(0, len(first), _SLAB):
+    first, second, third = matrices
+    result = np.zeros([matrix.shape[0] for matrix in matrices], dtype=np.float32)
+    for start in range(0, len(result), _SLAB):
         rows = first[start : start + _SLAB]
-        used = np.flatnonzero(rows.any(axis=0))
-        if len(used):
-            span = slice(used[0], used[-1] + 1)
-            slab = np.tensordot(rows[:, span], values[span].astype(np.float64), axes=1)
-            result[start : start + _SLAB] = second @ slab @ third.T
+        if rows.nnz:
+            span = slice(rows.indices.min(), rows.indices.max() + 1)
+            slab = values[span].astype(np.float64)
+            # Each product puts its axis last, so that three of them bring the axes back into order.
+            for matrix in (rows[:, span], second, third):
+                slab = np.moveaxis((matrix @ slab.reshape(len(slab), -1)).reshape(-1, *slab.shape[1:]), 0, -1)
+            result[start : start + _SLAB] = slab
     return result
 
 
