@@ -9,15 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from IterMask3DLib.evaluation.finders import Finding, IterMask3D
 
 from IterMask3DLib.cli import main
-from IterMask3DLib.evaluation import protocols
+from IterMask3DLib.evaluation import cases
+from IterMask3DLib.evaluation.cases import LoadedCase
+from IterMask3DLib.evaluation.detectors import Detection, ModelDetector
+from IterMask3DLib.training.run import TrainingRequest
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import data_folder
 from Testing.launcher import launch
 
-FINDERS = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark"]
+LINES = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark"]
 TABLES = ("table.csv", "table.md", "cases.csv")
 
 
@@ -27,9 +29,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     data_folder(folder / "data")
     toy_model(folder / "model")
-    assert (
-        main(["evaluate", "autoencoder", str(folder / "data"), "-o", str(folder / "autoencoder"), "--steps", "2"]) == 0
-    )
+    asked = ["evaluate", "autoencoder", str(folder / "data"), "-o", str(folder / "autoencoder"), "--steps", "2"]
+    assert main(asked) == 0
     return folder
 
 
@@ -44,34 +45,28 @@ def whole(toy: Path) -> Path:
 def few_cases() -> Iterator[None]:
     """Two artefacts and two strokes in the one test brain, a stroke in the validation brain."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(protocols, "BRAINS_PER_ARTEFACT", {"mild": 0, "medium": 1, "severe": 0})
-        patch.setattr(protocols, "KINDS", ("middle_chunk", "zipper"))
-        patch.setattr(protocols, "STROKES_PER_BRAIN", 2)
-        patch.setattr(protocols, "CALIBRATION_PER_BRAIN", 1)
+        patch.setattr(cases, "BRAINS_PER_ARTEFACT", {"mild": 0, "medium": 1, "severe": 0})
+        patch.setattr(cases, "KINDS", ("middle_chunk", "zipper"))
+        patch.setattr(cases, "STROKES_PER_BRAIN", 2)
+        patch.setattr(cases, "CALIBRATION_PER_BRAIN", 1)
         yield
 
 
 def words(toy: Path, protocol: str, out: Path) -> list[str]:
     """The command line of a protocol, with the baselines."""
-    where = (
-        [str(toy / "data" / "open_ms"), "--data", str(toy / "data")] if protocol == "labelled" else [str(toy / "data")]
-    )
-    return [
-        "evaluate",
-        protocol,
-        *where,
-        "-o",
-        str(out),
-        "--model",
-        str(toy / "model"),
-        "--autoencoder",
-        str(toy / "autoencoder"),
-    ]
+    data = str(toy / "data")
+    where = [str(toy / "data" / "open_ms"), "--data", data] if protocol == "labelled" else [data]
+    models = ["--model", str(toy / "model"), "--autoencoder", str(toy / "autoencoder")]
+    return ["evaluate", protocol, *where, "-o", str(out), *models]
 
 
-def lines(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def provenance_of(out: Path) -> dict:
+    return json.loads((out / "table.json").read_text(encoding="utf-8"))["provenance"]
 
 
 def test_one_command_writes_the_whole_table(
@@ -79,40 +74,40 @@ def test_one_command_writes_the_whole_table(
 ) -> None:
     assert main(words(toy, "all", tmp_path)) == 0
     assert "IterMask3D" in capsys.readouterr().out
-    rows, cases = lines(tmp_path / "table.csv"), lines(tmp_path / "cases.csv")
-    assert list(dict.fromkeys(row["finder"] for row in rows)) == FINDERS
+    rows, found = rows_of(tmp_path / "table.csv"), rows_of(tmp_path / "cases.csv")
+    assert list(dict.fromkeys(row["finder"] for row in rows)) == LINES
     assert {row["section"] for row in rows} == {"strokes", "healthy", "artefacts", "labelled"}
-    # A healthy brain, two strokes, two artefacts and three labelled volumes, each once for every finder.
-    assert len(cases) == len({(case["section"], case["case"], case["finder"]) for case in cases}) == 8 * len(FINDERS)
-    assert not [case for case in cases if case["section"] == "calibration"]
-    made = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
-    assert made["provenance"]["cases"] == {"healthy": 1, "strokes": 2, "artefacts": 2, "labelled": 3} and len(
-        made["rows"]
-    ) == len(rows)
-    assert all("threshold" in made["provenance"]["finders"][name] for name in FINDERS[1:])
+    # A healthy brain, two strokes, two artefacts and three labelled volumes, each once for every line.
+    assert len(found) == len({(case["section"], case["case"], case["finder"]) for case in found}) == 8 * len(LINES)
+    assert not [case for case in found if case["section"] == "calibration"]
+    provenance = provenance_of(tmp_path)
+    assert provenance["cases"] == {"healthy": 1, "strokes": 2, "artefacts": 2, "labelled": 3}
+    # The auto-encoder's model has no threshold of its own; like the other baselines it gets one on calibration.
+    assert {name for name, one in provenance["finders"].items() if "threshold" in one} == {*LINES[1:]}
     page = (tmp_path / "table.html").read_text(encoding="utf-8")
     examples = page.count("<figure>")
-    assert 3 + 2 + 1 < examples == page.count("data:image/png") and "http" not in page
-    assert (tmp_path / "table.md").read_text(encoding="utf-8").count("\n") == 2 + len(FINDERS)
+    assert examples > 3 + 2 + 1 and page.count("data:image/png") == examples * (1 + len(LINES)) and "http" not in page
+    assert (tmp_path / "table.md").read_text(encoding="utf-8").count("\n") == 2 + len(LINES)
 
 
 def test_a_killed_run_goes_on_to_the_same_table(
     toy: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find, seen = IterMask3D.find, []
+    detect, asked = ModelDetector.detect, list[str]()
 
-    def killed_at_the_second(self: IterMask3D, volume: object, brain: object) -> Finding:
-        seen.append(volume)
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return find(self, volume, brain)
+    def killed_at_the_second(self: ModelDetector, case: LoadedCase) -> Detection:
+        if self.name == "itermask3d" and case.reference.name.startswith("patient"):
+            asked.append(case.reference.name)
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+        return detect(self, case)
 
-    monkeypatch.setattr(IterMask3D, "find", killed_at_the_second)
+    monkeypatch.setattr(ModelDetector, "detect", killed_at_the_second)
     assert main(words(toy, "labelled", tmp_path)) == 1
     assert not (tmp_path / "table.csv").exists()
     assert main(words(toy, "labelled", tmp_path)) == 0
     # The first case was kept; the second, which was killed, came again.
-    assert len(seen) == 4
+    assert asked == ["patient0_T1", "patient1_T1", "patient1_T1", "patient2_T1"]
     for name in TABLES:
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
 
@@ -128,26 +123,89 @@ def test_two_processes_write_the_table_of_one(toy: Path, whole: Path, tmp_path: 
 def test_a_missing_auto_encoder_is_trained_in_the_output_folder(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def copied(volumes: object, out: Path, *others: object, **more: object) -> Path:
-        return Path(shutil.copytree(toy / "autoencoder", out))
+    trained = list[TrainingRequest]()
 
-    monkeypatch.setattr("IterMask3DLib.methods.autoencoder.network.train", copied)
-    monkeypatch.setattr("IterMask3DLib.evaluation.command.calibrated", lambda scorers, *others: [])
-    assert main(words(toy, "labelled", tmp_path / "out")[:-2]) == 0
-    assert (tmp_path / "out" / "autoencoder" / "autoencoder.safetensors").exists()
+    def copied(request: TrainingRequest, on_event: object) -> None:
+        trained.append(request)
+        shutil.copytree(toy / "autoencoder" / "model", request.run / "model")
+
+    monkeypatch.setattr("IterMask3DLib.training.run.train", copied)
+    monkeypatch.setattr("IterMask3DLib.evaluation.command.calibrated", lambda detectors, *others, **more: detectors[:1])
+    for _ in range(2):
+        assert main(words(toy, "labelled", tmp_path / "out")[:-2]) == 0
+    assert [request.run for request in trained] == [tmp_path / "out" / "autoencoder"]
+    assert trained[0].options.method == "autoencoder" and trained[0].data == toy / "data" / "ixi"
 
 
 def test_without_a_data_folder_a_labelled_set_is_measured_alone(toy: Path, tmp_path: Path) -> None:
     folder = str(toy / "data" / "open_ms")
+    asked = ["evaluate", "labelled", folder, "-o", str(tmp_path), "--model", str(toy / "model"), "--modality", "T2"]
+    assert main(asked) == 0
+    assert {case["finder"] for case in rows_of(tmp_path / "cases.csv")} == {"itermask3d"}
+    assert rows_of(tmp_path / "cases.csv")[0]["case"] == "patient0_T2"
+
+
+def test_each_model_is_a_line_whatever_its_method(toy: Path, tmp_path: Path) -> None:
+    folder, other = str(toy / "data" / "open_ms"), toy_model(tmp_path / "other")
+    models = [
+        word for model in (toy / "model", other, toy / "autoencoder" / "model") for word in ("--model", str(model))
+    ]
     assert (
-        main(["evaluate", "labelled", folder, "-o", str(tmp_path), "--model", str(toy / "model"), "--modality", "T2"])
+        main(
+            [
+                "evaluate",
+                "labelled",
+                folder,
+                "-o",
+                str(tmp_path / "out"),
+                *models,
+                "--gamma",
+                "0.3",
+                "--backend",
+                "pytorch",
+            ]
+        )
         == 0
     )
-    assert {case["finder"] for case in lines(tmp_path / "cases.csv")} == {"itermask3d"}
-    assert lines(tmp_path / "cases.csv")[0]["case"] == "patient0_T2"
+    rows = rows_of(tmp_path / "out" / "table.csv")
+    assert list(dict.fromkeys(row["finder"] for row in rows)) == ["itermask3d_model", "itermask3d_other", "autoencoder"]
+    # Settings are given to the methods that have them, and nobody chose a threshold for the auto-encoder here.
+    lines = provenance_of(tmp_path / "out")["finders"]
+    assert lines["itermask3d_other"]["settings"]["gamma"] == 0.3 and "gamma" not in lines["autoencoder"]["settings"]
+    own = {row["finder"]: row["value"] for row in rows if row["metric"] == "dice"}
+    oracle = {row["finder"]: row["value"] for row in rows if row["metric"] == "dice_at_best_threshold_oracle"}
+    assert own["itermask3d_other"] and not own["autoencoder"] and oracle["autoencoder"]
 
 
-def test_what_is_not_there_is_told_in_a_line(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    asked = ["evaluate", "all", str(tmp_path / "nowhere"), "-o", str(tmp_path / "out"), "--model", str(toy / "model")]
-    assert main(asked) == 1
-    assert capsys.readouterr().err.startswith("error: ")
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (["--seed", "-1"], "seed is -1; it must be at least 0"),
+        (["--gamma", "nan"], "gamma is nan; it must be a number"),
+        (["--gamma", "0"], "gamma is 0.0; it must be at least"),
+        (["--brains", "0"], "0 is not a positive whole number"),
+        (["--device", "abacus"], "invalid choice: 'abacus'"),
+    ],
+)
+def test_a_choice_out_of_range_is_a_usage_error(
+    wrong: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["evaluate", "synthetic", str(tmp_path), "-o", str(tmp_path / "out"), *wrong])
+    assert leaving.value.code == 2 and sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_there_is_said_in_a_line(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out = ["--model", str(toy / "model")], ["-o", str(tmp_path / "out")]
+    twice, folder = [*model, *model], str(toy / "data" / "open_ms")
+    wrong = {
+        "is not a folder": ["evaluate", "all", str(tmp_path / "nowhere"), *out, *model],
+        "Two models are called model": ["evaluate", "labelled", folder, *out, *twice],
+        "No model here has the setting threshold": ["evaluate", "labelled", folder, *out, *model, "--threshold", "3"],
+        "has no volume beside it": ["evaluate", "labelled", folder, *out, *model, "--modality", "FLAIR"],
+    }
+    for sentence, asked in wrong.items():
+        assert main(asked) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and sentence in said and said.count("\n") == 1

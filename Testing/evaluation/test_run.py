@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.evaluation.baselines import Intensity
 from IterMask3DLib.evaluation.cases import EvaluationCase, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
-from IterMask3DLib.evaluation.records import RecordStore
+from IterMask3DLib.evaluation.examples import slice_png
+from IterMask3DLib.evaluation.records import VOLUME, RecordStore
 from IterMask3DLib.evaluation.run import calibrated, records_of, run_cases
 
 BRAIN = np.zeros((12, 12, 12), bool)
@@ -118,12 +121,24 @@ def test_small_components_leave_the_mask_where_that_is_asked_for() -> None:
     assert Thresholded(brightness, 1.0).detect(case).mask.sum() == 27
 
 
-def test_pictures_show_the_slice_with_most_of_the_truth(tmp_path: Path) -> None:
-    detector, store, one = Brightness(), RecordStore(tmp_path), stroke(0)
-    run_cases([one], [detector], store)
-    picture = store.picture(one, detector)
-    assert picture is not None and picture.truth.sum() == 9
-    assert picture.volume.shape == picture.mask.shape == picture.truth.shape
+def orange(png: bytes) -> int:
+    """Pixels of a picture that are filled with the colour of masks."""
+    red, green, blue = np.moveaxis(imread(BytesIO(png))[..., :3], -1, 0)
+    return int(((red > blue + 0.3) & (red > green + 0.1)).sum())
+
+
+def test_pictures_show_the_mask_on_the_slice_with_most_of_the_truth(tmp_path: Path) -> None:
+    case = loaded(0)
+    case.truth[3:8, 3:8, 5] = True
+    there, elsewhere = np.zeros_like(BRAIN), np.zeros_like(BRAIN)
+    there[4:7, 4:7, 5] = elsewhere[4:7, 4:7, 6] = True
+    assert (
+        orange(slice_png(case, there)) > 100
+        and orange(slice_png(case, elsewhere)) == orange(slice_png(case, None)) == 0
+    )
+    detector, store = Brightness(), RecordStore(tmp_path)
+    run_cases([stroke(0)], [detector], store)
+    assert orange(store.picture(stroke(0), detector.name)) > 0 == orange(store.picture(stroke(0), VOLUME))
 
 
 def test_a_detector_is_not_given_what_it_cannot_use(tmp_path: Path) -> None:

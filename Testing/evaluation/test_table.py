@@ -71,7 +71,7 @@ def test_figures_are_means_over_cases_and_lie_in_their_intervals(table: pd.DataF
     dice = found(table, "ours", "strokes", "all", "dice")
     assert (
         dice.value == pytest.approx(np.mean([0.04 * n + 0.2 for n in range(15)]))
-        and dice.low < dice.value < dice.high
+        and dice.low_95 < dice.value < dice.high_95
         and dice.cases == 15
     )
     small = found(table, "ours", "strokes", "small", "dice")

@@ -25,8 +25,8 @@ def of_all(figure: Callable[..., NDArray[np.float64]], scores: Scores, truth: Tr
 def roc_auc(scores: Scores, truth: Truth, weights: Weights) -> NDArray[np.float64]:
     """Probability that a true entry scores above a false one, ties counting half.
 
-    For voxels, give those of the brain alone: the published code counts the background, which every method scores 0, and
-    so inflates the area.
+    For voxels, give those of the brain alone: the published code counts the background, which every method scores 0,
+    and so inflates the area.
     """
     true, false = (np.pad(count, ((0, 0), (1, 0))) for count in _shares(*_cumulated(scores, truth, weights)))
     return np.asarray(np.sum(np.diff(false) * (true[:, 1:] + true[:, :-1]) / 2, axis=1))
