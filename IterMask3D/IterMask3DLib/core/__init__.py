@@ -1,1 +1,4 @@
-"""Records and rules that everything speaks: images, geometry, cards, requests, results, files. NumPy and the standard library only."""
+"""Records and rules that everything speaks: images, geometry, cards, requests, results, files.
+
+NumPy and the standard library only.
+"""

@@ -1,4 +1,7 @@
-"""What a method finds beside layers and scores. Each kind has one CSV, one figure and one place in the scene, found by its `kind`."""
+"""What a method finds beside layers and scores.
+
+Each kind has one CSV, one figure and one place in the scene, found by its `kind`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from IterMask3DLib.core.files import plain
 
 FloatVector = NDArray[np.float64]
 
@@ -69,15 +74,21 @@ class ThresholdCurve:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ThresholdCurve:
-        vectors = {name: _vector(record[name]) for name in ("thresholds", "fit", "derivative")}
-        r_squared = float("-inf") if record["r_squared"] is None else float(record["r_squared"])
-        others = {name: record[name] for name in ("used_fit", "gamma", "chosen", "median", "fixed", "by_hand")}
-        return cls(**vectors, **others, r_squared=r_squared, steps=tuple(record["steps"]))
+        """What `to_record` gave. Raises `KeyError` or `ValueError` for anything else."""
+        values = {each.name: record[each.name] for each in fields(cls)}
+        values |= {name: _vector(values[name]) for name in ("thresholds", "fit", "derivative")}
+        if values["r_squared"] is None:
+            values["r_squared"] = float("-inf")
+        return cls(**{**values, "steps": tuple(values["steps"])})
 
 
 @dataclass(frozen=True)
 class MaskHistory:
-    """How the mask shrank: after each shrink pass the voxels still masked (model grid) and the share that was unmasked."""
+    """How the mask shrank.
+
+    Attributes:
+        sizes: after each shrink pass the voxels still masked, on the model grid; ratios: the share it unmasked.
+    """
 
     kind: ClassVar[str] = "shrink"
 
@@ -103,17 +114,7 @@ def artifact_from(kind: str, record: Mapping[str, Any]) -> Artifact | None:
 
 
 def _record(artifact: Any) -> dict[str, Any]:
-    return {each.name: _plain(getattr(artifact, each.name)) for each in fields(artifact)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return [_plain(v) for v in value.tolist()]
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, (np.floating, float)):
-        return float(value) if math.isfinite(value) else None
-    return value
+    return {each.name: plain(getattr(artifact, each.name)) for each in fields(artifact)}
 
 
 def _vector(values: list[float | None]) -> FloatVector:

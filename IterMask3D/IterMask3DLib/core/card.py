@@ -1,4 +1,4 @@
-"""The card of a model: what it is, what it was trained on, and the settings it is used with. One reader, without torch."""
+"""The card of a model: what it is, what it was trained on, and the settings it is used with."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ FORMAT = 2
 CARD_FILE = "card.json"
 _INTENSITIES = ("zscore_clip3",)
 _MOST_CHANNELS, _LONGEST_SIDE = 8, 1024
+_LARGEST_FIGURE = 1e12
+_TEXTS = ("on", "unit", "command", "version")
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,18 @@ class CardGrid:
 
     @property
     def spacings(self) -> tuple[float, float, float]:
-        """mm along R, A, S."""
+        """Voxel sizes along R, A, S in mm."""
         return self.spacing, self.spacing, self.slice_spacing or self.spacing
 
 
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network of a model: the file and the prefix of its tensors there, and what it is built with."""
+    """A network of a model.
+
+    Attributes:
+        file, prefix: where its tensors are, and what their names begin with there.
+        config: what its method builds it with.
+    """
 
     file: str
     prefix: str = ""
@@ -66,8 +73,9 @@ class Figure:
     """A measured number.
 
     Attributes:
-        name: what was measured; on: of which cases; value, low, high: the number and its 95 % interval; unit: its unit.
-        command: what measures it again.
+        name: what was measured; on: of which cases.
+        value: the number; low, high: its 95 % interval; unit: its unit.
+        command: what measured it; version: of this software, whose words the command is in.
     """
 
     name: str
@@ -77,6 +85,7 @@ class Figure:
     high: float | None = None
     unit: str = ""
     command: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,10 @@ class _Reader:
         return value
 
     def inner(self, key: str) -> _Reader:
-        return _Reader(self.mapping(key), self._where, f"{self._prefix}{key}.")
+        return self.inside(self.mapping(key), key)
+
+    def inside(self, raw: Mapping[str, Any], key: str) -> _Reader:
+        return _Reader(raw, self._where, f"{self._prefix}{key}.")
 
     def entries(self, key: str) -> dict[str, _Reader]:
         inside = self.inner(key)
@@ -246,9 +258,9 @@ def _from_format_2(reader: _Reader) -> ModelCard:
         figures=_figures(reader),
         created=reader.text("created", may_be_empty=True),
     )
-    for what in (*card.networks.items(), *card.assets.items()):
-        if what[1].file not in card.files:
-            raise reader.wrong(f"files.{what[1].file}", "is missing")
+    for file in (*(each.file for each in card.networks.values()), *(each.file for each in card.assets.values())):
+        if file not in card.files:
+            raise reader.wrong(f"files.{file}", "is missing")
     return card
 
 
@@ -256,11 +268,18 @@ def _figures(reader: _Reader) -> tuple[Figure, ...]:
     value = reader.value("figures")
     if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
         raise reader.wrong("figures", "must be a list of objects")
-    known = set(Figure.__dataclass_fields__)
-    try:
-        return tuple(Figure(**{key: v for key, v in each.items() if key in known}) for each in value)
-    except TypeError:
-        raise reader.wrong("figures", "must hold objects with a name and a value") from None
+    return tuple(_figure(reader.inside(each, f"figures[{number}]")) for number, each in enumerate(value))
+
+
+def _figure(reader: _Reader) -> Figure:
+    value = reader.value("value")
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise reader.wrong("value", "must be a number or a text")
+    more: dict[str, Any] = {name: reader.text(name, may_be_empty=True) for name in _TEXTS if name in reader.raw}
+    for name in ("low", "high"):
+        if reader.raw.get(name) is not None:
+            more[name] = reader.number(name, -_LARGEST_FIGURE, _LARGEST_FIGURE)
+    return Figure(reader.text("name"), value, **more)
 
 
 def _from_format_1(reader: _Reader) -> ModelCard:

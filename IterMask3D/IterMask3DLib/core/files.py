@@ -20,21 +20,23 @@ from IterMask3DLib.core.errors import UserError
 
 _STAGED = ".itermask3d-part-"
 _STALE_SECONDS = 24 * 3600
+_NAME_END = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A file beside `path`, with the same ending, that takes its place once it was filled without an error."""
-    handle, name = tempfile.mkstemp(prefix=_STAGED, suffix=f"-{path.name}", dir=path.parent)
+    # The end of the name alone: the whole of it may be as long as a name can be.
+    handle, name = tempfile.mkstemp(prefix=_STAGED, suffix=f"-{path.name[-_NAME_END:]}", dir=path.parent)
     os.close(handle)
-    beside = Path(name)
+    staged = Path(name)
     try:
-        yield beside
-        beside.chmod(0o666 & ~_umask())
-        os.replace(beside, path)
+        yield staged
+        staged.chmod(0o666 & ~_umask())
+        os.replace(staged, path)
     finally:
-        beside.unlink(missing_ok=True)
+        staged.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,20 +48,22 @@ def staged_folder(target: Path) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         sweep(target.parent)
-        beside = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.", dir=target.parent))
+        staged = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.", dir=target.parent))
     except OSError as error:
         raise UserError(f"{target} cannot be written ({reason(error)}); choose another place.") from None
     try:
-        beside.chmod(0o777 & ~_umask())
-        yield beside
+        staged.chmod(0o777 & ~_umask())
+        yield staged
     except OSError as error:
         raise UserError(f"{target} cannot be written ({reason(error)}); free space or choose another place.") from None
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
-    """Puts a folder in the place of `target`. What stood there goes last, and comes back if the new one cannot take its place.
+    """Puts a folder in the place of `target`.
+
+    What stood there goes last, and comes back if the new one cannot take its place.
 
     Args:
         staged: the new folder, on the same disk.
@@ -102,8 +106,8 @@ def sweep(folder: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """A text file, whole, UTF-8 with LF."""
-    with whole_file(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="\n")
+    with whole_file(path) as staged:
+        staged.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -133,10 +137,9 @@ def plain(value: Any) -> Any:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV file, whole; texts that a spreadsheet would run as a formula get a quotation mark in front."""
-    with whole_file(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as staged, staged.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([harmless(cell) for cell in row] for row in rows)
+        writer.writerows([harmless(cell) for cell in row] for row in (columns, *rows))
 
 
 def harmless(cell: Any) -> Any:

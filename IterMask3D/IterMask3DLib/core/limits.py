@@ -21,16 +21,18 @@ _LARGEST_VALUE = 1e30
 
 
 def check_size(path: str | Path, shape: Sequence[int], dtype: Any) -> int:
-    """The bytes of an image of this shape and type. Raises `UserError` where no run could hold it, or it is no number a voxel."""
+    """The bytes of an image of this shape and type.
+
+    Raises `UserError` where no run could hold it, or it does not have one number a voxel.
+    """
     dtype = np.dtype(dtype)
     voxels = 1
     for side in shape:
         voxels *= int(side)
     if voxels > MOST_VOXELS:
         sides = " x ".join(map(str, shape))
-        raise UserError(
-            f"{path} claims {sides} voxels; at most {MOST_VOXELS:,} can be worked on. Crop or resample it, or mend its header."
-        )
+        most = f"at most {MOST_VOXELS:,} can be worked on"
+        raise UserError(f"{path} claims {sides} voxels; {most}. Crop or resample it, or mend its header.")
     if dtype.kind not in "iufb":
         raise UserError(f"{path} holds values of type {dtype}; one number a voxel is needed.")
     return voxels * dtype.itemsize
@@ -52,9 +54,8 @@ def check_voxels(path: str | Path, array: NDArray[Any], affine: Affine) -> NDArr
     spacing = spacing_of(affine)
     if min(spacing) < _SPACING_MM[0] or max(spacing) > _SPACING_MM[1]:
         size = " x ".join(f"{s:.3g}" for s in spacing)
-        raise UserError(
-            f"{path} has voxels of {size} mm; {_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm can be worked on. Mend its header."
-        )
+        possible = f"{_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm can be worked on"
+        raise UserError(f"{path} has voxels of {size} mm; {possible}. Mend its header.")
     # The extremes of an array hold NaN and infinity where any voxel does: one pass, no copy.
     low, high = array.min(), array.max()
     if not np.isfinite(low) or not np.isfinite(high):

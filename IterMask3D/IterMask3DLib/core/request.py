@@ -27,8 +27,8 @@ class Request:
         "choice",
         "auto",
         "Quality",
-        "fast: the passes that decide; full: every pass; published: every pass, and nothing that goes beyond the paper; "
-        "auto: fast where the result is the same, else full",
+        "fast: the passes that decide; full: every pass; published: every pass, and nothing that goes beyond the "
+        "paper; auto: fast where the result is the same, else full",
         choices=QUALITIES,
     )
     seed: int = setting("whole", 0, "Seed", "of the noise", least=0, most=2**31 - 1)

@@ -1,6 +1,6 @@
 """Settings as data: each field of a settings record says what it is called, what it may be, and what the paper has.
 
-The options of the command line, the fields of the panel, the checks of a card and of a recipe all follow from these fields.
+The options of the command line, the fields of the panel, the checks of a card and of a recipe all follow from them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class About:
     """What is known of one setting.
 
     Attributes:
-        kind: number, whole, truth, choice, text, texts (one or more different ones), or wholes (positive whole numbers).
+        kind: number, whole, truth, choice, text, texts (one or more different ones) or wholes (positive ones).
         label: what a user reads beside it; help: one phrase; unit: of a number.
         least, most: limits, both allowed.
         choices: what a choice may be.
@@ -92,48 +92,48 @@ def as_published(record: Record) -> Record:
 
 def checked(name: str, value: Any, one: About, where: str) -> Any:
     """A value as the type of its setting. Raises `UserError`."""
-    told = f"{where}: {name} is {_short(value)}"
+    claim = f"{where}: {name} is {_short(value)}"
     if value is None and one.optional:
         return None
     if one.kind == "truth":
-        return _truth(value, told)
+        return _truth(value, claim)
     if one.kind == "text":
         if isinstance(value, str):
             return value
-        raise UserError(f"{told}; it must be a text.")
+        raise UserError(f"{claim}; it must be a text.")
     if one.kind == "choice":
         if isinstance(value, str) and value in one.choices:
             return value
-        raise UserError(f"{told}; use one of {', '.join(one.choices)}.")
+        raise UserError(f"{claim}; use one of {', '.join(one.choices)}.")
     if one.kind == "texts":
-        return _texts(value, told)
+        return _texts(value, claim)
     if one.kind == "wholes":
-        return _wholes(value, one, told)
-    return _number(value, one, told)
+        return _wholes(value, one, claim)
+    return _number(value, one, claim)
 
 
-def _truth(value: Any, told: str) -> bool:
+def _truth(value: Any, claim: str) -> bool:
     if isinstance(value, bool):
         return value
-    raise UserError(f"{told}; it must be true or false.")
+    raise UserError(f"{claim}; it must be true or false.")
 
 
-def _texts(value: Any, told: str) -> tuple[str, ...]:
+def _texts(value: Any, claim: str) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else value
     right = isinstance(texts, (list, tuple)) and 0 < len(texts) == len(set(map(str, texts)))
     if not right or not all(isinstance(v, str) and v for v in texts):
-        raise UserError(f"{told}; it must be one or more different names.")
+        raise UserError(f"{claim}; it must be one or more different names.")
     return tuple(texts)
 
 
-def _wholes(value: Any, one: About, told: str) -> tuple[int, ...]:
+def _wholes(value: Any, one: About, claim: str) -> tuple[int, ...]:
     right = isinstance(value, (list, tuple)) and 0 < len(value) == (one.length or len(value))
     if not right or not all(type(v) is int and 0 < v <= one.most for v in value):
-        raise UserError(f"{told}; it must be {one.length or 'some'} positive whole numbers.")
+        raise UserError(f"{claim}; it must be {one.length or 'some'} positive whole numbers.")
     return tuple(value)
 
 
-def _number(value: Any, one: About, told: str) -> int | float:
+def _number(value: Any, one: About, claim: str) -> int | float:
     whole = one.kind == "whole"
     if isinstance(value, str) and not whole:
         # YAML 1.1 reads 1e-3, which has no point, as a text.
@@ -141,11 +141,11 @@ def _number(value: Any, one: About, told: str) -> int | float:
             value = float(value)
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not right or not abs(value) <= _LARGEST or not math.isfinite(value):
-        raise UserError(f"{told}; it must be a {'whole ' if whole else ''}number.")
+        raise UserError(f"{claim}; it must be a {'whole ' if whole else ''}number.")
     if not one.least <= value <= one.most:
         limits = [f"at least {one.least:g}"] if one.least > -_LARGEST else []
         limits += [f"at most {one.most:g}"] if one.most < _LARGEST else []
-        raise UserError(f"{told}; it must be {' and '.join(limits)}.")
+        raise UserError(f"{claim}; it must be {' and '.join(limits)}.")
     return int(value) if whole else float(value)
 
 
