@@ -13,14 +13,16 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.settings import about, checked
 from IterMask3DLib.methods.registry import method_specs
 
-_DATA = "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (masks in MNI space), open_ms/ "
-_DATA += "(labelled volumes)"
+_DATA = (
+    "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (MNI masks), open_ms/ (labelled)"
+)
 _WHOLE_OF_IT = (
     "Writes a table of figures with 95 % intervals as OUT/table.html, .csv, .json and .md, and every case in "
     "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
     "IterMask3DLib.cli evaluate …"
 )
 _NEEDED = ("pandas", "tqdm")
+_OWN = frozenset({*about(Request), "out", "autoencoder", "brains", "data", "folder", "modality"})
 
 
 def add_evaluate(commands: Any) -> None:
@@ -37,9 +39,7 @@ def add_evaluate(commands: Any) -> None:
         one.add_argument("--brains", type=_count, metavar="N", help="only the first N test brains (default: all)")
     labelled.add_argument("folder", type=Path, metavar="FOLDER", help="volumes and *_lesions.nii.gz, BIDS or flat")
     labelled.add_argument("--data", type=Path, metavar="DATA", help=f"adds the baselines, from the {_DATA}")
-    labelled.add_argument(
-        "--modality", metavar="NAME", help="ending of the volumes' names (default: the models' inputs)"
-    )
+    labelled.add_argument("--modality", metavar="NAME", help="ending of volumes' names (default: the models' inputs)")
     for one in (whole, synthetic, labelled):
         _add_run_options(one)
     trained.add_argument("-o", "--out", required=True, type=Path, metavar="FOLDER", help="folder of the training")
@@ -49,7 +49,7 @@ def add_evaluate(commands: Any) -> None:
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--out", required=True, type=Path, metavar="OUT", help="folder for the table and all cases"
+        "-o", "--out", required=True, type=Path, metavar="OUT", help="folder of the table and all cases"
     )
     parser.add_argument(
         "--model",
@@ -64,12 +64,12 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         help="model to compare with (default: OUT/autoencoder, trained first)",
     )
     add_settings(parser, Request, leave_out=("model", "save_iterations"))
-    taken = {*about(Request), "out", "autoencoder", "brains", "data", "folder", "modality"}
+    taken = set(_OWN)
     for spec in method_specs().values():
         group = parser.add_argument_group(f"settings of {spec.title} (default: the model's)")
         add_settings(group, spec.Settings, leave_out=tuple(taken))
         taken |= set(about(spec.Settings))
-    parser.set_defaults(usage=parser.error)
+    parser.set_defaults(refuse=parser.error)
 
 
 def _count(text: str) -> int:
@@ -81,17 +81,16 @@ def _count(text: str) -> int:
 
 def request_of(options: argparse.Namespace) -> Request:
     """The request of a parsed command line, its settings those of any method. A value out of range is a usage error."""
-    chosen = given_settings(options, Request)
-    chosen.pop("model", None)
+    chosen = {name: value for name, value in given_settings(options, Request).items() if name != "model"}
     settings: dict[str, Any] = {}
     try:
         for spec in method_specs().values():
             for name, value in given_settings(options, spec.Settings).items():
-                if name not in chosen:
+                if name not in _OWN:
                     settings[name] = checked(name, value, about(spec.Settings)[name][1], "evaluate")
         return Request(**chosen, settings=settings).check("evaluate")
     except UserError as error:
-        options.usage(str(error))
+        options.refuse(str(error))
         raise
 
 
@@ -100,11 +99,7 @@ def run_evaluate(options: argparse.Namespace) -> int:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(f"{' and '.join(missing)} is missing; run: pip install itermask3d[evaluate]")
-    if options.protocol == "autoencoder":
-        from IterMask3DLib.evaluation import command
-
-        return command.train_autoencoder(options)
-    request = request_of(options)
+    request = None if options.protocol == "autoencoder" else request_of(options)
     from IterMask3DLib.evaluation import command
 
-    return command.evaluate(options, request)
+    return command.train_autoencoder(options) if request is None else command.evaluate(options, request)
