@@ -63,9 +63,7 @@ class CaseRun:
         spec = find_method(model.card.method)
         settings = spec.settings(model.card, request)
         runtime = Runtime.of(request)
-        return cls(
-            model, request, prepare(case, model.card), settings, runtime, spec, spec.load(), begun, started
-        )
+        return cls(model, request, prepare(case, model.card), settings, runtime, spec, spec.load(), begun, started)
 
     def infer(self) -> Events:
         """The method from its beginning."""
@@ -104,7 +102,8 @@ class CaseRun:
     def _restored(self, result: Result, settings: Any, kept: list[Step]) -> CaseResult:
         prepared, brain = self.prepared, self.prepared.brain_mask
         iterations = tuple(
-            Iteration(s.number, s.phase, s.scalars, replace(s.layers[MASK], values=_restoring(prepared, s))) for s in kept
+            Iteration(s.number, s.phase, s.seconds, s.scalars, replace(s.layers[MASK], values=_restoring(prepared, s)))
+            for s in kept
         )
         return CaseResult(
             case=prepared.case,

@@ -108,12 +108,18 @@ class Result:
 
 @dataclass(frozen=True)
 class Iteration:
-    """A step that is kept: its numbers, and its mask on the grid of the reference."""
+    """A step that is kept.
+
+    Attributes:
+        number, phase, seconds, scalars: as in `Step`.
+        mask: on the grid of the reference; None where the numbers alone were kept.
+    """
 
     number: int
     phase: str
+    seconds: float
     scalars: Mapping[str, float]
-    mask: Layer
+    mask: Layer | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,6 @@ class CaseResult:
 
 
 def compact(values: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
-    """Intensities in whole numbers where the input has them, a rounding far below what can be seen, in half the memory."""
+    """Intensities in whole numbers where the input has them: in half the memory, rounded far below what can be seen."""
     whole = like.dtype.kind in "iub" and np.abs(values).max(initial=0) < np.iinfo(np.int16).max
     return np.round(values).astype(np.int16) if whole else values.astype(np.float32, copy=False)
