@@ -1,1 +1,1 @@
-"""What a run leaves behind: lesion table, curve, volumes, report."""
+"""What a run leaves behind: volumes, tables, the report, all from one `CaseResult`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,193 +13,169 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.image import BoolVolume, Curve, FloatVolume, up_to_pole
-from IterMask3DLib.results.outcome import CaseOutcome
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
+from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
 from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
 
-OUTLINE = "#ff5c39"
-INK, GRID, ACCENT, QUIET = "#1d2733", "#d9dee5", "#2f6fde", "#8a97a6"
+OUTLINE = MARK
 _HEAT = colormaps["inferno"]
 _LIGHTBOX_SLICES, _LIGHTBOX_COLUMNS = 24, 6
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A case turned to R, A, S and cut to the brain's box, ready to be drawn."""
+class Picture:
+    """A case turned to R, A, S and cut to the brain's box, ready to be drawn; contiguous, so that slices are quick.
+
+    Attributes:
+        volume, heatmap: float32; brain, anomaly: bool; heatmap and anomaly are None where the method has none.
+        frame: of the turned grid; window: darkest and brightest intensity; heat_limit: of the brightest colour.
+        unit: of the heatmap.
+        middle: voxel that three views go through where no lesion is asked for.
+    """
 
     volume: FloatVolume
-    heatmap: FloatVolume
+    heatmap: FloatVolume | None
     brain: BoolVolume
-    anomaly: BoolVolume
+    anomaly: BoolVolume | None
     frame: Frame
     window: tuple[float, float]
     heat_limit: float
+    unit: str
 
     @classmethod
-    def of(cls, outcome: CaseOutcome) -> Scene:
-        frame = Frame.of(outcome.volume.affine, outcome.volume.array.shape)
-        brain = frame.turn(outcome.brain).astype(bool)
+    def of(cls, result: CaseResult) -> Picture:
+        reference = result.case.reference
+        frame = Frame.of(reference.affine, reference.array.shape)
+        brain = frame.turn(result.brain)
         part = box(brain, frame.spacing)
-        values = outcome.volume.array[outcome.brain]
-        low, high = np.percentile(values, (0.5, 99.7))
-        errors = outcome.heatmap[outcome.brain]
-        limit = max(float(np.percentile(errors, 99.7)), 2 * outcome.curve.threshold, 1e-6)
-        return cls(
-            frame.turn(outcome.volume.array)[part].astype(np.float32),
-            frame.turn(outcome.heatmap)[part].astype(np.float32),
-            brain[part],
-            frame.turn(outcome.anomaly)[part].astype(bool),
-            frame,
-            (float(low), float(high)),
-            limit,
-        )
+
+        def turned(array: NDArray[np.generic] | None, kind: type[np.generic]) -> NDArray[np.generic] | None:
+            return None if array is None else np.ascontiguousarray(frame.turn(array)[part], dtype=kind)
+
+        volume, inside = turned(reference.array, np.float32), turned(result.brain, np.bool_)
+        heatmap = turned(result.array(HEATMAP), np.float32)
+        assert volume is not None and inside is not None
+        low, high = np.percentile(volume[inside], (0.5, 99.7))
+        limit, curve = 1e-6, result.artifact(ThresholdCurve)
+        if heatmap is not None:
+            limit = max(float(np.percentile(heatmap[inside], 99.7)), limit)
+        if curve is not None:
+            limit = max(limit, 2 * curve.threshold)
+        unit = result.layers[HEATMAP].unit if HEATMAP in result.layers else ""
+        anomaly = turned(result.array(ANOMALY), np.bool_)
+        return cls(volume, heatmap, inside, anomaly, frame, (float(low), float(high)), limit, unit)  # type: ignore[arg-type]
+
+    def focus(self, lesion: BoolVolume | None) -> tuple[int, int, int]:
+        """The voxel the three views go through: that of `lesion` nearest its centroid, or the middle of the brain."""
+        voxels = np.argwhere(self.brain if lesion is None else lesion)
+        distance = np.square((voxels - voxels.mean(axis=0)) * self.frame.spacing).sum(axis=1)
+        x, y, z = voxels[int(distance.argmin())]
+        return int(x), int(y), int(z)
+
+    def part_of(self, array: NDArray[np.generic], brain: BoolVolume) -> NDArray[np.generic]:
+        """Another array of the case [i, j, k], turned and cut alike."""
+        return self.frame.turn(array)[box(self.frame.turn(brain), self.frame.spacing)]
 
 
-def focus(outcome: CaseOutcome, labels: NDArray[np.int32], lesion: int | None) -> tuple[int, int, int]:
-    """The voxel [R, A, S] of the scene the three views go through: the lesion's own voxel nearest its centroid, or the middle of the brain."""
-    frame = Frame.of(outcome.volume.affine, outcome.volume.array.shape)
-    part = box(frame.turn(outcome.brain).astype(bool), frame.spacing)
-    target = (frame.turn(labels) == lesion) if lesion is not None else frame.turn(outcome.brain).astype(bool)
-    voxels = np.argwhere(target[part])
-    distance = np.square((voxels - voxels.mean(axis=0)) * frame.spacing).sum(axis=1)
-    x, y, z = voxels[int(distance.argmin())]
-    return int(x), int(y), int(z)
-
-
-def draw_views(scene: Scene, at: tuple[int, int, int]) -> str:
-    """Three planes through `at`, above with the outline of the anomaly, below with the heatmap; PNG as a data address."""
-    widths = [_extent(scene, plane) for plane in PLANES]
-    figure = Figure(figsize=(11.4, 7.6), facecolor="black")
-    grid = figure.add_gridspec(
-        2, 4, width_ratios=[*(w for w, _ in widths), 5], left=0.01, right=0.945, top=0.99, bottom=0.01, wspace=0.03, hspace=0.03
-    )
+def draw_views(picture: Picture, at: tuple[int, int, int]) -> str:
+    """Three planes through `at`: above the outline of the anomaly, below the heatmap; PNG as a data address."""
+    widths = [_extent(picture, plane)[0] for plane in PLANES]
+    rows = 2 if picture.heatmap is not None else 1
+    figure = Figure(figsize=(11.4, 3.8 * rows), facecolor="black")
+    edges = {"left": 0.01, "right": 0.945, "top": 0.99, "bottom": 0.01, "wspace": 0.03, "hspace": 0.03}
+    grid = figure.add_gridspec(rows, 4, width_ratios=[*widths, 5], **edges)
     for column, plane in enumerate(PLANES):
         index = at[axis_of(plane)]
-        for row in (0, 1):
+        for row in range(rows):
             axes = figure.add_subplot(grid[row, column])
-            _show(axes, scene, plane, index, heat=row == 1)
+            _show(axes, picture, plane, index, heat=row == 1)
             _label(axes, plane)
-            _cross(axes, scene, plane, at)
-    legend = figure.add_subplot(grid[1, 3])
-    bar = figure.colorbar(ScalarMappable(Normalize(0, scene.heat_limit), _HEAT), cax=legend)
-    bar.set_label("error of the last pass", color="white", fontsize=9)
-    bar.ax.tick_params(colors="white", labelsize=8)
-    bar.outline.set_edgecolor("#555")
+            _cross(axes, picture, plane, at)
+    if picture.heatmap is not None:
+        legend = figure.add_subplot(grid[1, 3])
+        bar = figure.colorbar(ScalarMappable(Normalize(0, picture.heat_limit), _HEAT), cax=legend)
+        bar.set_label(
+            f"error ({picture.unit})" if picture.unit else "error of the last pass", color="white", fontsize=9
+        )
+        bar.ax.tick_params(colors="white", labelsize=8)
+        bar.outline.set_edgecolor("#555")
     return _png(figure, 100)
 
 
-def draw_lightbox(scene: Scene) -> str:
+def draw_lightbox(picture: Picture) -> str:
     """Axial slices over the whole brain, from below to above, with the outline of the anomaly; PNG as a data address."""
-    inside = np.flatnonzero(scene.brain.any(axis=(0, 1)))
+    inside = np.flatnonzero(picture.brain.any(axis=(0, 1)))
     rim = 0.03 * (inside[-1] - inside[0])
     indices = np.unique(np.linspace(inside[0] + rim, inside[-1] - rim, _LIGHTBOX_SLICES).round().astype(int))
     rows = -(-len(indices) // _LIGHTBOX_COLUMNS)
-    width, height = _extent(scene, "axial")
+    width, height = _extent(picture, "axial")
     side = 1.9
     figure = Figure(figsize=(_LIGHTBOX_COLUMNS * side, rows * side * height / width), facecolor="black")
     for place, index in enumerate(indices):
         left, row = place % _LIGHTBOX_COLUMNS / _LIGHTBOX_COLUMNS, place // _LIGHTBOX_COLUMNS
         axes = figure.add_axes((left, 1 - (row + 1) / rows, 1 / _LIGHTBOX_COLUMNS, 1 / rows))
-        _show(axes, scene, "axial", int(index), heat=False, line=0.9)
+        _show(axes, picture, "axial", int(index), heat=False, line=0.9)
+        style = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
         for text, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
-            axes.text(x, 0.93, text, transform=axes.transAxes, color="white", fontsize=7, ha="center", va="center", alpha=0.6)
+            axes.text(x, 0.93, text, transform=axes.transAxes, **style)
     return _png(figure, 100)
 
 
-def draw_curve(curve: Curve) -> str:
-    """The thresholds of the sweep, the fit, its slope, and the chosen point; SVG text."""
-    passes = np.arange(1, len(curve.thresholds) + 1)
-    figure = Figure(figsize=(5.6, 3.5))
-    axes = figure.add_axes((0.12, 0.15, 0.76, 0.79))
-    ceiling = max(2.2 * curve.threshold, float(np.percentile(curve.thresholds, 95)), 1e-6)
-    axes.plot(passes, curve.thresholds, ".", color=ACCENT, markersize=4, label="threshold")
-    if curve.used_fit:
-        axes.plot(passes, up_to_pole(curve.fit), color=INK, linewidth=1, label=f"a·tan(b·t), R² {curve.r_squared:.2f}")
-    axes.plot(passes[curve.chosen], curve.threshold, "o", color=OUTLINE, markersize=9, zorder=5, label=f"chosen: {curve.threshold:.3g}")
-    axes.axvline(float(passes[curve.chosen]), color=OUTLINE, linewidth=0.8, alpha=0.5)
-    axes.set_ylim(0, ceiling)
-    axes.set_xlabel("sweep pass (percent of the brain lifted)")
-    axes.set_ylabel("threshold (error)")
-    axes.legend(frameon=False, loc="upper left", fontsize=8)
-    if curve.fixed is not None:
-        return _chart(figure, axes)
-    slope = axes.twinx()
-    slope.plot(passes, curve.derivative, color=QUIET, linewidth=1, linestyle="--")
-    slope.axhline(curve.gamma, color=QUIET, linewidth=0.8, linestyle=":")
-    slope.set_ylim(0, 6 * curve.gamma)
-    slope.set_ylabel(f"slope (dashed) and gamma {curve.gamma:g} (dotted)", color=QUIET)
-    slope.tick_params(colors=QUIET)
-    return _chart(figure, axes)
-
-
-def draw_shrink(sizes: Sequence[int]) -> str:
-    """Masked voxels (model grid) after each shrink pass; SVG text."""
-    figure = Figure(figsize=(5.6, 3.5))
+def draw_slice_scores(scores: tuple[float, ...]) -> str:
+    """How anomalous each slice is, from below to above; SVG text."""
+    figure = Figure(figsize=SIZE)
     axes = figure.add_axes((0.14, 0.15, 0.82, 0.79))
-    passes = np.arange(1, len(sizes) + 1)
-    axes.bar(passes, sizes, color=ACCENT, width=0.7)
-    axes.bar(passes[-1:], sizes[-1:], color=OUTLINE, width=0.7)
-    axes.set_xlabel("shrink pass")
-    axes.set_ylabel("voxels still masked (model grid)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return _chart(figure, axes)
+    slices = np.arange(1, len(scores) + 1)
+    axes.bar(slices, scores, color=ACCENT, width=1.0)
+    highest = int(np.argmax(scores))
+    axes.bar(slices[highest], scores[highest], color=MARK, width=1.0)
+    axes.set_xlabel("slice of the model grid, from below to above")
+    axes.set_ylabel("score")
+    return svg_of(figure, axes)
 
 
-def _extent(scene: Scene, plane: Plane) -> tuple[float, float]:
+def _extent(picture: Picture, plane: Plane) -> tuple[float, float]:
     """Width and height of a plane in mm."""
-    sizes = np.array(scene.volume.shape) * scene.frame.spacing
+    sizes = np.array(picture.volume.shape) * picture.frame.spacing
     across = [axis for axis in range(3) if axis != axis_of(plane)]
     return float(sizes[across[0]]), float(sizes[across[1]])
 
 
-def _show(axes: Axes, scene: Scene, plane: Plane, index: int, heat: bool, line: float = 1.2) -> None:
-    aspect = scene.frame.aspect(plane)
-    axes.imshow(
-        cut(scene.volume, plane, index), cmap="gray", vmin=scene.window[0], vmax=scene.window[1], aspect=aspect, interpolation="bilinear"
-    )
-    outline = cut(scene.anomaly, plane, index)
+def _show(axes: Axes, picture: Picture, plane: Plane, index: int, heat: bool, line: float = 1.2) -> None:
+    aspect = picture.frame.aspect(plane)
+    low, high = picture.window
+    grey = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
+    axes.imshow(cut(picture.volume, plane, index), aspect=aspect, **grey)
+    axes.set_axis_off()
     if heat:
-        errors = np.clip(cut(scene.heatmap, plane, index) / scene.heat_limit, 0, 1)
+        assert picture.heatmap is not None
+        errors = np.clip(cut(picture.heatmap, plane, index) / picture.heat_limit, 0, 1)
         colours = _HEAT(errors)
         colours[..., 3] = np.clip(errors * 2.5, 0, 0.9)
         axes.imshow(colours, aspect=aspect, interpolation="bilinear")
-    elif outline.any():
+    elif picture.anomaly is not None and (outline := cut(picture.anomaly, plane, index)).any():
         axes.contour(outline, levels=[0.5], colors=OUTLINE, linewidths=line)
-    axes.set_axis_off()
 
 
 def _label(axes: Axes, plane: Plane) -> None:
     places = ((0.06, 0.5), (0.94, 0.5), (0.5, 0.94), (0.5, 0.06))
+    style = {"color": "white", "fontsize": 10, "ha": "center", "va": "center", "alpha": 0.85}
     for text, (x, y) in zip(LABELS[plane], places, strict=True):
-        axes.text(x, y, text, transform=axes.transAxes, color="white", fontsize=10, ha="center", va="center", alpha=0.85)
+        axes.text(x, y, text, transform=axes.transAxes, **style)
 
 
-def _cross(axes: Axes, scene: Scene, plane: Plane, at: tuple[int, int, int]) -> None:
+def _cross(axes: Axes, picture: Picture, plane: Plane, at: tuple[int, int, int]) -> None:
     """Short ticks at the border of the picture where the other two planes cut this one."""
     across = [axis for axis in range(3) if axis != axis_of(plane)]
-    column = scene.volume.shape[across[0]] - 1 - at[across[0]]
-    row = scene.volume.shape[across[1]] - 1 - at[across[1]]
+    column = picture.volume.shape[across[0]] - 1 - at[across[0]]
+    row = picture.volume.shape[across[1]] - 1 - at[across[1]]
     for low, high in ((0, 0.03), (0.97, 1)):
         axes.axvline(column, low, high, color="#6fc3ff", linewidth=1)
         axes.axhline(row, low, high, color="#6fc3ff", linewidth=1)
-
-
-def _chart(figure: Figure, axes: Axes) -> str:
-    for other in figure.axes:
-        other.spines[["top"]].set_visible(False)
-        other.spines[["left", "bottom", "right"]].set_color(GRID)
-        other.tick_params(labelsize=8)
-        other.xaxis.label.set_fontsize(9)
-        other.yaxis.label.set_fontsize(9)
-    axes.grid(color=GRID, linewidth=0.5)
-    axes.set_axisbelow(True)
-    text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    svg = text.getvalue()
-    return svg[svg.index("<svg") :]
 
 
 def _png(figure: Figure, dpi: int) -> str:

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.core.image import Affine, BoolVolume, FloatVolume
+from IterMask3DLib.core.geometry import Affine, bounding_box, shifted, voxel_millilitres
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.lesion import Lesion
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
-@dataclass(frozen=True)
-class Lesion:
-    """One connected component. `centroid_ras`: mm; `mean_error`, `peak_error`: of the heatmap inside it."""
+def find_lesions(
+    anomaly: BoolVolume, heatmap: FloatVolume | None, affine: Affine
+) -> tuple[tuple[Lesion, ...], NDArray[np.int32]]:
+    """Components that touch by a face, an edge or a corner, largest first, and their numbers as a label volume.
 
-    number: int
-    voxels: int
-    volume_ml: float
-    centroid_ras: tuple[float, float, float]
-    mean_error: float
-    peak_error: float
+    Everything is measured within the box around the anomaly, in one sweep over its voxels.
 
-
-def find_lesions(anomaly: BoolVolume, heatmap: FloatVolume, affine: Affine) -> tuple[tuple[Lesion, ...], NDArray[np.int32]]:
-    """Components of `anomaly` [i, j, k] that touch by a face, an edge or a corner, largest first, and their numbers as a label volume."""
-    found, count = ndimage.label(anomaly, structure=_TOUCHING)
-    if count == 0:
-        return (), np.zeros(anomaly.shape, dtype=np.int32)
-    sizes = np.bincount(found.ravel(), minlength=count + 1)[1:]
-    order = np.argsort(-sizes, kind="stable") + 1
+    Args:
+        anomaly: bool [i, j, k]; heatmap: [i, j, k], None where there is none; affine: voxel to RAS mm.
+    """
+    labels = np.zeros(anomaly.shape, dtype=np.int32)
+    box = bounding_box(anomaly)
+    if box is None:
+        return (), labels
+    found, count = ndimage.label(anomaly[box], structure=_TOUCHING)
+    sizes = np.bincount(found.ravel(), minlength=count + 1)
     numbers = np.zeros(count + 1, dtype=np.int32)
-    numbers[order] = np.arange(1, count + 1)
-    labels = numbers[found]
-    index = np.arange(1, count + 1)
-    means = ndimage.mean(heatmap, labels, index)
-    peaks = ndimage.maximum(heatmap, labels, index)
-    centres = np.array(ndimage.center_of_mass(anomaly, labels, index)) @ affine[:3, :3].T + affine[:3, 3]
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    voxels = sizes[order - 1]
+    numbers[np.argsort(-sizes[1:], kind="stable") + 1] = np.arange(1, count + 1)
+    labels[box] = numbers[found]
+    voxels = np.nonzero(found)
+    own = numbers[found[voxels]]
+    sizes = np.bincount(own, minlength=count + 1)[1:]
+    centres = np.stack([np.bincount(own, axis, count + 1)[1:] / sizes for axis in voxels], axis=1)
+    placed = shifted(affine, box)
+    centroids = centres @ placed[:3, :3].T + placed[:3, 3]
+    means, peaks = np.zeros(count), np.zeros(count)
+    if heatmap is not None:
+        scores = heatmap[box][voxels].astype(np.float64)
+        means = np.bincount(own, scores, count + 1)[1:] / sizes
+        peaks = np.full(count + 1, -np.inf)
+        np.maximum.at(peaks, own, scores)
+        peaks = peaks[1:]
+    voxel_ml = voxel_millilitres(affine)
     lesions = tuple(
-        Lesion(i + 1, int(voxels[i]), float(voxels[i] * voxel_ml), _point(centres[i]), float(means[i]), float(peaks[i]))
-        for i in range(count)
+        Lesion(n + 1, int(sizes[n]), float(sizes[n] * voxel_ml), (r, a, s), float(means[n]), float(peaks[n]))
+        for n, (r, a, s) in enumerate(centroids.tolist())
     )
     return lesions, labels
-
-
-def _point(place: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(place[0]), float(place[1]), float(place[2])

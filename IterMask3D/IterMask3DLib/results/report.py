@@ -3,48 +3,70 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from IterMask3DLib.core.image import Curve
-from IterMask3DLib.results.figures import Scene, draw_curve, draw_lightbox, draw_shrink, draw_views, focus
-from IterMask3DLib.results.lesions import Lesion
-from IterMask3DLib.results.outcome import CaseOutcome
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.files import write_text
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
+from IterMask3DLib.results.artifacts import files_of
+from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.figures import Picture, draw_lightbox, draw_slice_scores, draw_views
 
 _LISTED = 20
 
 
-def write_report(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion], labels: NDArray[np.int32]) -> None:
-    """Writes the HTML page. `labels`: lesion numbers [i, j, k] as of `find_lesions`. The page refers to nothing outside itself."""
+def write_report(path: Path, result: CaseResult, found: CaseLesions) -> None:
+    """Writes the HTML page of a case; it refers to nothing outside itself."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    scene = Scene.of(outcome)
-    total = sum(lesion.volume_ml for lesion in lesions)
+    picture, lesions = Picture.of(result), found.lesions
+    first = None
+    if lesions:
+        first = picture.part_of(found.labels == lesions[0].number, result.brain).astype(bool)
     page = environment.get_template("report.html.j2").render(
-        case=outcome.case,
-        outcome=outcome,
-        total_ml=total,
-        percent=100 * total / outcome.brain_ml if outcome.brain_ml else 0.0,
+        case=result.case.name,
+        result=result,
+        has_anomaly=ANOMALY in result.layers,
+        has_heatmap=HEATMAP in result.layers,
+        total_ml=found.total_ml,
+        percent=100 * found.total_ml / result.brain_ml if result.brain_ml else 0.0,
         ml=_millilitres,
         place=_place,
+        unit=picture.unit,
         lesions=lesions[:_LISTED],
         count=len(lesions),
         rest=lesions[_LISTED:],
         rest_ml=sum(lesion.volume_ml for lesion in lesions[_LISTED:]),
-        views=draw_views(scene, focus(outcome, labels, lesions[0].number if lesions else None)),
-        lightbox=draw_lightbox(scene),
-        curve=Markup(draw_curve(outcome.curve)),
-        shrink=Markup(draw_shrink([size for size, _ in outcome.shrink])),
-        facts=_facts(outcome),
-        attribution=outcome.provenance.get("attribution", ""),
+        views=draw_views(picture, picture.focus(first)),
+        lightbox=draw_lightbox(picture),
+        charts=_charts(result),
+        facts=_facts(result),
+        citation=result.provenance.get("citation", ""),
+        attribution=result.provenance.get("attribution", ""),
     )
-    path.write_text(page, encoding="utf-8", newline="\n")
+    write_text(path, page)
+
+
+def _charts(result: CaseResult) -> list[tuple[str, Markup, str]]:
+    """Title, SVG and caption of every chart the result has."""
+    charts = []
+    for artifact in result.artifacts:
+        files = files_of(artifact)
+        if files is not None:
+            charts.append((files.TITLE, Markup(files.figure(artifact)), files.caption(artifact)))
+    if result.slice_scores:
+        caption = "How anomalous the method finds each slice; the highest is marked."
+        charts.append(("Slice scores", Markup(draw_slice_scores(result.slice_scores)), caption))
+    return charts
 
 
 def _millilitres(value: float) -> str:
@@ -58,33 +80,40 @@ def _place(ras: tuple[float, float, float]) -> str:
     return ", ".join(f"{side[value < 0]}\u00a0{abs(value):.1f}" for side, value in zip(sides, ras, strict=True))
 
 
-def _choice(curve: Curve) -> str:
+def _choice(curve: ThresholdCurve) -> str:
     where = f"{curve.threshold:.5g}, reached at pass {curve.chosen + 1}"
-    return (
-        f"{where}; chosen there with gamma {curve.gamma:g}"
-        if curve.fixed is None
-        else f"{where}; a multiple of the median error of the first pass, as the model says"
-    )
+    if curve.by_hand:
+        return f"{where}; chosen by hand"
+    if curve.fixed is None:
+        return f"{where}; chosen there with gamma {curve.gamma:g}"
+    return f"{where}; a multiple of the median error of the first pass, as the model says"
 
 
-def _facts(outcome: CaseOutcome) -> list[tuple[str, str]]:
+def _facts(result: CaseResult) -> list[tuple[str, str]]:
     """Provenance as rows of a table, in a reading order."""
-    made = outcome.provenance
-    shape = " x ".join(str(n) for n in outcome.volume.array.shape)
-    spacing = " x ".join(f"{s:.3g}" for s in outcome.volume.spacing)
-    rows = [
-        ("Input", outcome.volume.source or outcome.case),
-        ("Grid of the input", f"{shape} voxels of {spacing} mm"),
-        ("Brain mask", f"{outcome.brain_source}; {outcome.brain_ml:,.0f} ml"),
-        ("Threshold", _choice(outcome.curve)),
-        ("Detection scores", f"mask size {outcome.mask_size:,} voxels (model grid), mean error {outcome.mean_error:.5g}"),
-    ]
-    names = {"model": "Model", "model_sha256": "SHA-256 of the weights", "method": "Method", "seed": "Seed", "device": "Device"}
-    rows += [(title, str(made[key])) for key, title in names.items() if key in made]
-    for key, title in (("settings", "Settings"), ("versions", "Versions")):
-        if key in made:
-            rows.append((title, json.dumps(made[key], sort_keys=True).replace('"', "").strip("{}")))
+    provenance, rows = result.provenance, []
+    for name, image in result.case.images.items():
+        shape = " x ".join(str(n) for n in image.array.shape)
+        spacing = " x ".join(f"{s:.3g}" for s in image.spacing)
+        rows.append((f"Input {name}".strip(), image.label))
+        rows.append(("Grid", f"{shape} voxels of {spacing} mm"))
+    rows.append(("Brain mask", f"{result.brain_source}; {result.brain_ml:,.0f} ml"))
+    curve = result.artifact(ThresholdCurve)
+    if curve is not None:
+        rows.append(("Threshold", _choice(curve)))
+    scores = {"case score": result.case_score, **result.scalars}
+    told = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in scores.items() if value is not None)
+    rows.append(("Detection scores", told))
+    titles = {"model": "Model", "method": "Method", "seed": "Seed", "device": "Device", "backend": "Backend"}
+    rows += [(title, str(provenance[key])) for key, title in titles.items() if key in provenance]
+    for key, title in (("model_sha256", "SHA-256 of the weights"), ("settings", "Settings"), ("versions", "Versions")):
+        if key in provenance:
+            rows.append((title, _short(provenance[key])))
     for key, title in (("started", "Started (UTC)"), ("seconds", "Seconds")):
-        if key in made:
-            rows.append((title, str(made[key])))
+        if key in provenance:
+            rows.append((title, str(provenance[key])))
     return rows
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str).replace('"', "").strip("{}")

@@ -1,93 +1,98 @@
-"""The tables of a case: lesions, curve, iterations, and the record of the run."""
+"""The tables of a case: lesions and iterations, and the record of the run."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from IterMask3DLib.core.files import write_csv, write_json
+from IterMask3DLib.core.lesion import Lesion
+from IterMask3DLib.core.result import CaseResult
+from IterMask3DLib.results.artifacts import files_of
 
-from IterMask3DLib.core.image import Curve
-from IterMask3DLib.results.lesions import Lesion
-from IterMask3DLib.results.outcome import CaseOutcome, Iteration
-
-LESION_COLUMNS = ("lesion", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "mean_error", "peak_error", "voxels")
-CURVE_COLUMNS = ("pass", "threshold", "fit", "derivative", "chosen")
-ITERATION_COLUMNS = ("iteration", "phase", "threshold", "masked_voxels")
+LESION_COLUMNS = (
+    "lesion",
+    "volume_ml",
+    "centroid_r_mm",
+    "centroid_a_mm",
+    "centroid_s_mm",
+    "mean_error",
+    "peak_error",
+    "voxels",
+)
+NOTICE = "Research use only; not a medical device."
 
 
 def write_lesions(path: Path, lesions: Iterable[Lesion]) -> None:
     """One row a lesion, largest first."""
     rows = (
-        (x.number, f"{x.volume_ml:.4f}", *(f"{c:.2f}" for c in x.centroid_ras), f"{x.mean_error:.5f}", f"{x.peak_error:.5f}", x.voxels)
+        (
+            x.number,
+            f"{x.volume_ml:.4f}",
+            *(f"{c:.2f}" for c in x.centroid_ras),
+            f"{x.mean_score:.5f}",
+            f"{x.peak_score:.5f}",
+            x.voxels,
+        )
         for x in lesions
     )
-    _write(path, LESION_COLUMNS, rows)
+    write_csv(path, LESION_COLUMNS, rows)
 
 
-def write_curve(path: Path, curve: Curve) -> None:
-    """One row a sweep pass; the fit is empty where there was none."""
-    rows = (
-        (t + 1, f"{curve.thresholds[t]:.8g}", _number(curve.fit[t]), _number(curve.derivative[t]), int(t == curve.chosen))
-        for t in range(len(curve.thresholds))
-    )
-    _write(path, CURVE_COLUMNS, rows)
+def write_iterations(path: Path, steps: Sequence[tuple[int, str, float, Mapping[str, float]]], brain_ml: float) -> None:
+    """One row a step, in the order of the volumes beside it: iteration, pass, phase, its scalars, seconds.
+
+    Shares of the brain come in percent and, for what is masked, also in ml.
+
+    Args:
+        steps: number of the pass (0 for a mask that a person drew), phase, seconds and scalars of each.
+    """
+    names = list(dict.fromkeys(name for *_, scalars in steps for name in scalars))
+    columns = ["iteration", "pass", "phase", *(c for name in names for c in _columns(name)), "seconds"]
+    rows = [
+        [
+            item,
+            number,
+            phase,
+            *(v for name in names for v in _cells(name, scalars.get(name), brain_ml)),
+            f"{seconds:.3f}",
+        ]
+        for item, (number, phase, seconds, scalars) in enumerate(steps, start=1)
+    ]
+    write_csv(path, columns, rows)
 
 
-def write_iterations(path: Path, iterations: Iterable[Iteration]) -> None:
-    """One row an iteration, in the order of the fourth axis of the volume beside it."""
-    _write(path, ITERATION_COLUMNS, ((x.number, x.phase, f"{x.threshold:.8g}", int(x.mask.sum())) for x in iterations))
-
-
-def write_run(path: Path, outcome: CaseOutcome, lesions: Sequence[Lesion]) -> None:
-    """What made the case and what came out, as JSON; numbers that are not finite become null."""
-    curve = outcome.curve
+def write_run(path: Path, result: CaseResult, lesions: Sequence[Lesion], files: Sequence[str]) -> None:
+    """What made the case and what came out, as JSON. `files`: everything that belongs to the case."""
+    found: dict[str, Any] = {**result.scalars, "case_score": result.case_score, "slice_scores": result.slice_scores}
+    if "anomaly" in result.layers:
+        found |= {"anomaly_ml": round(sum(x.volume_ml for x in lesions), 4), "lesions": len(lesions)}
+    for artifact in result.artifacts:
+        known = files_of(artifact)
+        found |= known.facts(artifact) if known is not None else {artifact.kind: artifact.to_record()}
     record = {
-        **outcome.provenance,
-        "case": outcome.case,
-        "input": outcome.volume.source,
-        "brain_mask": {"source": outcome.brain_source, "millilitres": round(outcome.brain_ml, 2)},
-        "results": {
-            "anomaly_ml": round(sum(x.volume_ml for x in lesions), 4),
-            "lesions": len(lesions),
-            "mask_size_model_voxels": outcome.mask_size,
-            "mean_error": outcome.mean_error,
-            "threshold": curve.threshold,
-            "first_median": curve.median,
-            "chosen_pass": curve.chosen + 1,
-            "r_squared": curve.r_squared,
-            "tangent_used": curve.used_fit,
-            "shrink": [{"masked_voxels": size, "lifted_share": ratio} for size, ratio in outcome.shrink],
-        },
-        "warnings": list(outcome.warnings),
-        "notice": "Research use only; not a medical device.",
+        **result.provenance,
+        "case": result.case.name,
+        "inputs": {name or "image": image.source for name, image in result.case.images.items()},
+        "brain_mask": {"source": result.brain_source, "millilitres": round(result.brain_ml, 2)},
+        "results": {name: value for name, value in found.items() if value is not None},
+        "warnings": list(result.warnings),
+        "files": list(files),
+        "notice": NOTICE,
     }
-    path.write_text(json.dumps(_plain(record), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(path, record)
 
 
-def _plain(value: Any) -> Any:
-    """`value` with only what JSON has: no NaN, no infinity, no numpy numbers, no paths."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
+def _columns(name: str) -> tuple[str, ...]:
+    if name == "masked_fraction":
+        return "masked_ml", "masked_percent"
+    return (f"{name.removesuffix('_fraction')}_percent",) if name.endswith("_fraction") else (name,)
 
 
-def _number(value: float) -> str:
-    return f"{value:.8g}" if math.isfinite(value) else ""
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+def _cells(name: str, value: float | None, brain_ml: float) -> tuple[str, ...]:
+    if value is None:
+        return ("",) * len(_columns(name))
+    if name == "masked_fraction":
+        return f"{value * brain_ml:.4f}", f"{100 * value:.3f}"
+    return (f"{100 * value:.3f}",) if name.endswith("_fraction") else (f"{value:.8g}",)

@@ -1,0 +1,205 @@
+"""Many cases, one after another: the one loop of the command line and of the panel's batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import explained
+from IterMask3DLib.core.files import reason, write_csv
+from IterMask3DLib.core.image import Case
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.result import ANOMALY, CaseResult
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name, read_image
+from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.case_writer import check_writable, write_case
+from IterMask3DLib.results.overwriting import is_case
+from IterMask3DLib.run import Cancelled, Event, run_case
+
+SUMMARY = "summary.csv"
+SUMMARY_COLUMNS = ("case", "status", "anomaly_ml", "lesions", "brain_ml", "case_score", "seconds", "message")
+WAITING, RUNNING, DONE, SKIPPED, FAILED, STOPPED = "waiting", "running", "done", "skipped", "failed", "stopped"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where the images of a case are: a file or folder for each input channel (one: any name), and the brain mask."""
+
+    name: str
+    images: Mapping[str, Path]
+    brain_mask: Path | None = None
+
+    @property
+    def path(self) -> Path:
+        return next(iter(self.images.values()))
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Everything that is read."""
+        return (*self.images.values(), *([self.brain_mask] if self.brain_mask else []))
+
+    def read(self) -> Case:
+        """Reads the images. Raises `UserError`."""
+        images = {channel: read_image(path) for channel, path in self.images.items()}
+        return Case(self.name, images, read_image(self.brain_mask) if self.brain_mask else None)
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How one case of a batch goes.
+
+    Attributes:
+        files: of the case; status: waiting, running, done, skipped, failed or stopped; message: one line.
+        done, total: cases; event: what the run of the case said, None where its status changed.
+        result, lesions, folder: of a case that is done.
+    """
+
+    files: CaseFiles
+    status: str
+    message: str = ""
+    done: int = 0
+    total: int = 0
+    event: Event | None = None
+    result: CaseResult | None = field(default=None, repr=False)
+    lesions: CaseLesions | None = field(default=None, repr=False)
+    folder: Path | None = None
+
+
+def cases_of(paths: Sequence[str | Path], brain_mask: Path | None = None) -> list[CaseFiles]:
+    """One case for each path, named by it. Raises `UserError` where two would have the same name."""
+    cases = [CaseFiles(case_name(path), {"": Path(path)}, brain_mask) for path in paths]
+    names = [case.name for case in cases]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"Several inputs would write the case {name}; give them different file names.")
+    return cases
+
+
+def find_cases(folder: Path) -> list[CaseFiles]:
+    """The volumes of a folder: NIfTI, NRRD and MetaImage files, and subfolders with DICOM files, whatever they are called.
+
+    Raises `UserError` for none, or a name twice.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder.")
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read ({reason(error)}).") from None
+    found = [path for path in entries if _is_volume(path) or (path.is_dir() and _holds_dicom(path))]
+    if not found:
+        raise UserError(f"{folder} holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices.")
+    return cases_of(found)
+
+
+def segment_cases(
+    cases: Sequence[CaseFiles],
+    model: Model,
+    request: Request,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    skip_existing: bool = False,
+) -> Generator[BatchProgress, bool | None, None]:
+    """Segments every case and writes it to `out`; a failing one does not stop the others.
+
+    Yields what happens. Sending True back ends the batch: a run at work keeps nothing of its case, the rest is stopped.
+    """
+    total = len(cases)
+    for index, files in enumerate(cases):
+        progress = BatchProgress(files, RUNNING, done=index, total=total)
+        if skip_existing and is_case(out / files.name, files.name):
+            yield replace(progress, status=SKIPPED, message="was there already", done=index + 1)
+            continue
+        stopped = yield progress
+        try:
+            if stopped:
+                raise Cancelled
+            ended = yield from _segment(progress, model, request, out, overwrite)
+        except Cancelled:
+            for rest in cases[index:]:
+                yield replace(progress, files=rest, status=STOPPED)
+            return
+        except Exception as error:  # One strange volume must not cost the night.
+            ended = replace(progress, status=FAILED, message=explained(error, out))
+        yield replace(ended, done=index + 1)
+        del ended
+
+
+def _segment(
+    progress: BatchProgress, model: Model, request: Request, out: Path, overwrite: bool
+) -> Generator[BatchProgress, bool | None, BatchProgress]:
+    files = progress.files
+    check_writable(out, files.name, files.inputs, overwrite)
+    events = run_case(files.read(), model, request)
+    stopped: bool | None = None
+    try:
+        while True:
+            event = events.send(None)
+            stopped = yield replace(progress, event=event)
+            if stopped:
+                raise Cancelled
+    except StopIteration as end:
+        result: CaseResult = end.value
+    finally:
+        events.close()
+    found = CaseLesions.of(result)
+    folder = write_case(out, result, found, overwrite=overwrite, inputs=files.inputs)
+    message = "; ".join((found_text(result, found), *result.warnings))
+    return replace(progress, status=DONE, message=message, result=result, lesions=found, folder=folder)
+
+
+def found_text(result: CaseResult, found: CaseLesions) -> str:
+    """What was found in a case, in a few words."""
+    if ANOMALY not in result.layers:
+        return "no score" if result.case_score is None else f"score {result.case_score:.4g}"
+    count = len(found.lesions)
+    return f"anomaly {found.total_ml:.1f} ml in {count} {'lesion' if count == 1 else 'lesions'}"
+
+
+def write_summary(out: Path, rows: Sequence[BatchProgress]) -> None:
+    """The summary of a batch, whole: one row a case, with what the records of the cases on disk say."""
+    lines = []
+    for row in rows:
+        record = _recorded(out, row.files.name) if row.status in (DONE, SKIPPED) else {}
+        values = {"case": row.files.name, "status": row.status, "message": row.message, **record}
+        lines.append([values.get(column, "") for column in SUMMARY_COLUMNS])
+    write_csv(out / SUMMARY, SUMMARY_COLUMNS, lines)
+
+
+def _recorded(out: Path, name: str) -> dict[str, Any]:
+    try:
+        record = json.loads((out / name / f"{name}_run.json").read_text(encoding="utf-8"))
+        results = record["results"]
+        return {
+            **{column: results[column] for column in ("anomaly_ml", "lesions", "case_score") if column in results},
+            "brain_ml": record["brain_mask"]["millilitres"],
+            "seconds": record["seconds"],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _is_volume(path: Path) -> bool:
+    return path.is_file() and path.name.lower().endswith(NIFTI + ITK)
+
+
+def _holds_dicom(folder: Path) -> bool:
+    """Whether a folder holds a DICOM file: by its ending, or by the four letters that each begins with at byte 128."""
+    for path in folder.iterdir():
+        if not path.is_file():
+            continue
+        if path.suffix.lower() in (".dcm", ".ima"):
+            return True
+        try:
+            with path.open("rb") as file:
+                if file.read(132)[128:] == b"DICM":
+                    return True
+        except OSError:
+            continue
+    return False

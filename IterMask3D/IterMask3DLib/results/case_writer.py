@@ -1,0 +1,112 @@
+"""Puts a case on disk, whole or not at all: the one writer of the command line, the batch and the panel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason, staged_folder, take_place, whole_file, write_csv
+from IterMask3DLib.core.result import ANOMALY, CaseResult, LayerKind
+from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.results.artifacts import files_of
+from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.overwriting import case_files_in, check_target, is_case
+from IterMask3DLib.results.report import write_report
+from IterMask3DLib.results.tables import write_iterations, write_lesions, write_run
+
+WHAT = ("layers", "brain", "lesions", "artifacts", "iterations", "report", "run")
+"""Kinds of files a case can have; a layer may also be named by itself."""
+
+
+def check_writable(out: Path, case: str, inputs: Collection[Path], overwrite: bool) -> None:
+    """Raises `UserError` before any computing if the case could not be written to `out`."""
+    if case in ("", "..") or Path(case).name != case:
+        raise UserError(f"{case!r} cannot name a folder; give the case another name.")
+    try:
+        check_target(out / case, inputs, overwrite, lambda folder: is_case(folder, case))
+        out.mkdir(parents=True, exist_ok=True)
+        Path(tempfile.mkdtemp(prefix=f".{case}.", dir=out)).rmdir()
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({reason(error)}); choose another output folder.") from None
+
+
+def write_case(
+    out: Path, result: CaseResult, found: CaseLesions, *, overwrite: bool = False, inputs: Collection[Path] = ()
+) -> Path:
+    """Writes `out/<case>/` with every file of the case and returns it.
+
+    What else lies in a folder of earlier results stays there. Raises `UserError` where the folder may not be written
+    (see `overwriting`) or the disk refuses; then, and when interrupted, nothing is left behind and what was there stays.
+    """
+    case = result.case.name
+    check_writable(out, case, inputs, overwrite)
+    target = out / case
+    with staged_folder(target) as beside:
+        written = {path.name for path in case_files(result, beside, WHAT, found)}
+        ours = set(case_files_in(target, case)) | written
+        others = [entry for entry in target.iterdir() if entry.name not in ours] if target.is_dir() else []
+        take_place(beside, target, others)
+    return target
+
+
+def case_files(
+    result: CaseResult, folder: Path, what: Collection[str] = WHAT, found: CaseLesions | None = None
+) -> list[Path]:
+    """Writes files of a case into a folder and returns them.
+
+    Args:
+        what: of `WHAT`, and names of layers.
+        found: the lesions, where they are measured already.
+    """
+    case, affine = result.case.name, result.case.reference.affine
+    found = found or CaseLesions.of(result)
+    written: list[Path] = []
+
+    def path(ending: str) -> Path:
+        written.append(folder / f"{case}_{ending}")
+        return written[-1]
+
+    for name, layer in result.layers.items():
+        if "layers" in what or name in what:
+            values = layer.read()
+            write_nifti(
+                values if layer.kind is LayerKind.MASK else values.astype(np.float32), affine, path(f"{name}.nii.gz")
+            )
+    if "brain" in what:
+        write_nifti(result.brain, affine, path("brain.nii.gz"))
+    if "iterations" in what and result.iterations:
+        _write_masks(path("iterations.nii.gz"), result)
+        steps = [(x.number, x.phase, x.seconds, x.scalars) for x in result.iterations]
+        write_iterations(path("iterations.csv"), steps, result.brain_ml)
+    if "lesions" in what and ANOMALY in result.layers:
+        write_lesions(path("lesions.csv"), found.lesions)
+    if "artifacts" in what:
+        for artifact in result.artifacts:
+            files = files_of(artifact)
+            table = files.table(artifact) if files is not None else None
+            if table is not None:
+                write_csv(path(f"{artifact.kind}.csv"), *table)
+    if "report" in what:
+        write_report(path("report.html"), result, found)
+    if "run" in what:
+        record = path("run.json")
+        write_run(record, result, found.lesions, [each.name for each in written])
+    return written
+
+
+def _write_masks(path: Path, result: CaseResult) -> None:
+    """Every iteration's mask as one 4D file; each is restored when it is its turn."""
+    assert result.iterations
+    shape, affine = result.brain.shape, result.case.reference.affine
+    masks = np.zeros((*shape, len(result.iterations)), dtype=np.uint8, order="F")
+    for number, iteration in enumerate(result.iterations):
+        masks[..., number] = iteration.mask.read()
+    image = nibabel.Nifti1Image(masks, affine)
+    image.header.set_xyzt_units("mm")
+    with whole_file(path) as beside:
+        nibabel.save(image, beside)
