@@ -1,7 +1,7 @@
 """The engine's end of the wire: frames in and out, and the end of the process when the other side is gone.
 
 A thread reads, so that a pause, a cancellation or the end of the input is heard while a pass computes; requests wait
-in a queue until the main thread takes them.
+in a queue until the main thread takes them. Another writes, so that a pass computes while the other side reads.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.wire import Decoder, Message, WireError, encode
 
 _CHUNK = 2**18
+_UNREAD = 8
+"""Messages that may wait to be read: a fast GPU must not fill the memory with volumes nobody has looked at."""
+
 _PARENT_SECONDS = 0.5
 _LAST_WORD_SECONDS = 1.0
 
@@ -39,7 +42,7 @@ class Channel:
     def __init__(self, incoming: int, outgoing: int) -> None:
         self._incoming, self._outgoing = incoming, outgoing
         self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._writing = threading.Lock()
+        self._frames: queue.Queue[list[bytes | memoryview]] = queue.Queue(_UNREAD)
         self._changed = threading.Condition()
         self._cancelled: set[int] = set()
         self._paused: set[int] = set()
@@ -67,7 +70,8 @@ class Channel:
             signal.signal(signal.SIGHUP, lambda *_: None)
             threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
         channel = cls(incoming, outgoing)
-        threading.Thread(target=channel._listen, daemon=True).start()
+        for loop in (channel._listen, channel._write):
+            threading.Thread(target=loop, daemon=True).start()
         return channel
 
     def next_request(self) -> Message:
@@ -75,16 +79,8 @@ class Channel:
         return self._requests.get()
 
     def send(self, message: Message) -> None:
-        """Writes a message; waits while the other side does not read."""
-        frame = encode(message)
-        with self._writing:
-            for buffer in frame:
-                rest = memoryview(buffer)
-                while rest:
-                    try:
-                        rest = rest[os.write(self._outgoing, rest) :]
-                    except OSError:  # Nobody is there any more.
-                        end(0)
+        """Sends a message, whose arrays must not change any more; waits while the other side has too many unread."""
+        self._frames.put(encode(message))
 
     def is_cancelled(self, request: int) -> bool:
         """Whether a request was cancelled."""
@@ -94,6 +90,17 @@ class Channel:
         """Returns once a request is not paused, or was cancelled."""
         with self._changed:
             self._changed.wait_for(lambda: request not in self._paused or request in self._cancelled)
+
+    def _write(self) -> None:
+        while True:
+            for buffer in self._frames.get():
+                rest = memoryview(buffer)
+                while rest:
+                    try:
+                        rest = rest[os.write(self._outgoing, rest) :]
+                    except OSError:  # Nobody is there any more.
+                        end(0)
+            self._frames.task_done()
 
     def _listen(self) -> None:
         decoder = Decoder()
@@ -124,11 +131,14 @@ class Channel:
             self._changed.notify_all()
 
     def _say_and_end(self, sentence: str) -> NoReturn:
-        # A frame that the main thread is writing is let out first, unless the other side has stopped reading.
-        if self._writing.acquire(timeout=_LAST_WORD_SECONDS):
-            with suppress(OSError):
-                for buffer in encode(Message("error", 0, {"sentence": sentence, "trace": ""})):
-                    os.write(self._outgoing, buffer)
+        # The other side may have stopped reading.
+        deadline = time.monotonic() + _LAST_WORD_SECONDS
+        with suppress(queue.Full):
+            self._frames.put(
+                encode(Message("error", 0, {"sentence": sentence, "trace": ""})), timeout=_LAST_WORD_SECONDS
+            )
+        while self._frames.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(_LAST_WORD_SECONDS / 100)
         end(2)
 
 

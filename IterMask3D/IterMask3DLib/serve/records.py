@@ -28,7 +28,7 @@ BRAIN, BRAIN_MASK = "brain", "brain_mask"
 SERIES_BYTES = 512 * 1024**2
 """Memory that all error maps and reconstructions of a run may take at the other side; beyond it, some are left out."""
 
-_LARGEST_HALF = float(np.finfo(np.float16).max)
+_HALF_AN_ULP, _KEPT_BITS = np.uint32(0x1000), np.uint32(0xFFFFE000)
 _SAME_PLACE_MM = 1e-3
 _NUMBER = About("whole", "Number", least=0)
 _GAMMA = About("number", "Gamma", least=1e-9, most=1e6, optional=True)
@@ -128,9 +128,20 @@ class StepLayers:
         if layer.kind is LayerKind.MASK:
             return vtk_order(values)
         if layer.kind is LayerKind.SCORE:
-            # Half precision is enough to look at, and leaves zeros behind that compress when a scene is saved.
-            return vtk_order(np.minimum(values, _LARGEST_HALF)).astype(np.float16).astype(np.float32)
+            return _rounded(values)
         return vtk_order(compact(self._prepared.unscaled(values), self._prepared.case.reference.array))
+
+
+def _rounded(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Scores in VTK's order, to the eleven significant bits that half precision has.
+
+    That is enough to look at, and leaves zeros behind that compress when a scene is saved.
+    """
+    copy = np.array(values.T, dtype=np.float32, order="C")
+    bits = copy.view(np.uint32)
+    bits += _HALF_AN_ULP
+    bits &= _KEPT_BITS
+    return copy
 
 
 def step_fields(step: Step, elapsed: float, layers: Mapping[str, str]) -> dict[str, Any]:
