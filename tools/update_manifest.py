@@ -10,8 +10,8 @@ _LEFT_OUT = ("CMakeLists.txt",)
 
 def shipped_files(module: Path = MODULE) -> tuple[list[str], list[str]]:
     """Scripts and resources of the module, as paths relative to it."""
-    files = [path for path in module.rglob("*") if path.is_file() and "__pycache__" not in path.parts and path.name not in _LEFT_OUT]
-    names = sorted(path.relative_to(module).as_posix() for path in files)
+    files = [path for path in module.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    names = sorted(path.relative_to(module).as_posix() for path in files if path.name not in _LEFT_OUT)
     return [name for name in names if name.endswith(".py")], [name for name in names if not name.endswith(".py")]
 
 

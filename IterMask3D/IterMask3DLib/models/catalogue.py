@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -14,11 +15,17 @@ from IterMask3DLib.core.resources import resource
 
 DEFAULT_MODEL = "t1w-2mm"
 BUNDLED, INSTALLED, PATH = "bundled", "installed", "path"
+_HOLDS = f"a model folder holds {CARD_FILE} and its weights"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model folder; `origin`: bundled, installed or path; `problem` says why it cannot be used (then `card` is None)."""
+    """A model folder.
+
+    Attributes:
+        origin: bundled, installed or path.
+        card: None where it cannot be used; problem: why, in a sentence.
+    """
 
     name: str
     folder: Path
@@ -38,7 +45,11 @@ def user_folder() -> Path | None:
 
 
 def list_models(extra: Path | None = None) -> list[ModelEntry]:
-    """Bundled models, the default first, then installed ones, then those of `extra` (itself a model or a folder of some)."""
+    """Bundled models, the default first, then installed ones, then those of a folder.
+
+    Args:
+        extra: the folder: a model, or a folder of some.
+    """
     bundled = sorted(_folders(resource("Models")), key=lambda folder: (folder.name != DEFAULT_MODEL, folder.name))
     found = [(folder, BUNDLED) for folder in bundled]
     found += [(folder, INSTALLED) for folder in _folders(user_folder())]
@@ -50,9 +61,12 @@ def list_models(extra: Path | None = None) -> list[ModelEntry]:
 
 
 def entry(folder: Path, origin: str) -> ModelEntry:
-    """A model folder as its card describes it."""
+    """A model folder as its card describes it, once its files were found to be those of the card."""
     try:
-        return ModelEntry(folder.name, folder, origin, read_card(folder))
+        card = read_card(folder)
+        for name, digest in card.files.items():
+            verified_bytes(folder / name, digest)
+        return ModelEntry(folder.name, folder, origin, card)
     except UserError as error:
         return ModelEntry(folder.name, folder, origin, None, str(error))
 
@@ -76,7 +90,7 @@ def find_model(name: str | None) -> Path:
         installed = user_folder()
         places += [installed / wanted] if installed is not None else []
         for place in places:
-            if place.is_dir():
+            if _is_folder(place):
                 return place
     if _is_folder(wanted):
         return Path(wanted)
@@ -89,8 +103,8 @@ def find_entry(name: str | None) -> ModelEntry | None:
         folder = find_model(name)
     except UserError:
         return None
-    known = {each.folder: each for each in list_models()}
-    return known.get(folder) or entry(folder, PATH)
+    origins = {resource("Models"): BUNDLED, user_folder(): INSTALLED}
+    return entry(folder, origins.get(folder.parent, PATH))
 
 
 def read_card(folder: Path) -> ModelCard:
@@ -99,8 +113,21 @@ def read_card(folder: Path) -> ModelCard:
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}); a model folder holds {CARD_FILE} and its weights.") from None
+        raise UserError(f"{path} cannot be read ({reason(error)}); {_HOLDS}.") from None
     return ModelCard.from_json(text, str(path))
+
+
+def verified_bytes(path: Path, digest: str) -> bytes:
+    """A file of a model. Raises `UserError` where it is not the one with the SHA-256 of the card."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}); {_HOLDS}.") from None
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise UserError(
+            f"{path} does not have the checksum of its card; it is damaged or was changed: install the model again."
+        )
+    return data
 
 
 def _folders(root: Path | None) -> list[Path]:
@@ -109,9 +136,6 @@ def _folders(root: Path | None) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _is_folder(name: str) -> bool:
+def _is_folder(name: str | Path) -> bool:
     # A name with a null byte or of absurd length is no folder, and no traceback either.
-    try:
-        return os.path.isdir(name)
-    except ValueError:
-        return False
+    return os.path.isdir(name)  # noqa: PTH112

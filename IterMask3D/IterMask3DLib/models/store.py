@@ -20,8 +20,8 @@ from torch import nn
 from IterMask3DLib.core.card import CARD_FILE, AssetEntry, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import staged_folder, take_place
-from IterMask3DLib.models.catalogue import user_folder
-from IterMask3DLib.models.weights import bytes_of, check_tensors, read_bytes, tensors_of
+from IterMask3DLib.models.catalogue import user_folder, verified_bytes
+from IterMask3DLib.models.weights import bytes_of, check_tensors, tensors_of
 
 WEIGHTS = "model.safetensors"
 _LARGEST = {".safetensors": 2 * 1024**3, ".json": 1024**2}
@@ -54,11 +54,13 @@ class Builder(Protocol):
 
 
 def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
-    """Reads the tensors of a model folder. Raises `UserError` with the first thing that is wrong: checksum or tensors."""
-    # The checksum does not cover the card: sizes that do not fit the file must not reserve memory before they are refused.
+    """Reads the tensors of a model folder. Raises `UserError` with the first thing that is wrong."""
+    # The checksum does not cover the card: sizes that do not fit the file must not reserve memory.
     with torch.device("meta"):
         wanted = {name: network.state_dict() for name, network in method.build(card).items()}
-    files = {name: _verified(folder / name, digest) for name, digest in card.files.items()}
+    files = {
+        name: tensors_of(verified_bytes(folder / name, digest), folder / name) for name, digest in card.files.items()
+    }
     taken = {}
     for name, state in wanted.items():
         if name not in card.networks:
@@ -108,17 +110,19 @@ def save_model(
         assets={name: AssetEntry(WEIGHTS, tensor) for name, tensor in asset_names.items()},
     )
     ModelCard.from_json(signed.to_json(), str(folder / CARD_FILE))
-    with staged_folder(folder) as beside:
-        (beside / WEIGHTS).write_bytes(data)
-        (beside / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", newline="\n")
-        take_place(beside, folder)
+    with staged_folder(folder) as staged:
+        (staged / WEIGHTS).write_bytes(data)
+        (staged / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", newline="\n")
+        take_place(staged, folder)
     return signed
 
 
 def install_model(source: Path, verify: Callable[[Path], ModelCard], overwrite: bool = False) -> Path:
-    """Copies a model folder or zip file into the user's folder, under the name on its card, after `verify` found it right.
+    """Copies a model folder or zip file into the user's folder, under the name on its card; returns the new folder.
 
-    Returns the new folder. With `overwrite` an installed model of the same name is replaced, and nothing else.
+    Args:
+        verify: reads a model folder and raises `UserError` where it is not right.
+        overwrite: an installed model of the same name is replaced, and nothing else.
     """
     target_root = user_folder()
     if target_root is None:
@@ -135,18 +139,11 @@ def install_model(source: Path, verify: Callable[[Path], ModelCard], overwrite: 
             raise UserError(f"{target} exists already; use --overwrite to replace it.")
         if target.exists() and not (target / CARD_FILE).is_file():
             raise UserError(f"{target} holds no model; remove it or rename it yourself.")
-        with staged_folder(target) as beside:
+        with staged_folder(target) as staged:
             for file in (*card.files, CARD_FILE):
-                shutil.copyfile(folder / file, beside / file)
-            take_place(beside, target)
+                shutil.copyfile(folder / file, staged / file)
+            take_place(staged, target)
         return target
-
-
-def _verified(path: Path, digest: str) -> dict[str, torch.Tensor]:
-    data = read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise UserError(f"{path} does not have the checksum of its card; it is damaged or was changed: install the model again.")
-    return tensors_of(data, path)
 
 
 def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:
@@ -178,10 +175,10 @@ def _asset(
 
 
 def _unzipped(source: Path, scratch: Path) -> Path:
-    """The files of a model, taken by name out of a zip file; nothing else is extracted, so no member decides where it lands."""
+    """The files of a model, taken by name out of a zip file: so no member decides where it lands."""
     try:
         with zipfile.ZipFile(source) as archive:
-            members = {}
+            members: dict[str, zipfile.ZipInfo] = {}
             for item in archive.infolist():
                 name = Path(item.filename).name
                 if name != CARD_FILE and not name.endswith(".safetensors"):

@@ -17,14 +17,6 @@ from IterMask3DLib.core.files import reason
 _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network")
 
 
-def read_bytes(path: Path) -> bytes:
-    """A whole file. Raises `UserError`."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}); a model folder holds a card and its weights.") from None
-
-
 def tensors_of(data: bytes, where: Path) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file. Raises `UserError`."""
     try:
@@ -67,9 +59,8 @@ def read_checkpoint(checkpoint: Path) -> dict[str, torch.Tensor]:
     except OSError as error:
         raise UserError(f"{checkpoint} cannot be read ({reason(error)}).") from None
     except Exception:  # A file that is no checkpoint makes the reader fail in as many ways as there are files.
-        raise UserError(
-            f"{checkpoint} is not a checkpoint that holds tensors alone; save the network's state_dict() with torch.save."
-        ) from None
+        advice = "save the network's state_dict() with torch.save"
+        raise UserError(f"{checkpoint} is not a checkpoint that holds tensors alone; {advice}.") from None
     for key in _USUAL_KEYS:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

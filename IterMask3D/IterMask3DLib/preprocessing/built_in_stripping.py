@@ -57,7 +57,7 @@ def _coarse(image: sitk.Image) -> sitk.Image:
 
 
 def _tissue(image: sitk.Image, share: sitk.Image) -> sitk.Image:
-    """Tissue near the registered brain, cut free from what touches it, together with the core of the registered brain."""
+    """Tissue near the registered brain, cut free from what touches it, together with the core of that brain."""
     brain = share > 0.5
     near = sitk.BinaryDilate(brain, _voxels(_NEIGHBOURHOOD_MM))
     core = sitk.BinaryErode(brain, _voxels(_CORE_MM))

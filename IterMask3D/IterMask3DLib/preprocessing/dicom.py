@@ -44,9 +44,8 @@ def read_dicom(place: Path) -> sitk.Image:
         raise UserError(f"{place} holds no DICOM series; give the folder with the slices of one scan.")
     if len(series) > 1:
         counts = ", ".join(str(len(files)) for files in sorted(series, key=len, reverse=True))
-        raise UserError(
-            f"{place} holds {len(series)} DICOM series (of {counts} files); give one file of the series you mean instead."
-        )
+        held = f"{len(series)} DICOM series (of {counts} files)"
+        raise UserError(f"{place} holds {held}; give one file of the series you mean instead.")
     (files,) = series
     if len(files) > 1:
         files = _in_order(place, [_slice(place, file) for file in files])
@@ -97,9 +96,8 @@ def _in_order(place: Path, slices: list[Slice]) -> list[str]:
     steps = np.diff([each.place for each in slices])
     same = int((steps < _SAME_MM).sum())
     if same:
-        raise UserError(
-            f"{place} holds {same} slices twice in the same place: several time points or echoes; export one of them alone."
-        )
+        held = f"{same} slices twice in the same place: several time points or echoes"
+        raise UserError(f"{place} holds {held}; export one of them alone.")
     usual = float(np.median(steps))
     wide = int((np.abs(steps - usual) > _UNEVEN * usual).sum())
     if wide:

@@ -16,7 +16,7 @@ BACKGROUND = -3.0
 
 @dataclass(frozen=True)
 class Scale:
-    """What takes scaled values back: `value * factor + offset` is in the units of the input (where nothing was clipped)."""
+    """What takes scaled values back: `value * factor + offset` is in the units of the input, where nothing was clipped."""
 
     offset: float
     factor: float

@@ -1,8 +1,8 @@
 """From the images of a case to the grid of a model, and back.
 
-The model grid keeps the reference's own axes, in the order and direction closest to right, anterior, superior; an oblique
-volume is not turned. So every step between the two grids is a permutation, a flip, a scaling and a shift along the axes,
-and can be undone exactly.
+The model grid keeps the reference's own axes, in the order and direction closest to right, anterior, superior; an
+oblique volume is not turned. So every step between the two grids is a permutation, a flip, a scaling and a shift along
+the axes, and can be undone exactly.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Prepared:
     def restore(self, layer: Layer, channel: int = 0) -> Layer:
         """A layer of the model grid on the grid of the reference [i, j, k], as its kind asks for.
 
-        Masks by nearest neighbour, scores by linear interpolation, both inside the brain alone; intensities in the units
-        of the channel's image. The first axis lies closest together in memory.
+        Masks by nearest neighbour, scores by linear interpolation, both inside the brain alone; intensities in the
+        units of the channel's image. The first axis lies closest together in memory.
         """
         values = layer.read()
         box, brain = self.brain_mask.box, self.brain_mask.array[self.brain_mask.box]
@@ -78,7 +78,7 @@ class Prepared:
         return Layer(layer.kind, result, layer.unit)
 
     def unscaled(self, values: FloatVolume, channel: int = 0) -> FloatVolume:
-        """A reconstruction [x, y, z] in the units of the channel's image, 0 outside the brain; still on the model grid."""
+        """A reconstruction [x, y, z] in the units of the channel's image, 0 outside the brain; on the model grid."""
         scale = self.scales[channel]
         return np.where(self.brain, values * scale.factor + scale.offset, 0).astype(np.float32)
 
@@ -92,10 +92,10 @@ class Prepared:
 
 
 def prepare(case: Case, card: ModelCard) -> Prepared:
-    """Finds the brain, reorients, resamples to the model's spacing, crops around the brain and scales the intensities.
+    """Finds the brain, reorients, resamples to the model's spacing, crops around the brain, scales the intensities.
 
-    The model grid grows in multiples of the card's number where the brain does not fit. Raises `UserError` where an input
-    channel is missing or there is no brain.
+    The model grid grows in multiples of the card's number where the brain does not fit. Raises `UserError` where an
+    input channel is missing or there is no brain.
     """
     images = inputs_of(case, card)
     reference = case.reference
@@ -128,9 +128,8 @@ def inputs_of(case: Case, card: ModelCard) -> Mapping[str, Image]:
     missing = [name for name in card.inputs if name not in case.images]
     if missing:
         wanted, given = " and ".join(missing), ", ".join(case.images) or "nothing"
-        raise UserError(
-            f"{case.name}: model {card.name} needs the input {wanted} ({given} was given); add --input {missing[0]}=FILE."
-        )
+        needs = f"model {card.name} needs the input {wanted} ({given} was given)"
+        raise UserError(f"{case.name}: {needs}; add --input {missing[0]}=FILE.")
     return {name: case.images[name] for name in card.inputs}
 
 

@@ -21,7 +21,7 @@ MNI_TO_TEMPLATE: Affine = np.array(
         [0.0, 0.0, 0.0, 1.0],
     ]
 )
-"""RAS mm of MNI152 (ICBM 2009a, skull-stripped) to RAS mm of the bundled template: `template_to_brain` of the one, inverted."""
+"""RAS mm of MNI152 (ICBM 2009a, skull-stripped) to those of the bundled template: its `template_to_brain`, inverted."""
 
 _TOP_TO_CENTRE_MM = 75.0
 _BLUR_MM = 4.0

@@ -53,7 +53,7 @@ def current_rank(environment: Mapping[str, str] = os.environ) -> Rank:
 def shard(items: Sequence[Item], here: Rank | None = None) -> list[Item]:
     """Every `world_size`-th item, starting with the rank: over all processes each item comes exactly once.
 
-    Where there are GPUs, the process takes the one of its place on the machine, so that `cuda` means another GPU in each.
+    Where there are GPUs, the process takes the one of its local rank, so that `cuda` means another GPU in each.
     """
     here = here or current_rank()
     if here.world_size > 1 and torch.cuda.is_available():

@@ -12,7 +12,10 @@ Noise = Callable[[int, int], NDArray[np.float32]]
 
 
 def seeded_noise(seed: int) -> Noise:
-    """Standard normal noise that depends on the seed and the number of the pass alone, so any pass can be repeated by itself."""
+    """Standard normal noise that depends on the seed and the number of the pass alone.
+
+    So any pass can be repeated by itself.
+    """
 
     def draw(number: int, voxels: int) -> NDArray[np.float32]:
         return np.random.default_rng([seed, number]).standard_normal(voxels, dtype=np.float32)
