@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Edit, Request
 from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Result, Step
+from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.versions import versions
-from IterMask3DLib.methods.base import Method, MethodSpec
+from IterMask3DLib.methods.base import Method, MethodSpec, Resumable
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared, prepare
@@ -67,16 +69,27 @@ class CaseRun:
 
     def infer(self) -> Events:
         """The method from its beginning."""
-        yield Phase("infer", "refining the mask")
+        yield Phase("infer", f"running {self.spec.title}")
         steps = self.method.infer(self.prepared, self.model, self.settings, self.runtime)
         return (yield from self._to_the_end(steps))
 
     def resume(self, state: Any, edit: Edit, changes: Mapping[str, Any] | None = None) -> Events:
-        """The method from an edit on. `changes`: settings that are other than those of the request, e.g. the start mask."""
+        """The method from an edit on.
+
+        Args:
+            state: of an earlier result.
+            edit: what the user wants otherwise.
+            changes: settings that are other than those of the request, e.g. the start mask.
+
+        Raises:
+            UserError: if the method cannot go on from a run.
+        """
+        if not isinstance(self.method, Resumable):
+            raise UserError(f"{self.spec.title} cannot go on from a run that was made; run it again.")
         self._begun, self._started = time.perf_counter(), datetime.now(timezone.utc)
-        settings = replace(self.settings, **(changes or {}))
-        yield Phase("infer", "refining the mask")
-        steps = self.method.resume(self.prepared, self.model, settings, self.runtime, state, edit)  # type: ignore[attr-defined]
+        settings = changed(self.settings, changes or {}, "settings")
+        yield Phase("infer", f"running {self.spec.title}")
+        steps = self.method.resume(self.prepared, self.model, settings, self.runtime, state, edit)
         return (yield from self._to_the_end(steps, settings))
 
     def _to_the_end(self, steps: Generator[Step, None, Result], settings: Any = None) -> Events:
