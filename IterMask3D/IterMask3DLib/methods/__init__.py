@@ -1,1 +1,1 @@
-"""The methods: each in a folder of its own, with its network, settings, training and conversion, behind one interface."""
+"""The methods: each in a folder of its own, with network, settings, training and conversion, behind one interface."""

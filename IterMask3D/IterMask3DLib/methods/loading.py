@@ -12,7 +12,7 @@ from IterMask3DLib.models.store import Model, install_model, read_model
 
 
 def load_model(folder: Path) -> Model:
-    """Reads a model folder. Raises `UserError` with the first thing that is wrong: card, settings, checksum or tensors."""
+    """Reads a model folder. Raises `UserError` with the first thing that is wrong: card, settings, files or tensors."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a model folder.")
     card = read_card(folder)

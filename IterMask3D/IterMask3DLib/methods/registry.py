@@ -20,7 +20,7 @@ GROUP = "itermask3d.methods"
 
 @lru_cache(maxsize=1)
 def method_specs() -> dict[str, MethodSpec]:
-    """Every method by its name, the built-in ones first; torch is not imported. Raises `UserError` for a broken package."""
+    """Every method by its name, the built-in ones first, without torch. Raises `UserError` for a broken package."""
     folders = sorted(found.name for found in pkgutil.iter_modules(methods.__path__) if found.ispkg)
     specs = [importlib.import_module(f"{methods.__name__}.{name}").SPEC for name in folders]
     for entry in entry_points(group=GROUP):

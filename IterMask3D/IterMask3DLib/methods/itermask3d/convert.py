@@ -11,31 +11,33 @@ import torch
 
 from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask3d.network import SIDE_MULTIPLE, network_of
-from IterMask3DLib.models.store import save_model
+from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.itermask3d.network import NETWORK, SIDE_MULTIPLE, network_of
+from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_SHAPE, Settings
+from IterMask3DLib.models.store import WEIGHTS, save_model
 from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 
 _STAGES = 5
 
 
 def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-    """Writes the model folder `out` from a file that holds the published state dict (138 entries), and returns its card.
+    """Writes the model folder `out` from a file that holds the published state dict (138 entries); returns its card.
 
     Args:
         checkpoints: one file of `torch.save`.
-        options: `inputs` (one name), `spacing` (mm), `shape` (voxels, multiples of 16), `gamma`.
+        options: `inputs` (one name), `spacing` (mm), `shape` (voxels, multiples of 16), `gamma`; those that are left
+            out are as published.
 
     Raises:
         UserError: for a file that is no checkpoint of the published network, or options that make no model.
     """
     if len(checkpoints) != 1:
         raise UserError(f"IterMask3D has one network; {len(checkpoints)} checkpoints were given.")
-    checkpoint, spacing, shape, gamma = checkpoints[0], options["spacing"], tuple(options["shape"]), options["gamma"]
-    sides = any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape)
-    if not spacing > 0 or not gamma > 0 or sides or len(shape) != 3:
-        raise UserError(
-            f"The spacing and gamma must be above 0, and the sides of the grid multiples of {SIDE_MULTIPLE}."
-        )
+    (checkpoint,) = checkpoints
+    shape = tuple(options.get("shape", PUBLISHED_SHAPE))
+    if len(shape) != 3 or any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape):
+        raise UserError(f"The grid needs three sides that are multiples of {SIDE_MULTIPLE}.")
+    chosen = changed(Settings(), {"gamma": options["gamma"]} if "gamma" in options else {}, "convert")
     tensors = read_checkpoint(checkpoint)
     widths = tuple(_width(tensors, stage, checkpoint) for stage in range(1, _STAGES + 1))
     card = ModelCard(
@@ -43,9 +45,9 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
         title=f"Converted from {checkpoint.name}",
         method="itermask3d",
         inputs=tuple(options["inputs"]),
-        grid=CardGrid(float(spacing), shape, SIDE_MULTIPLE),
-        networks={"reconstruction": NetworkEntry("model.safetensors", config={"widths": list(widths), "dropout": 0.2})},
-        settings={"gamma": float(gamma)},
+        grid=CardGrid(float(options.get("spacing", 1.0)), shape, SIDE_MULTIPLE),
+        networks={NETWORK: NetworkEntry(WEIGHTS, config={"widths": list(widths), "dropout": 0.2})},
+        settings={"gamma": chosen.gamma},
         training={
             "converted_from": checkpoint.name,
             "attribution": "",
@@ -56,10 +58,10 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     try:
         with torch.device("meta"):
             wanted = network_of(card).state_dict()
-    except (UserError, RuntimeError):
+    except RuntimeError:
         raise UserError(f"{checkpoint} has widths {widths}, which make no network.") from None
     check_tensors(tensors, wanted, str(checkpoint))
-    return save_model(out, card, {"reconstruction": tensors})
+    return save_model(out, card, {NETWORK: tensors})
 
 
 def _width(tensors: Mapping[str, torch.Tensor], stage: int, checkpoint: Path) -> int:

@@ -16,8 +16,15 @@ def high_frequency(
 ) -> NDArray[np.float32]:
     """Volume whose low frequencies keep their phase but have amplitude 1.
 
-    `volume`: float32 [x, y, z]; `spacing`: mm per axis; `cutoff`: cycles per mm, frequencies at or above it stay as they are.
-    Returns float32 [x, y, z]. Source: section "Data" of the IterMask3D code (amplitude 1, not 0, below the radius).
+    Source: section "Data" of the IterMask3D code (amplitude 1, not 0, below the radius).
+
+    Args:
+        volume: float32 [x, y, z].
+        spacing: mm along each axis.
+        cutoff: cycles per mm; frequencies at or above it stay as they are.
+
+    Returns:
+        float32 [x, y, z].
     """
     spectrum = torch.fft.rfftn(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float64)))
     axes = [torch.fft.fftfreq(n, d=float(d), dtype=torch.float64) for n, d in zip(volume.shape, spacing, strict=True)]

@@ -1,7 +1,7 @@
-"""The trained network rewritten for inference: the same function of the same parameters, in fewer and smaller operations.
+"""The trained network rewritten for inference: the same function of the same parameters, in fewer operations.
 
-Batch norm is folded into the convolution before it, dropout is gone, activations and residual sums work in place, and each
-nearest up-sampling with the convolution after it is one transposed convolution. Derived once, when a run begins.
+Batch norm is folded into the convolution before it, dropout is gone, activations and residual sums work in place, and
+each nearest up-sampling with the convolution after it is one transposed convolution. Derived once, when a run begins.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _Up(nn.Module):
 
 
 def _fold(block: ConvBlock) -> tuple[Tensor, Tensor, float | None]:
-    """Weight and bias (float64) of the convolution with its batch norm inside, and the slope of the activation, if any."""
+    """Weight and bias (float64) of the convolution with its batch norm inside; slope of the activation, if any."""
     weight, bias = block.conv.weight.detach().double(), block.conv.bias.detach().double()
     if not hasattr(block, "adn"):
         return weight, bias, None

@@ -1,7 +1,7 @@
 """The loop of IterMask3D: sweep the threshold, choose a point on its curve, shrink the mask until it stays.
 
-Source: Liang et al., Medical Image Analysis 107, 103763 (arXiv 2504.04911), and its public code, with that code's faults
-mended.
+Source: Liang et al., Medical Image Analysis 107, 103763 (arXiv 2504.04911), and its public code, with that code's
+faults mended.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, PackedMask
 from IterMask3DLib.core.request import ByGamma, ByPoint
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import ForwardPass, MaskedReconstruction
 from IterMask3DLib.methods.itermask3d.settings import Settings
 from IterMask3DLib.methods.itermask3d.threshold import fit_curve, interpolated, percentile_threshold
@@ -32,8 +33,8 @@ class Sweep:
 
     Attributes:
         thresholds: float64 [points].
-        masks: what each pass left; steps: for each point the number of the pass whose mask belongs to it (a point that no
-            pass was spent on has that of the one before).
+        masks: what each pass left; steps: for each point the number of the pass whose mask belongs to it (a point that
+            no pass was spent on has that of the one before).
         median: the error that half of the brain does not exceed in the first pass.
     """
 
@@ -79,11 +80,14 @@ def sweep(passes: MaskedReconstruction, settings: Settings) -> Generator[Step, N
 
 
 def choose(
-    swept: Sweep, settings: Settings, by: ByGamma | ByPoint = ByGamma()
-) -> tuple[ThresholdCurve, tuple[str, ...]]:  # noqa: B008
-    """The threshold curve with its chosen point, and warnings."""
+    swept: Sweep, settings: Settings, by: ByGamma | ByPoint | None = None
+) -> tuple[ThresholdCurve, tuple[str, ...]]:
+    """The threshold curve with its chosen point, and warnings. `by`: None: as the settings say.
+
+    Raises `UserError` for a choice that is not possible.
+    """
     if isinstance(by, ByGamma) and by.gamma is not None:
-        settings = replace(settings, gamma=by.gamma, median_multiple=None)
+        settings = changed(settings, {"gamma": by.gamma, "median_multiple": None}, "settings")
     curve, warnings = fit_curve(swept.thresholds, settings, swept.median)
     curve = replace(curve, steps=swept.steps)
     if isinstance(by, ByPoint):
@@ -94,8 +98,10 @@ def choose(
 
 
 def first_shrink_draw(settings: Settings, passes_before: int = 0) -> int:
-    """Which noise of the seed the first shrink pass draws: counted from the end of the curve, so that the same choice draws
-    the same noise again, however many passes the sweep took.
+    """Which noise of the seed the first shrink pass draws.
+
+    Counted from the end of the curve, so that the same choice draws the same noise again, however many passes the sweep
+    took.
     """
     return settings.sweep_passes + 1 + passes_before
 
@@ -136,8 +142,8 @@ def shrink(
         if ratio < settings.stop_ratio or after == 0:
             return found.result()
         if len(history.sizes) == settings.max_shrink:
-            told = f"The mask was still shrinking after {settings.max_shrink} passes; the last one was kept."
-            return replace(found, warnings=(*warnings, told)).result()
+            warning = f"The mask was still shrinking after {settings.max_shrink} passes; the last one was kept."
+            return replace(found, warnings=(*warnings, warning)).result()
         mask = smaller
 
 
@@ -178,6 +184,6 @@ class _Found:
 
 
 def grown(seeds: BoolVolume, extent: BoolVolume) -> BoolVolume:
-    """`seeds` with all of `extent` that touches them, directly or through more of it, by a face, an edge or a corner."""
+    """`seeds` with all of `extent` that touches them by a face, an edge or a corner, or through more of it."""
     touching = np.ones((3, 3, 3), dtype=bool)
     return np.asarray(ndimage.binary_propagation(seeds, structure=touching, mask=seeds | extent))

@@ -52,7 +52,7 @@ class MaskedReconstruction:
 
     Args:
         given: the volume.
-        network: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [1, 1, x, y, z], on any device.
+        network: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [1, 1, x, y, z], anywhere.
         noise: what hides masked voxels.
         smoothing: standard deviation in mm of the Gaussian that averages the residual inside the brain before it is
             squared (0: none, as published).
@@ -186,7 +186,10 @@ class _Smoothing:
 
 
 def _gaussian(size: int, sigma: float) -> Tensor:
-    """A normalised Gaussian along an axis, cut off at four standard deviations, zeros beyond the ends: float32 [size, size]."""
+    """A normalised Gaussian along an axis, cut off at four standard deviations: float32 [size, size].
+
+    Beyond the ends there are zeros.
+    """
     radius = int(_TRUNCATE * sigma + 0.5)
     places = torch.arange(size, dtype=torch.float64)
     apart = places[:, None] - places

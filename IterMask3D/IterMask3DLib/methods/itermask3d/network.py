@@ -7,7 +7,6 @@ Source: Nets of ZiyunLiang/IterMask3D (MedIA 107, 103763). With the default widt
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ _CONFIG = ("widths", "dropout")
 SIDE_MULTIPLE = 16
 """Every side of the input must be a multiple of this: four stages halve the grid."""
 
-# Row t holds which of the three taps of a kernel after nearest up-sampling fall on tap t of the equivalent transposed kernel.
+# Row t: which of the three taps of a kernel after nearest up-sampling fall on tap t of the equal transposed kernel.
 _UPSAMPLED_TAPS = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 
 
@@ -72,10 +71,10 @@ class ResidualUnit(nn.Module):
 
 
 class UpStage(nn.Sequential):
-    """Nearest up-sampling by two and two conv blocks; index 0 is the parameter-free up-sampler as in the published keys.
+    """Nearest up-sampling by two and two conv blocks; index 0 is the up-sampler, as in the published keys.
 
-    With `transposed` the up-sampling and the convolution after it run as one transposed convolution (kernel 4, stride 2,
-    padding 1): 8 taps instead of 27 an output voxel, the same sums in another order.
+    With `transposed` the up-sampling and the convolution after it run as one transposed convolution (kernel 4, stride
+    2, padding 1): 8 taps instead of 27 an output voxel, the same sums in another order.
     """
 
     transposed = True
@@ -96,9 +95,13 @@ class UpStage(nn.Sequential):
 
 
 def transposed_kernel(weight: Tensor) -> Tensor:
-    """Kernel of the transposed convolution (stride 2, padding 1) that equals nearest up-sampling by two and a 3x3x3 convolution.
+    """Kernel of the transposed convolution that equals nearest up-sampling by two and a 3x3x3 convolution.
 
-    `weight`: [out, in, 3, 3, 3]. Returns [in, out, 4, 4, 4].
+    Args:
+        weight: [out, in, 3, 3, 3].
+
+    Returns:
+        [in, out, 4, 4, 4], for stride 2 and padding 1.
     """
     taps = _UPSAMPLED_TAPS.to(weight)
     return torch.einsum("oixyz,ax,by,cz->ioabc", weight, taps, taps, taps)
@@ -107,8 +110,12 @@ def transposed_kernel(weight: Tensor) -> Tensor:
 class UNet3D(nn.Module):
     """Reconstructs a volume from its visible voxels and its high-frequency image.
 
-    Input [batch, 2, x, y, z]: the masked volume and the high-frequency image, sides multiples of 16. Output [batch, 1, x, y, z].
-    `widths`: output channels of the five encoder stages; the decoder follows from them.
+    Input [batch, 2, x, y, z]: the masked volume and the high-frequency image, sides multiples of 16. Output
+    [batch, 1, x, y, z].
+
+    Args:
+        widths: output channels of the five encoder stages; the decoder follows from them.
+        dropout: share of activations dropped in training.
     """
 
     def __init__(self, widths: Sequence[int] = PUBLISHED_WIDTHS, dropout: float = 0.2) -> None:
@@ -151,11 +158,14 @@ class UNet3D(nn.Module):
 
 def network_of(card: ModelCard) -> UNet3D:
     """The network of a card, untrained. Raises `UserError` for a configuration that makes none."""
-    (entry,) = card.networks.values()
-    config = changed(TrainingSettings(), {k: v for k, v in entry.config.items() if k in _CONFIG}, f"model {card.name}")
-    # A residual unit adds its input to the first channels of its output, so it cannot have fewer of them.
-    if any(narrow > wide for narrow, wide in pairwise((INPUTS, *config.widths))):
-        raise UserError(f"model {card.name}: widths must start at {INPUTS} or more and never get smaller.")
+    where = f"model {card.name}"
+    if set(card.networks) != {NETWORK}:
+        raise UserError(f"{where}: networks must hold {NETWORK} and nothing else.")
+    if len(card.inputs) != 1:
+        raise UserError(f"{where}: IterMask3D takes one input, not {len(card.inputs)}.")
     if card.grid.is_2d or card.grid.multiple % SIDE_MULTIPLE:
-        raise UserError(f"model {card.name}: the sides of the grid must be multiples of {SIDE_MULTIPLE}, in 3D.")
+        raise UserError(f"{where}: the sides of the grid must be multiples of {SIDE_MULTIPLE}, in 3D.")
+    given = card.networks[NETWORK].config
+    config = changed(TrainingSettings(), {name: given[name] for name in _CONFIG if name in given}, where)
+    config.check(where)
     return UNet3D(config.widths, config.dropout)

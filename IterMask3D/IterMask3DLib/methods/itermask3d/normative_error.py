@@ -1,7 +1,7 @@
 """How large the error of a model is in healthy brains, by place; what it explains badly in everyone is no anomaly.
 
-The table lies on the box around the brain, which needs no registration: its first axis runs from the middle of the brain to
-either side (both hemispheres are taken together), the others from back to front and from bottom to top.
+The table lies on the box around the brain, which needs no registration: its first axis runs from the middle of the
+brain to either side (both hemispheres are taken together), the others from back to front and from bottom to top.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ NORMATIVE_ERROR = "normative_error"
 """Name of the table in a model."""
 
 SIDE = 20
-"""Cells of the table along each axis: 3.5 mm from the middle to a side, 9 mm from back to front, 7 mm from bottom to top."""
+"""Cells of the table along each axis: 3.5 mm from the middle to a side, 9 mm back to front, 7 mm bottom to top."""
 
 _SMOOTHING = 0.8
 _PRIOR_VOXELS = 5.0
 
 
 def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatVolume:
-    """Mean error in each cell, from error maps and brains [x, y, z] along R, A, S: float32 [20, 20, 20], above 0.
+    """Mean error in each cell: float32 [20, 20, 20], above 0.
 
-    Cells share with their neighbours (Gaussian, 0.8 cells), and where few brains reach they lean towards the mean of all.
+    Cells share with their neighbours (Gaussian, 0.8 cells); where few brains reach they lean towards the mean of all.
+
+    Args:
+        healthy: error maps and brains [x, y, z] along R, A, S.
     """
     total, count = np.zeros((SIDE,) * 3), np.zeros((SIDE,) * 3)
     for errors, brain in healthy:
@@ -41,7 +44,7 @@ def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatV
 
 
 def normative_error_at(table: FloatVolume, brain: BoolVolume) -> FloatVolume:
-    """The table's value at every voxel of a brain [x, y, z] along R, A, S, by linear interpolation; 1 outside the brain."""
+    """The table's value at every voxel of a brain [x, y, z] along R, A, S, by linear interpolation; 1 outside it."""
     expected = np.ones(brain.shape, dtype=np.float32)
     cells = [axis * size - 0.5 for axis, size in zip(_places(brain), table.shape, strict=True)]
     expected[brain] = ndimage.map_coordinates(table, cells, order=1, mode="nearest")
@@ -49,7 +52,7 @@ def normative_error_at(table: FloatVolume, brain: BoolVolume) -> FloatVolume:
 
 
 def _places(brain: BoolVolume) -> list[NDArray[np.float64]]:
-    """Where each brain voxel lies in the brain's box, 0 to 1 along each axis [n]; along the first, how far from the middle."""
+    """Where each brain voxel lies in the brain's box, 0 to 1 along each axis [n]; along the first, from the middle."""
     box = bounding_box(brain)
     assert box is not None
     first, size = ([side.start for side in box], [side.stop - side.start for side in box])

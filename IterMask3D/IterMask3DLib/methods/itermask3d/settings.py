@@ -15,6 +15,9 @@ PUBLISHED_CUTOFF = 15.0 / 192.0
 PUBLISHED_WIDTHS = (16, 32, 64, 128, 256)
 """Output channels of the five encoder stages as published."""
 
+PUBLISHED_SHAPE = (192, 192, 192)
+"""Voxels of the published grid."""
+
 _FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, 99, 100)
 
 
@@ -96,8 +99,9 @@ class Settings:
     visited: tuple[int, ...] | None = None
 
     def resolved(self, request: Request) -> Settings:
-        """What follows from other choices: who asks for a gamma wants the curve to choose; a fast sweep visits few points."""
-        median_multiple = None if "gamma" in request.settings else self.median_multiple
+        """What follows from other choices: who asks for a gamma wants the curve to choose; fast visits few points."""
+        by_gamma = "gamma" in request.settings and "median_multiple" not in request.settings
+        median_multiple = None if by_gamma else self.median_multiple
         fast = request.quality == "fast" or (request.quality == "auto" and median_multiple is not None)
         return replace(self, median_multiple=median_multiple, visited=fast_points(self.sweep_passes) if fast else None)
 
@@ -156,7 +160,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """The choices of a calibration: how errors are to be scored, and how much of a healthy brain may be found anomalous."""
+    """The choices of a calibration: how errors are scored, and how much of a healthy brain may be found anomalous."""
 
     smoothing_mm: float = setting(
         "number", 2.0, "Smoothing", "standard deviation of the Gaussian over residuals", unit="mm", least=0, most=50

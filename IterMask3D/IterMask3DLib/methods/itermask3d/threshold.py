@@ -23,8 +23,12 @@ _CHECKED_SHARE = 0.8
 def percentile_threshold(errors: torch.Tensor, share: float, voxels: int) -> float:
     """The error that `share` of the brain voxels do not exceed.
 
-    `errors`: [n] squared errors of the brain's voxels; `share`: 0 to 1; `voxels`: size of the whole volume, whose background counts as
-    error 0. The same element as the published selection over the whole volume, found among the brain's voxels alone.
+    The same element as the published selection over the whole volume, found among the brain's voxels alone.
+
+    Args:
+        errors: [n] squared errors of the brain's voxels.
+        share: 0 to 1.
+        voxels: of the whole volume, whose background counts as error 0.
     """
     brain = errors.numel()
     rank = max(1, int(voxels - brain * (1 - share)))
@@ -33,9 +37,12 @@ def percentile_threshold(errors: torch.Tensor, share: float, voxels: int) -> flo
 
 
 def interpolated(visited: Sequence[int], thresholds: Sequence[float], passes: int) -> FloatVector:
-    """The thresholds of all points 1 to `passes` from those of the visited ones, by a monotone cubic (PCHIP) between them: [passes].
+    """The thresholds of all points from those of the visited ones, by a monotone cubic (PCHIP): [passes].
 
-    `visited`: ascending, begins with 1 and ends with `passes`; a single point stands for itself.
+    Args:
+        visited: ascending, begins with 1 and ends with `passes`; a single point stands for itself.
+        thresholds: of the visited points.
+        passes: how many points there are.
     """
     if len(visited) == passes:
         return np.asarray(thresholds, dtype=np.float64)
@@ -67,23 +74,24 @@ def fit_curve(
         fixed = settings.median_multiple * median
         return replace(curve, fixed=fixed, chosen=min(int(np.searchsorted(thresholds, fixed)), len(t) - 1)), ()
     above = np.flatnonzero(derivative > settings.gamma)
-    told = []
+    notes = []
     if not used_fit:
         quality = f" (R² {r_squared:.2f})" if np.isfinite(r_squared) and r_squared >= 0 else ""
-        told.append(
+        notes.append(
             f"The tangent does not describe the threshold curve{quality}; smoothed differences were used instead."
         )
     if len(above) == 0:
-        told.append(
+        notes.append(
             f"The threshold curve is nowhere steeper than gamma {settings.gamma:g}; the highest threshold was used."
         )
-    return replace(curve, chosen=int(above[0]) if len(above) else len(t) - 1), tuple(told)
+    return replace(curve, chosen=int(above[0]) if len(above) else len(t) - 1), tuple(notes)
 
 
 def smoothed_differences(thresholds: FloatVector, from_zero: bool) -> FloatVector:
     """Differences of neighbouring thresholds, averaged over five (fewer at the ends): [passes].
 
-    The first point has no neighbour before it: it takes the second one's difference, or with `from_zero` its own distance to zero.
+    The first point has no neighbour before it: it takes the second one's difference, or with `from_zero` its own
+    distance to zero.
     """
     differences = np.diff(thresholds, prepend=0.0)
     if not from_zero and len(differences) > 1:
