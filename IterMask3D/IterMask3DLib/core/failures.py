@@ -13,6 +13,8 @@ from IterMask3DLib.core.files import reason
 
 LOG_FILE = "itermask3d.log"
 _LONGEST = 300
+_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad alloc")
+"""How libraries in C++ say that there is no memory."""
 
 
 def one_line(text: str, longest: int = _LONGEST) -> str:
@@ -22,6 +24,11 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
         return flat
     half = (longest - 3) // 2
     return f"{flat[:half]}...{flat[-half:]}"
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether something went wrong because memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY)
 
 
 def explained(error: BaseException, log_folder: Path | None = None) -> str:
@@ -34,7 +41,7 @@ def explained(error: BaseException, log_folder: Path | None = None) -> str:
     """
     if isinstance(error, UserError):
         return one_line(str(error))
-    if isinstance(error, MemoryError):
+    if is_memory(error):
         return one_line(
             f"there is not enough memory ({error or 'the system gave none'}; {_memory()}); crop or resample it."
         )
