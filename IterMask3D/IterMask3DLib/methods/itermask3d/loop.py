@@ -168,7 +168,7 @@ class _Found:
         return Result(
             layers={
                 ANOMALY: Layer.mask(anomaly),
-                HEATMAP: Layer.score(self.passes.error_map(self.done)),
+                HEATMAP: Layer.score(self.passes.error_map(self.done), self.passes.unit),
                 RECONSTRUCTION: Layer.intensity(self.passes.reconstruction(self.done)),
             },
             case_score=mean_error,

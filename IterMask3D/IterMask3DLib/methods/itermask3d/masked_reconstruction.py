@@ -73,6 +73,7 @@ class MaskedReconstruction:
         if smoothing:
             sigmas = [smoothing / side for side in given.spacing]
             self._smoothing = _Smoothing(torch.from_numpy(given.brain), self._inside, sigmas)
+        self.unit = "" if normative is None else "× healthy"
         self.shape = given.volume.shape
         self.voxels = given.volume.size
         self.brain_voxels = len(self._inside)
@@ -134,7 +135,7 @@ class MaskedReconstruction:
             scalars["unmasked_fraction"] = ratio
         layers = {
             MASK: Layer.mask(PackedMask.of(self.volume_of(mask))),
-            ERROR_MAP: Layer.score(lambda: self.error_map(last())),
+            ERROR_MAP: Layer.score(lambda: self.error_map(last()), self.unit),
             RECONSTRUCTION: Layer.intensity(lambda: self.reconstruction(last())),
         }
         return Step(number, number + to_come, phase, done.seconds, scalars, layers, stop)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from IterMask3DLib.runtime.openvino import load_openvino
+
 if TYPE_CHECKING:
     from IterMask3DLib.methods.itermask3d.inference_network import Folded, InferenceUNet
 
@@ -19,9 +21,7 @@ _POOL = 3
 
 def openvino_model(network: InferenceUNet, shape: tuple[int, ...]) -> Any:
     """An openvino.Model of the network for inputs of one shape [b, 2, x, y, z]."""
-    import openvino
-    from openvino import opset13 as ops
-
+    openvino, ops = load_openvino(), _operations()
     given = ops.parameter(list(shape), np.float32)
     x, skips = given, []
     for unit in network.down:
@@ -40,9 +40,7 @@ def openvino_model(network: InferenceUNet, shape: tuple[int, ...]) -> Any:
 
 
 def _folded(x: Any, block: Folded) -> Any:
-    from openvino import opset13 as ops
-
-    conv = block.conv
+    ops, conv = _operations(), block.conv
     weight, bias = (p.detach().cpu().numpy() for p in (conv.weight, conv.bias))
     where = {"strides": list(conv.stride), "pads_begin": [1] * 3, "pads_end": [1] * 3, "dilations": [1] * 3}
     transposed = isinstance(conv, torch.nn.ConvTranspose3d)
@@ -52,8 +50,13 @@ def _folded(x: Any, block: Folded) -> Any:
 
 
 def _pooled(x: Any, stride: int) -> Any:
-    from openvino import opset13 as ops
-
-    ones, kernel = [1] * 3, [_POOL] * 3
+    ops, ones, kernel = _operations(), [1] * 3, [_POOL] * 3
     # As PyTorch's default, the zeros around the volume are counted.
     return ops.avg_pool(x, [stride] * 3, ones, ones, kernel, exclude_pad=False, rounding_type="floor")
+
+
+def _operations() -> Any:
+    load_openvino()
+    from openvino import opset13
+
+    return opset13
