@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -9,10 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_TELEMETRY = "openvino_telemetry"
+
 
 def available() -> bool:
     """Whether the package is installed."""
     return find_spec("openvino") is not None
+
+
+def load_openvino() -> Any:
+    """The package, imported without its telemetry.
+
+    On its own it reports every import and every conversion to a web service, in a process of its own, unless the user
+    opted out; where its telemetry package cannot be imported it does not. What was imported before stays as it is.
+    """
+    sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 class OpenVINONetwork:
@@ -35,9 +50,7 @@ class OpenVINONetwork:
         return torch.from_numpy(self._compiled[shape](given).copy())
 
     def _compile(self, given: Tensor) -> Callable[[Tensor], Any]:
-        import openvino
-
-        shape = tuple(given.shape)
+        openvino, shape = load_openvino(), tuple(given.shape)
         build = getattr(self._network, "openvino_model", None)
         if build is None:
             model = openvino.convert_model(self._network, example_input=given, input=[list(shape)])
