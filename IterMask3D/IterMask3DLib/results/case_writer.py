@@ -6,13 +6,12 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason, staged_folder, take_place, whole_file, write_csv
+from IterMask3DLib.core.files import reason, staged_folder, take_place, write_csv
 from IterMask3DLib.core.result import ANOMALY, CaseResult, LayerKind
-from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti, write_nifti_series
 from IterMask3DLib.results.artifacts import files_of
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.overwriting import case_files_in, check_target, is_case
@@ -48,8 +47,11 @@ def write_case(
     target = out / case
     with staged_folder(target) as beside:
         written = {path.name for path in case_files(result, beside, WHAT, found)}
-        ours = set(case_files_in(target, case)) | written
+        ours = case_files_in(target, case)
         others = [entry for entry in target.iterdir() if entry.name not in ours] if target.is_dir() else []
+        for entry in others:
+            if entry.name in written:
+                raise UserError(f"{entry} was not written by this program and would be replaced; move it.")
         take_place(beside, target, others)
     return target
 
@@ -73,14 +75,15 @@ def case_files(
 
     for name, layer in result.layers.items():
         if "layers" in what or name in what:
-            values = layer.read()
-            write_nifti(
-                values if layer.kind is LayerKind.MASK else values.astype(np.float32), affine, path(f"{name}.nii.gz")
-            )
+            kind = np.bool_ if layer.kind is LayerKind.MASK else np.float32
+            write_nifti(layer.read().astype(kind, copy=False), affine, path(f"{name}.nii.gz"))
     if "brain" in what:
         write_nifti(result.brain, affine, path("brain.nii.gz"))
     if "iterations" in what and result.iterations:
-        _write_masks(path("iterations.nii.gz"), result)
+        masks = [iteration.mask for iteration in result.iterations if iteration.mask is not None]
+        if masks:
+            # Each is restored when it is its turn: all of them at once would not fit into memory.
+            write_nifti_series([mask.read for mask in masks], affine, path("iterations.nii.gz"))
         steps = [(x.number, x.phase, x.seconds, x.scalars) for x in result.iterations]
         write_iterations(path("iterations.csv"), steps, result.brain_ml)
     if "lesions" in what and ANOMALY in result.layers:
@@ -97,16 +100,3 @@ def case_files(
         record = path("run.json")
         write_run(record, result, found.lesions, [each.name for each in written])
     return written
-
-
-def _write_masks(path: Path, result: CaseResult) -> None:
-    """Every iteration's mask as one 4D file; each is restored when it is its turn."""
-    assert result.iterations
-    shape, affine = result.brain.shape, result.case.reference.affine
-    masks = np.zeros((*shape, len(result.iterations)), dtype=np.uint8, order="F")
-    for number, iteration in enumerate(result.iterations):
-        masks[..., number] = iteration.mask.read()
-    image = nibabel.Nifti1Image(masks, affine)
-    image.header.set_xyzt_units("mm")
-    with whole_file(path) as beside:
-        nibabel.save(image, beside)
