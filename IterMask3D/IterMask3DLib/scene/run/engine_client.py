@@ -23,7 +23,7 @@ from IterMask3DLib.scene.run.transport import Command, OpenTransport, Transport
 
 OnMessage = Callable[[Message], None]
 
-_LAST = frozenset(
+LAST = frozenset(
     ("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared")
 )
 """Kinds of message that end a request."""
@@ -240,7 +240,7 @@ class EngineClient:
         self._link = None
         self._forget()
         fields = {"sentence": link.complaint or _ending(code, words), "trace": words}
-        ended = {message.id for message in self._inbox if message.kind in _LAST}
+        ended = {message.id for message in self._inbox if message.kind in LAST}
         self._inbox.extend(Message("error", request, fields) for request in self._asked if request not in ended)
         if not self._waiting and link.transport is not None:
             self._dispatch()
@@ -249,7 +249,7 @@ class EngineClient:
         while self._inbox:
             message = self._inbox.popleft()
             asked = self._asked.get(message.id)
-            if message.kind in _LAST:
+            if message.kind in LAST:
                 self._asked.pop(message.id, None)
             if asked is not None:
                 asked.on_message(message)
