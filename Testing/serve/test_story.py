@@ -207,7 +207,7 @@ def test_no_run_can_be_gone_on_from_before_there_is_one(prepared: Door) -> None:
 
 def test_a_request_that_makes_no_sense_leaves_the_engine_at_work(prepared: Door) -> None:
     asked = prepared.ask("resume", {})
-    assert asked.sentence.startswith("The run failed") and "KeyError" in asked.ended.fields["trace"]
+    assert "KeyError" in asked.sentence and "Traceback" in asked.ended.fields["trace"]
     assert prepared.ask("infer", {"key": "one"}).ended.kind == "done"
 
 

@@ -9,12 +9,16 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import explained, is_memory
 from IterMask3DLib.core.result import Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.wire import VERSION, Message
@@ -25,6 +29,7 @@ from IterMask3DLib.serve.description import NEEDED, description, diagnostics
 from IterMask3DLib.serve.records import (
     StepLayers,
     artifact_fields,
+    batch_fields,
     case_of,
     edit_of,
     outcome_of,
@@ -37,8 +42,6 @@ from IterMask3DLib.serve.records import (
 if TYPE_CHECKING:
     from IterMask3DLib.models.store import Model
     from IterMask3DLib.run import CaseRun, Event, Events
-
-_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad alloc")
 
 
 @dataclass
@@ -187,7 +190,37 @@ class Engine:
         work.say("done", {"cancelled": stopped, "seconds": work.elapsed})
 
     def _batch(self, work: Work, message: Message) -> None:
-        raise NotImplementedError
+        from IterMask3DLib.batch import (
+            RUNNING,
+            STOPPED,
+            WAITING,
+            BatchProgress,
+            find_cases,
+            segment_cases,
+            write_summary,
+        )
+
+        fields, skip_existing = message.fields, bool(message.fields.get("skip_existing"))
+        out, request = Path(fields["output"]), request_of(fields["request"])
+        cases = find_cases(Path(fields["input"]))
+        out.mkdir(parents=True, exist_ok=True)
+        rows = [BatchProgress(files, WAITING, total=len(cases)) for files in cases]
+        for row in rows:
+            work.say("case", batch_fields(row))
+        model, stop, fraction = self._model(request.model, work), None, 0.0
+        batch = segment_cases(cases, model, request, out, overwrite=not skip_existing, skip_existing=skip_existing)
+        with suppress(StopIteration):
+            while True:
+                progress = batch.send(stop)
+                told = batch_fields(progress)
+                # More passes than expected must not turn a bar back.
+                fraction = max(fraction, told["fraction"])
+                work.say("case", {**told, "fraction": fraction})
+                if progress.status != RUNNING:
+                    rows[cases.index(progress.files)] = replace(progress, result=None, lesions=None)
+                    write_summary(out, rows)
+                stop = work.is_to_stop()
+        work.say("done", {"cancelled": any(row.status == STOPPED for row in rows), "seconds": work.elapsed})
 
     def _install_model(self, work: Work, message: Message) -> None:
         from IterMask3DLib.methods.loading import install
@@ -227,7 +260,14 @@ def _diagnose(work: Work, message: Message) -> None:
 
 
 def _write(work: Work, message: Message) -> None:
-    raise NotImplementedError
+    from IterMask3DLib.results.case_writer import case_files
+
+    outcome = outcome_of(message)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in case_files(outcome, Path(folder), message.fields["what"]):
+            work.checkpoint()
+            work.say("file", {"name": path.name}, {"bytes": np.fromfile(path, np.uint8)})
+    work.say("done", {"cancelled": False, "seconds": work.elapsed})
 
 
 def _say_error(work: Work, sentence: str, trace: str = "") -> None:
@@ -235,12 +275,12 @@ def _say_error(work: Work, sentence: str, trace: str = "") -> None:
 
 
 def _told(error: Exception) -> tuple[str, str]:
-    """An exception nobody foresaw as a sentence for the user and, where that says too little, its trace."""
-    if isinstance(error, MemoryError) or any(text in str(error).lower() for text in _MEMORY):
-        return "There is not enough memory for this volume; close other programs, or crop the volume to the head.", ""
+    """An exception as a sentence for the user and, where nobody foresaw it, its trace."""
     if isinstance(error, ModuleNotFoundError) and error.name in NEEDED:
         return f"The Python package {NEEDED[error.name]} is missing; install the packages IterMask3D needs first.", ""
-    return f"The run failed: {error or type(error).__name__}.", "".join(traceback.format_exception(error))
+    sentence = explained(error)
+    foreseen = isinstance(error, OSError) or is_memory(error)
+    return sentence[0].upper() + sentence[1:], "" if foreseen else "".join(traceback.format_exception(error))
 
 
 def _give_memory_back() -> None:

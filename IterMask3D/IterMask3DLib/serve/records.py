@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,16 +13,16 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.artifacts import ThresholdCurve, artifact_from
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.geometry import Affine
-from IterMask3DLib.core.image import Case, Image, PackedMask
+from IterMask3DLib.core.geometry import Affine, GridTransform, Shape
+from IterMask3DLib.core.image import BoolVolume, Case, Image, PackedMask
 from IterMask3DLib.core.request import ByGamma, ByPoint, Edit, FromMask, Request
-from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, CaseResult, Layer, LayerKind, Step, compact
+from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Layer, LayerKind, Step, compact
 from IterMask3DLib.core.settings import About, changed, checked
 from IterMask3DLib.core.wire import Message
 
 if TYPE_CHECKING:
+    from IterMask3DLib.batch import BatchProgress
     from IterMask3DLib.preprocessing.prepare import Prepared
-    from IterMask3DLib.results.lesions import Lesion
 
 Arrays = dict[str, NDArray[Any]]
 BRAIN, BRAIN_MASK = "brain", "brain_mask"
@@ -87,15 +88,19 @@ def recalled(
         k, j, i = (int(n) for n in fields["shape"])
     except (KeyError, TypeError, ValueError):
         raise UserError("The threshold curve that was kept of the run cannot be read; run Segment again.") from None
-    rows = arrays["masks"]
     if (i, j, k) != prepared.brain.shape or not _same_place(affine, prepared.affine):
         raise UserError(f"{prepared.case.reference.label} has changed since the run; run Segment again.")
-    packed = rows.dtype == np.uint8 and rows.shape[1:] == (math.ceil(i * j * k / 8),)
-    right = packed and len(curve.steps) == len(curve.thresholds) > 0
-    if not right or not 1 <= min(curve.steps) <= max(curve.steps) <= len(rows):
+    masks = _masks_of(arrays["masks"], (k, j, i))
+    right = len(curve.steps) == len(curve.thresholds) > 0
+    if not right or not 1 <= min(curve.steps) <= max(curve.steps) <= len(masks):
         raise UserError("The masks that were kept of the run are not those of its curve; run Segment again.")
-    masks = [PackedMask(row, (k, j, i)).unpack().T for row in rows]
-    return curve, [PackedMask.of(mask) for mask in masks]
+    return curve, [PackedMask.of(mask.unpack().T) for mask in masks]
+
+
+def _masks_of(rows: NDArray[Any], shape: Shape) -> list[PackedMask]:
+    """Masks [k, j, i] of this shape, from rows of packed bits; none where the rows are not of masks of this shape."""
+    right = rows.dtype == np.uint8 and rows.shape[1:] == (math.ceil(math.prod(shape) / 8),)
+    return [PackedMask(row, shape) for row in rows] if right else []
 
 
 def _same_place(one: Affine, other: Affine) -> bool:
@@ -159,13 +164,10 @@ def step_fields(step: Step, elapsed: float, layers: Mapping[str, str]) -> dict[s
 
 def result_of(outcome: CaseResult) -> tuple[dict[str, Any], Arrays]:
     """A result as fields and arrays; its lesions are measured here."""
+    from IterMask3DLib.results.case_lesions import CaseLesions
+
     reference = outcome.case.reference
     arrays = {name: layer.read() for name, layer in outcome.layers.items()}
-    lesions: tuple[Lesion, ...] = ()
-    if ANOMALY in arrays:
-        from IterMask3DLib.results.lesions import find_lesions
-
-        lesions, _ = find_lesions(arrays[ANOMALY], arrays[HEATMAP], reference.affine)
     scores = [name for name, layer in outcome.layers.items() if layer.kind is LayerKind.SCORE]
     fields = {
         "layers": {name: {"kind": layer.kind.value, "unit": layer.unit} for name, layer in outcome.layers.items()},
@@ -177,7 +179,7 @@ def result_of(outcome: CaseResult) -> tuple[dict[str, Any], Arrays]:
         "brain_ml": outcome.brain_ml,
         "warnings": outcome.warnings,
         "provenance": outcome.provenance,
-        "lesions": [asdict(lesion) for lesion in lesions],
+        "lesions": [asdict(lesion) for lesion in CaseLesions.of(outcome).lesions],
         "peak": {name: float(arrays[name].max()) for name in scores},
     }
     sent = {BRAIN: vtk_order(outcome.brain)}
@@ -189,6 +191,24 @@ def result_of(outcome: CaseResult) -> tuple[dict[str, Any], Arrays]:
 
 def artifact_fields(artifact: Any) -> dict[str, Any]:
     return {"kind": artifact.kind, "record": artifact.to_record()}
+
+
+def batch_fields(progress: BatchProgress) -> dict[str, Any]:
+    """How a batch goes; `fraction`: of all its cases."""
+    message, share, step = progress.message, 0.0, progress.event
+    if isinstance(step, Step):
+        message, share = f"{step.phase}, pass {step.number}", step.number / max(step.number, step.expected_total)
+    elif step is not None:
+        message = step.text
+    return {
+        "name": progress.files.name,
+        "path": str(progress.files.path),
+        "status": progress.status,
+        "message": message,
+        "done": progress.done,
+        "total": progress.total,
+        "fraction": (progress.done + share) / progress.total,
+    }
 
 
 def outcome_of(message: Message) -> CaseResult:
@@ -203,10 +223,11 @@ def outcome_of(message: Message) -> CaseResult:
         for name, about in fields["layers"].items()
     }
     artifacts = (artifact_from(each["kind"], each["record"]) for each in fields["artifacts"])
+    case, brain = case_of(message.fields, arrays), arrays[BRAIN].T != 0
     slices = fields["slice_scores"]
     return CaseResult(
-        case=case_of(message.fields, arrays),
-        brain=arrays[BRAIN].T != 0,
+        case=case,
+        brain=brain,
         brain_source=fields["brain_source"],
         brain_ml=fields["brain_ml"],
         layers=layers,
@@ -216,4 +237,27 @@ def outcome_of(message: Message) -> CaseResult:
         artifacts=tuple(artifact for artifact in artifacts if artifact is not None),
         warnings=tuple(fields["warnings"]),
         provenance=fields["provenance"],
+        iterations=_iterations_of(message, case, brain) or None,
     )
+
+
+def _iterations_of(message: Message, case: Case, brain: BoolVolume) -> tuple[Iteration, ...]:
+    """The steps that a door kept of a run, their masks restored from the model grid when they are asked for."""
+    steps = message.fields.get("iterations", [])
+    masks: list[Layer | None] = [None] * len(steps)
+    if "grid" in message.fields:
+        affine = np.asarray(message.fields["grid"]["affine"], dtype=np.float64).reshape(4, 4)
+        k, j, i = (int(n) for n in message.fields["grid"]["shape"])
+        way = GridTransform.between(affine, (i, j, k), case.reference.affine, brain.shape)
+        kept = _masks_of(message.arrays["masks"], (k, j, i))
+        masks = [Layer(LayerKind.MASK, partial(_restored, mask, way, brain)) for mask in kept]
+        if len(masks) != len(steps):
+            raise UserError("The masks that were kept of the run are not those of its iterations; run Segment again.")
+    return tuple(
+        Iteration(step["number"], step["phase"], step["seconds"], step["scalars"], mask)
+        for step, mask in zip(steps, masks, strict=True)
+    )
+
+
+def _restored(mask: PackedMask, way: GridTransform, brain: BoolVolume) -> BoolVolume:
+    return way.mask_to_input(mask.unpack().T) & brain
