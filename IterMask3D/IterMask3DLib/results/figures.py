@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -103,11 +104,11 @@ def draw_views(picture: Picture, at: tuple[int, int, int]) -> str:
         )
         bar.ax.tick_params(colors="white", labelsize=8)
         bar.outline.set_edgecolor("#555")
-    return _png(figure, 100)
+    return _png(figure)
 
 
 def draw_lightbox(picture: Picture) -> str:
-    """Axial slices over the whole brain, from below to above, with the outline of the anomaly; PNG as a data address."""
+    """Axial slices over the whole brain, from below to above, with the anomaly's outline; PNG as a data address."""
     inside = np.flatnonzero(picture.brain.any(axis=(0, 1)))
     rim = 0.03 * (inside[-1] - inside[0])
     indices = np.unique(np.linspace(inside[0] + rim, inside[-1] - rim, _LIGHTBOX_SLICES).round().astype(int))
@@ -115,14 +116,31 @@ def draw_lightbox(picture: Picture) -> str:
     width, height = _extent(picture, "axial")
     side = 1.9
     figure = Figure(figsize=(_LIGHTBOX_COLUMNS * side, rows * side * height / width), facecolor="black")
-    for place, index in enumerate(indices):
-        left, row = place % _LIGHTBOX_COLUMNS / _LIGHTBOX_COLUMNS, place // _LIGHTBOX_COLUMNS
-        axes = figure.add_axes((left, 1 - (row + 1) / rows, 1 / _LIGHTBOX_COLUMNS, 1 / rows))
-        _show(axes, picture, "axial", int(index), heat=False, line=0.9)
-        style = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
+    # All slices are one image: axes of its own for each would take longer than everything else in the report.
+    axes = figure.add_axes((0, 0, 1, 1))
+    _show_image(axes, picture, _mosaic(picture.volume, indices, picture.window[0]))
+    if picture.anomaly is not None:
+        _outline(axes, _mosaic(picture.anomaly, indices, False, rim=1), 0.9)
+    style = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
+    for place in range(len(indices)):
+        row, column = divmod(place, _LIGHTBOX_COLUMNS)
         for text, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
-            axes.text(x, 0.93, text, transform=axes.transAxes, **style)
-    return _png(figure, 100)
+            at = ((column + x) / _LIGHTBOX_COLUMNS, 1 - (row + 0.07) / rows)
+            axes.text(*at, text, transform=axes.transAxes, **style)
+    return _png(figure)
+
+
+def _mosaic(array: NDArray[Any], indices: NDArray[np.integer], background: Any, rim: int = 0) -> NDArray[Any]:
+    """Axial slices side by side, row by row. `rim`: pixels at the border of each that are background."""
+    height, width = array.shape[1], array.shape[0]
+    rows = -(-len(indices) // _LIGHTBOX_COLUMNS)
+    whole = np.full((rows * height, _LIGHTBOX_COLUMNS * width), background, dtype=array.dtype)
+    inner = (slice(rim, height - rim), slice(rim, width - rim))
+    for place, index in enumerate(indices):
+        row, column = divmod(place, _LIGHTBOX_COLUMNS)
+        tile = whole[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        tile[inner] = cut(array, "axial", int(index))[inner]
+    return whole
 
 
 def draw_slice_scores(scores: tuple[float, ...]) -> str:
@@ -145,20 +163,28 @@ def _extent(picture: Picture, plane: Plane) -> tuple[float, float]:
     return float(sizes[across[0]]), float(sizes[across[1]])
 
 
-def _show(axes: Axes, picture: Picture, plane: Plane, index: int, heat: bool, line: float = 1.2) -> None:
-    aspect = picture.frame.aspect(plane)
-    low, high = picture.window
-    grey = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
-    axes.imshow(cut(picture.volume, plane, index), aspect=aspect, **grey)
-    axes.set_axis_off()
+def _show(axes: Axes, picture: Picture, plane: Plane, index: int, heat: bool) -> None:
+    _show_image(axes, picture, cut(picture.volume, plane, index), plane)
     if heat:
         assert picture.heatmap is not None
         errors = np.clip(cut(picture.heatmap, plane, index) / picture.heat_limit, 0, 1)
         colours = _HEAT(errors)
         colours[..., 3] = np.clip(errors * 2.5, 0, 0.9)
-        axes.imshow(colours, aspect=aspect, interpolation="bilinear")
-    elif picture.anomaly is not None and (outline := cut(picture.anomaly, plane, index)).any():
-        axes.contour(outline, levels=[0.5], colors=OUTLINE, linewidths=line)
+        axes.imshow(colours, aspect=picture.frame.aspect(plane), interpolation="bilinear")
+    elif picture.anomaly is not None:
+        _outline(axes, cut(picture.anomaly, plane, index), 1.2)
+
+
+def _show_image(axes: Axes, picture: Picture, image: NDArray[Any], plane: Plane = "axial") -> None:
+    low, high = picture.window
+    grey = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
+    axes.imshow(image, aspect=picture.frame.aspect(plane), **grey)
+    axes.set_axis_off()
+
+
+def _outline(axes: Axes, anomaly: NDArray[Any], width: float) -> None:
+    if anomaly.any():
+        axes.contour(anomaly, levels=[0.5], colors=OUTLINE, linewidths=width)
 
 
 def _label(axes: Axes, plane: Plane) -> None:
@@ -178,8 +204,8 @@ def _cross(axes: Axes, picture: Picture, plane: Plane, at: tuple[int, int, int])
         axes.axhline(row, low, high, color="#6fc3ff", linewidth=1)
 
 
-def _png(figure: Figure, dpi: int) -> str:
+def _png(figure: Figure) -> str:
     FigureCanvasAgg(figure)
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    figure.savefig(data, format="png", dpi=100, facecolor=figure.get_facecolor(), pil_kwargs={"compress_level": 3})
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
