@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from IterMask3DLib.results.lesions import find_lesions
+from IterMask3DLib.core.lesion import find_lesions
 from Testing.results.outcomes import oblique_affine, outcome
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.results.figures import Scene, focus
-from IterMask3DLib.results.lesions import find_lesions
+from IterMask3DLib.core.lesion import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.report import write_report
 from Testing.results.outcomes import SHAPE, curve, healthy, outcome

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.results.lesions import find_lesions
+from IterMask3DLib.core.lesion import find_lesions
 from IterMask3DLib.results.outcome import CaseOutcome
 from IterMask3DLib.results.tables import write_curve, write_iterations, write_lesions, write_run
 from Testing.results.outcomes import curve, iterations, outcome

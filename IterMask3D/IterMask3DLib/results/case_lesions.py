@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.lesion import Lesion
+from IterMask3DLib.core.lesion import Lesion, find_lesions
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
-from IterMask3DLib.results.lesions import find_lesions
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import numpy as np
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason, staged_folder, take_place, write_csv
 from IterMask3DLib.core.result import ANOMALY, CaseResult, LayerKind
+from IterMask3DLib.core.tables import write_iterations, write_lesions
 from IterMask3DLib.preprocessing.nifti import write_nifti, write_nifti_series
 from IterMask3DLib.results.artifacts import files_of
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.overwriting import case_files_in, check_target, is_case
 from IterMask3DLib.results.report import write_report
-from IterMask3DLib.results.tables import write_iterations, write_lesions, write_run
+from IterMask3DLib.results.tables import write_run
 
 WHAT = ("layers", "brain", "lesions", "artifacts", "iterations", "report", "run")
 """Kinds of files a case can have; a layer may also be named by itself."""
