@@ -181,8 +181,6 @@ def end(code: int) -> NoReturn:
     if os.name != "nt" and os.getpgrp() == os.getpid():
         # This process itself has a handler for the signal, which the tools did not inherit.
         os.killpg(0, signal.SIGHUP)
-    with suppress(Exception):
-        sys.stderr.flush()
     os._exit(code)
 
 

@@ -108,7 +108,8 @@ class Engine:
 
         fields = message.fields
         self._kept = None  # Before the next one needs its memory.
-        request = request_of(fields["request"])
+        # What every step found travels as it comes, and need not be kept here too.
+        request = replace(request_of(fields["request"]), save_iterations=False)
         case = case_of(fields, message.arrays)
         model = self._model(request.model, work)
         work.checkpoint()
