@@ -18,6 +18,7 @@ from IterMask3DLib.training.run import TrainingRequest
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import data_folder
 from Testing.launcher import launch
+from Testing.toy_methods.models import toy_method_model
 
 LINES = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark"]
 TABLES = ("table.csv", "table.md", "cases.csv")
@@ -203,9 +204,81 @@ def test_what_is_not_there_is_said_in_a_line(toy: Path, tmp_path: Path, capsys: 
         "is not a folder": ["evaluate", "all", str(tmp_path / "nowhere"), *out, *model],
         "Two models are called model": ["evaluate", "labelled", folder, *out, *twice],
         "No model here has the setting threshold": ["evaluate", "labelled", folder, *out, *model, "--threshold", "3"],
+        "would be written over the input": [
+            "evaluate",
+            "labelled",
+            folder,
+            *model,
+            "-o",
+            str(toy / "data" / "open_ms" / "out"),
+        ],
         "has no volume beside it": ["evaluate", "labelled", folder, *out, *model, "--modality", "FLAIR"],
     }
     for sentence, asked in wrong.items():
         assert main(asked) == 1
         said = capsys.readouterr().err
         assert said.startswith("error: ") and sentence in said and said.count("\n") == 1
+
+
+def test_a_table_that_is_no_evaluations_is_never_replaced(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "table.csv").write_text("mine", encoding="utf-8")
+    asked = ["evaluate", "labelled", str(toy / "data" / "open_ms"), "-o", str(tmp_path), "--model", str(toy / "model")]
+    assert main(asked) == 1 and "holds no results of this program" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+    assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "mine"
+
+
+@pytest.fixture(scope="module")
+def strangers(toy: Path, toy_methods: Path) -> Path:
+    """Models of methods that only a package of a stranger knows: one channel and a mask, two channels and a case score."""
+    for method in ("toy_reconstruction", "toy_case_score"):
+        toy_method_model(toy / "strangers" / method, method)
+    return toy / "strangers"
+
+
+def test_a_strangers_method_is_a_line_with_its_own_options(
+    toy: Path, strangers: Path, tmp_path: Path, few_cases: None
+) -> None:
+    asked = words(toy, "synthetic", tmp_path)
+    asked[asked.index("--model") + 1] = str(strangers / "toy_reconstruction")
+    assert main([*asked, "--cut", "0.5", "--rounds", "2"]) == 0
+    rows = rows_of(tmp_path / "table.csv")
+    assert list(dict.fromkeys(row["finder"] for row in rows)) == ["toy_reconstruction", *LINES[1:]]
+    assert provenance_of(tmp_path)["settings"] == {"cut": 0.5, "rounds": 2}
+    own = {(row["section"], row["metric"]) for row in rows if row["finder"] == "toy_reconstruction" and row["value"]}
+    assert {("strokes", "dice"), ("healthy", "false_positive_ml"), ("artefacts", "auroc_by_case_score")} <= own
+    first = next(case for case in rows_of(tmp_path / "cases.csv") if case["finder"] == "toy_reconstruction")
+    assert first["first_error"] and first["psnr_healthy_db"]
+
+
+def test_a_method_with_a_score_of_the_case_alone_stands_beside_one_with_a_mask(
+    toy: Path, strangers: Path, tmp_path: Path
+) -> None:
+    models = ["--model", str(toy / "model"), "--model", str(strangers / "toy_case_score")]
+    assert main(["evaluate", "labelled", str(toy / "data" / "open_ms"), "-o", str(tmp_path), *models]) == 0
+    found = {
+        name: [c for c in rows_of(tmp_path / "cases.csv") if c["finder"] == name]
+        for name in ("itermask3d", "toy_case_score")
+    }
+    assert [case["case"] for case in found["itermask3d"]] == [case["case"] for case in found["toy_case_score"]]
+    assert all(case["case_score"] and not case["dice"] and not case["masked_share"] for case in found["toy_case_score"])
+    assert all(case["dice"] for case in found["itermask3d"])
+    assert "no mask" in (tmp_path / "table.html").read_text(encoding="utf-8")
+
+
+def test_a_model_whose_channels_no_case_has_is_refused(
+    toy: Path, strangers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [
+        "evaluate",
+        "synthetic",
+        str(toy / "data"),
+        "-o",
+        str(tmp_path / "out"),
+        "--model",
+        str(strangers / "toy_case_score"),
+    ]
+    assert main(asked) == 1
+    assert "needs the input T1w and T2w, which no case of these has" in capsys.readouterr().err

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.options import add_settings, given_settings
+from IterMask3DLib.core.options import add_settings
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.settings import about, checked
-from IterMask3DLib.methods.registry import method_specs
+from IterMask3DLib.core.settings import about
+from IterMask3DLib.methods.request_options import add_request_options, request_from
 
 _DATA = (
     "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (MNI masks), open_ms/ (labelled)"
@@ -22,7 +22,7 @@ _WHOLE_OF_IT = (
     "IterMask3DLib.cli evaluate …"
 )
 _NEEDED = ("pandas", "tqdm")
-_OWN = frozenset({*about(Request), "out", "autoencoder", "brains", "data", "folder", "modality"})
+_OWN = ("model", "save_iterations", "out", "autoencoder", "brains", "data", "folder", "modality")
 
 
 def add_evaluate(commands: Any) -> None:
@@ -63,13 +63,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="model to compare with (default: OUT/autoencoder, trained first)",
     )
-    add_settings(parser, Request, leave_out=("model", "save_iterations"))
-    taken = set(_OWN)
-    for spec in method_specs().values():
-        group = parser.add_argument_group(f"settings of {spec.title} (default: the model's)")
-        add_settings(group, spec.Settings, leave_out=tuple(taken))
-        taken |= set(about(spec.Settings))
-    parser.set_defaults(refuse=parser.error)
+    add_request_options(parser, _OWN)
 
 
 def _count(text: str) -> int:
@@ -79,27 +73,12 @@ def _count(text: str) -> int:
     return value
 
 
-def request_of(options: argparse.Namespace) -> Request:
-    """The request of a parsed command line, its settings those of any method. A value out of range is a usage error."""
-    chosen = {name: value for name, value in given_settings(options, Request).items() if name != "model"}
-    settings: dict[str, Any] = {}
-    try:
-        for spec in method_specs().values():
-            for name, value in given_settings(options, spec.Settings).items():
-                if name not in _OWN:
-                    settings[name] = checked(name, value, about(spec.Settings)[name][1], "evaluate")
-        return Request(**chosen, settings=settings).check("evaluate")
-    except UserError as error:
-        options.refuse(str(error))
-        raise
-
-
 def run_evaluate(options: argparse.Namespace) -> int:
     """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise UserError(f"{' and '.join(missing)} is missing; run: pip install itermask3d[evaluate]")
-    request = None if options.protocol == "autoencoder" else request_of(options)
+    request = None if options.protocol == "autoencoder" else request_from(options, "evaluate", _OWN)
     from IterMask3DLib.evaluation import command
 
     return command.train_autoencoder(options) if request is None else command.evaluate(options, request)

@@ -31,14 +31,15 @@ from IterMask3DLib.evaluation.cases import (
 from IterMask3DLib.evaluation.detectors import Detector, ModelDetector, one_passes
 from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.mean_brain import mean_brain
-from IterMask3DLib.evaluation.records import RecordStore
-from IterMask3DLib.evaluation.results import write_results
+from IterMask3DLib.evaluation.records import CASES, RecordStore
+from IterMask3DLib.evaluation.results import FILES, write_results
 from IterMask3DLib.evaluation.run import calibrated, run_cases
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
+from IterMask3DLib.results.overwriting import check_target
 from IterMask3DLib.runtime.distributed import all_gather, current_rank
 
-AUTOENCODER = "autoencoder"
+AUTOENCODER, MEAN_BRAIN = "autoencoder", "mean_brain.npz"
 COHORT, SHAPES, LABELLED_VOLUMES = "ixi", "stroke_shapes", "open_ms"
 """Folders in a data folder."""
 _SECONDS_BETWEEN_LINES = 30
@@ -49,6 +50,8 @@ def evaluate(options: argparse.Namespace, request: Request) -> int:
     models, data = model_detectors(options.model or [None], request), options.data
     cohort = {} if data is None else read_cohort(_existing(data) / COHORT)
     cases = protocol_cases(options, models, cohort, request.seed)
+    inputs = [path for path in (data, getattr(options, "folder", None)) if path is not None]
+    check_target(options.out, [*inputs, *(each.model.folder for each in models)], overwrite=True, is_ours=_may_be_ours)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,7 +118,7 @@ def baselines(options: argparse.Namespace, models: Sequence[ModelDetector], volu
     found: list[Detector] = list(one_passes(models[0]))
     if AUTOENCODER not in (detector.spec.name for detector in models):
         found.append(_autoencoder(options, models[0].request))
-    found.append(ZScore(mean_brain(volumes, options.out / "mean_brain.npz", _bar("Mean healthy brain"))))
+    found.append(ZScore(mean_brain(volumes, options.out / MEAN_BRAIN, _bar("Mean healthy brain"))))
     # On T1 strokes and multiple sclerosis are dark, on other contrasts bright.
     side = "dark" if models[0].model.card.inputs[0].startswith("T1") else "bright"
     return [*found, Intensity(side)]
@@ -163,6 +166,11 @@ def _train(data: Path, folder: Path, device: str, chosen: dict[str, Any] | None 
                 bar.update(event.step - bar.n)
 
         train(TrainingRequest(data=data / COHORT, run=folder, options=options, device=device), show)
+
+
+def _may_be_ours(out: Path) -> bool:
+    """Whether a folder has nothing that an evaluation would replace, or is that of an evaluation."""
+    return (out / CASES).is_dir() or not any((out / name).exists() for name in (*FILES, MEAN_BRAIN))
 
 
 def _existing(data: Path) -> Path:

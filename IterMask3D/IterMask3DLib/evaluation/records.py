@@ -18,6 +18,9 @@ from IterMask3DLib.evaluation.detectors import Detector
 PACKAGES = ("torchio", "openvino")
 """Distributions beside the usual ones that can change a result."""
 
+CASES = "cases"
+"""Folder of single cases in that of an evaluation."""
+
 VOLUME = "_volume"
 """Name of the picture that shows no detector's mask."""
 
@@ -55,7 +58,7 @@ class RecordStore:
     """The folder `cases` of a run: one JSON file and one picture for each case and detector."""
 
     def __init__(self, out: Path) -> None:
-        self._root, self._versions = out / "cases", versions(*PACKAGES)
+        self._root, self._versions = out / CASES, versions(*PACKAGES)
 
     def read(self, case: EvaluationCase, detector: Detector) -> CaseRecord | None:
         """What is there, if it is of the same case by the same detector in the same versions."""

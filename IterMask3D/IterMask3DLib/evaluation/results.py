@@ -24,6 +24,9 @@ from IterMask3DLib.evaluation.run import records_of
 from IterMask3DLib.evaluation.summary import BLOCKS, lines_of, markdown, summary
 from IterMask3DLib.evaluation.table import CASE_COLUMNS, COLUMNS, case_frame, figure_table, write_frame
 
+FILES = ("table.csv", "cases.csv", "table.json", "table.md", "table.html")
+"""What is written beside the results of single cases."""
+
 
 def write_results(
     out: Path, protocol: str, request: Request, cases: Sequence[EvaluationCase], detectors: Sequence[Detector]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import explained
 from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
 from IterMask3DLib.evaluation.examples import slice_png
@@ -48,9 +49,9 @@ def run_cases(
                     # First, so that a record on disk means that its picture is there too.
                     store.write_picture(case, detector.name, slice_png(loaded, found.mask))
                 store.write(case, detector, _record(case, loaded, detector, found, seconds))
-        except UserError as error:
+        except Exception as error:  # Hours of other cases must not be lost to whatever is wrong with one.
             failed += 1
-            on_problem(f"{case.name}: {error}")
+            on_problem(f"{case.name}: {explained(error)}")
     failed = sum(all_gather(failed))
     if failed:
         raise UserError(

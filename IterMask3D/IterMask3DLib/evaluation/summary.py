@@ -78,9 +78,17 @@ _METRICS = {
     "false_positive_ml": TableColumn("false_positive_ml", "False positives (ml)", 1, False),
     "false_positive_percent": TableColumn("false_positive_percent", "False positives (% of the brain)", 2, False),
 }
-_OVERLAP = tuple(_METRICS.values())[:8]
-_DISTANCE = tuple(_METRICS.values())[8:14]
-_HEALTHY = (*tuple(_METRICS.values())[14:], replace(_METRICS["psnr_healthy_db"], heading="PSNR (dB)"))
+
+
+def _columns(*metrics: str) -> tuple[TableColumn, ...]:
+    return tuple(_METRICS[metric] for metric in metrics)
+
+
+_OVERLAP = _columns("dice", BEHIND, ORACLE, "auroc", "average_precision", "sensitivity", "precision", "iou")
+_DISTANCE = _columns(
+    "assd_mm", "hd95_mm", "volume_error_ml", "absolute_volume_error_ml", "lesion_f1", "psnr_healthy_db"
+)
+_HEALTHY = _columns("false_positive_ml", "false_positive_percent", "psnr_healthy_db")
 _BY_SIZE = tuple(
     TableColumn(metric, f"{heading}, {size}", group=size)
     for metric, heading in (("dice", "Dice"), ("auroc", "AUROC"))
