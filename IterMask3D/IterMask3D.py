@@ -38,9 +38,10 @@ class IterMask3D(ScriptedLoadableModule):
         parent.dependencies = []
         parent.contributors = ["The IterMask3D developers"]
         parent.helpText = _(
-            "Finds what a network of healthy brains cannot explain in a brain MRI, pass by pass, and lets you step through every pass, correct it and "
-            "save it. Research software, not a medical device: not for diagnosis or treatment. "
-            "The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process and IterMask3DLib.run.segment."
+            "Finds what a network of healthy brains cannot explain in a brain MRI, pass by pass, and lets you step "
+            "through every pass, correct it and save it. Research software, not a medical device: not for diagnosis or "
+            "treatment. The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process "
+            "and IterMask3DLib.run.run_case."
         )
         parent.acknowledgementText = _(
             "Method: Liang et al., IterMask3D, Medical Image Analysis 107, 103763. Sample brain: open_ms_data (CC BY). "
@@ -137,7 +138,7 @@ class IterMask3DWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class IterMask3DLogic(SceneLogic, ScriptedLoadableModuleLogic):
-    """Everything the panel does, without the panel: see `SceneLogic`. `process` waits for the result, `start` does not."""
+    """Everything the panel does, without the panel: see `SceneLogic`. `process` waits for the result, `start` not."""
 
     def __init__(self, open_transport: Any = None) -> None:
         from IterMask3DLib.ui.engine_process import process_of
@@ -155,7 +156,7 @@ def make_timer(tick: Callable[[], None]) -> qt.QTimer:
 
 
 class IterMask3DTest(ScriptedLoadableModuleTest):
-    """Runs in Slicer: the module on its own sample, from volume to segmentation. Needs the packages the panel installs."""
+    """Runs in Slicer: the module on its own sample, from volume to segmentation. Needs what the panel installs."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()

@@ -62,11 +62,13 @@ sys.exit(", ".join({{"torch", "scipy", "SimpleITK", "nibabel", "matplotlib", "ji
 def test_the_bundled_brain_is_offered_once_slicer_has_started_and_needs_no_network(
     application: Any, monkeypatch: pytest.MonkeyPatch, module: Any
 ) -> None:
+    from Testing.slicer_host.application import finish_startup
+
     offered: list[dict[str, Any]] = []
     logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.append(source))
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     assert offered == []
-    application.atStartup[-1]()
+    finish_startup()
     (sample,) = offered
     assert sample["uris"].startswith("file:")
     with urllib.request.urlopen(sample["uris"]) as file:

@@ -1,53 +1,70 @@
-"""The panel of the module on the stand-in host, with an engine that computes nothing, or with the real one."""
+"""The panel of the module on the stand-in host, with the real engine in a process of its own."""
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from Testing.slicer_host import NEEDS_QT, NEEDS_SLICER_CORE, clear_scene, has_qt, has_slicer_core
+from IterMask3DLib.scene.run.engine_client import engine_command
+from IterMask3DLib.scene.run.transport import Command
+from Testing.brains import toy_model
+from Testing.slicer_host.fixtures import host
+from Testing.ui.shared_engine import SharedEngine
+
+__all__ = ["host"]
 
 MODULE_FILE = Path(__file__).resolve().parents[2] / "IterMask3D" / "IterMask3D.py"
 QUICK_MS = 5
-"""Between two looks into the queue; the panel's own pace is 100 ms."""
+"""Between two polls of the engine; the panel's own pace is 100 ms."""
 
 
-@pytest.fixture
-def host() -> Iterator[Any]:
-    """The application with an empty scene; a test whose slots or observers raised has failed."""
-    if not has_slicer_core():
-        pytest.skip(NEEDS_SLICER_CORE)
-    if not has_qt():
-        pytest.skip(NEEDS_QT)
-    from Testing.slicer_host import application, pythonqt
+def command_with(folder: Path, *paths: Path) -> Command:
+    """How the engine is started with the models of a folder of user data, and with more folders to import from."""
+    usual = engine_command()
+    found = os.pathsep.join((usual.environment["PYTHONPATH"], *map(str, paths)))
+    more = {"XDG_DATA_HOME": str(folder), "PYTHONPATH": found, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    return Command(usual.arguments, {**usual.environment, **more})
 
-    app = application.start_application()
-    clear_scene()
-    pythonqt.errors.clear()
-    hook, sys.excepthook = sys.excepthook, pythonqt.note_error
-    yield app
-    sys.excepthook = hook
-    clear_scene()
-    assert not pythonqt.errors, pythonqt.errors[0]
+
+@pytest.fixture(scope="session")
+def data_with_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of user data with an installed model `toy`, whose passes take a few milliseconds."""
+    folder = tmp_path_factory.mktemp("data")
+    toy_model(folder / "itermask3d" / "models" / "toy")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_engine(data_with_toy: Path) -> Iterator[SharedEngine]:
+    """The engine of all tests that neither end it nor install models."""
+    engine = SharedEngine(command_with(data_with_toy))
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
 def load(host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
-    """Opens the panel with an engine (None: the real one) and gives its user; whatever was opened is closed again."""
+    """Opens the panel with an engine (an `OpenTransport`; None: as the module starts it) and gives its user.
+
+    Whatever was opened is closed again.
+    """
     from Testing.slicer_host.application import LoadedModule
     from Testing.ui.user import User
 
     users: list[User] = []
 
-    def open_panel(engine: Any) -> User:
+    def open_panel(open_transport: Any = None, wait: bool = True) -> User:
         module = LoadedModule(MODULE_FILE)
         monkeypatch.setattr(module.python, "_POLL_MS", QUICK_MS)
-        monkeypatch.setattr(module.python.IterMask3DWidget, "makeLogic", lambda self: module.python.IterMask3DLogic(engine))
-        users.append(User(module, engine))
+        logic = module.python.IterMask3DLogic
+        monkeypatch.setattr(module.python.IterMask3DWidget, "make_logic", lambda self: logic(open_transport))
+        users.append(User(module))
+        if wait:
+            users[-1].until(lambda: users[-1].logic.description is not None, "the list of models")
         return users[-1]
 
     yield open_panel
@@ -56,10 +73,32 @@ def load(host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., A
 
 
 @pytest.fixture
-def user(load: Callable[..., Any]) -> Any:
-    """A user of the panel with an engine that answers at once; the sweep is short."""
-    from Testing.scene.fake_engine import FakeEngine
+def load_toy(load: Callable[..., Any], shared_engine: SharedEngine) -> Callable[..., Any]:
+    """Opens the panel and chooses the toy model."""
 
-    user = load(FakeEngine())
-    user.fewPasses()
-    return user
+    def open_panel() -> Any:
+        user = load(shared_engine.open)
+        user.choose_model("toy")
+        return user
+
+    return open_panel
+
+
+@pytest.fixture
+def user(load_toy: Callable[..., Any]) -> Any:
+    """A user of the panel whose runs take a second."""
+    return load_toy()
+
+
+@pytest.fixture
+def own_data(tmp_path: Path) -> Path:
+    """A folder of user data that is this test's alone, without a model."""
+    return tmp_path / "own data"
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch, data_with_toy: Path) -> Path:
+    """Lets the engines that the module itself starts, through `QProcess`, find the toy model."""
+    for name, value in (("XDG_DATA_HOME", str(data_with_toy)), ("CUDA_VISIBLE_DEVICES", ""), ("OMP_NUM_THREADS", "1")):
+        monkeypatch.setenv(name, value)
+    return data_with_toy

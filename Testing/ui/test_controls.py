@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -19,12 +20,14 @@ pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install '
 import slicer
 import vtk
 
-from Testing.scene.fake_engine import FakeEngine
-from Testing.scene.samples import phantomNode
+from IterMask3DLib.scene.run.transport import pipes_to
+from Testing.brains import toy_model
 from Testing.slicer_host.layouts import Layouts
+from Testing.slicer_host.plot_view import click_point, drawn_series
 from Testing.slicer_host.scene import add_slice_view
-from Testing.ui.story import SAMPLE, anomaly, click_cell
-from Testing.ui.user import GatedEngine, User
+from Testing.ui.conftest import command_with
+from Testing.ui.story import SAMPLE, anomaly, click_cell, draw, phantom_node, voxel_ml
+from Testing.ui.user import User
 
 FORM = SAMPLE.parents[1] / "UI" / "IterMask3D.ui"
 
@@ -32,18 +35,23 @@ FORM = SAMPLE.parents[1] / "UI" / "IterMask3D.ui"
 @pytest.fixture
 def done(user: User) -> User:
     """A user in front of a finished result."""
-    phantomNode()
+    phantom_node()
     user.segment()
     return user
 
 
 @pytest.fixture
-def slow(load: Callable[..., Any]) -> User:
-    """A user whose runs wait for the test."""
-    user = load(GatedEngine())
-    phantomNode()
-    user.fewPasses()
+def slow(user: User) -> User:
+    """A user whose runs take long enough to be interrupted."""
+    phantom_node()
+    user.choose("sweep_passes", 200)
     return user
+
+
+@pytest.fixture
+def installing(load: Callable[..., Any], own_data: Path) -> User:
+    """A user with an engine, and a folder of installed models, of their own."""
+    return load(pipes_to(command_with(own_data)))
 
 
 def foreground() -> Any:
@@ -51,39 +59,43 @@ def foreground() -> Any:
     return composite.GetForegroundVolumeID(), composite.GetForegroundOpacity()
 
 
+def sweep_of(user: User) -> list[Any]:
+    return [step for step in user.nodes.steps if step.phase == "sweep"]
+
+
 # Input
 
 
 def test_the_only_volume_is_selected_and_described(user: User) -> None:
     assert not user.can("applyButton") and "Sample Data" in user.ui.checksLabel.text
-    volume = phantomNode()
+    volume = phantom_node()
     assert user.ui.inputVolumeSelector.currentNode() is volume
     assert user.can("applyButton") and user.ui.checksLabel.text
 
 
 def test_another_volume_can_be_selected(done: User) -> None:
+    first = done.nodes.input
     other = slicer.util.addVolumeFromArray(np.zeros((20, 20, 20), np.float32), name="empty")
     done.ui.inputVolumeSelector.setCurrentNode(other)
     assert done.nodes is None and not done.can("applyButton")
     assert "Problem:" in done.ui.checksLabel.text
-    done.ui.inputVolumeSelector.setCurrentNodeIndex(0)
+    done.ui.inputVolumeSelector.setCurrentNode(first)
     assert done.nodes is not None and done.can("applyButton")
 
 
 def test_a_brain_mask_can_be_given(user: User) -> None:
-    volume = phantomNode()
-    mask = slicer.util.addVolumeFromArray(
-        (slicer.util.arrayFromVolume(volume) > 100).astype(np.uint8), name="brain", nodeClassName="vtkMRMLLabelMapVolumeNode"
-    )
+    volume = phantom_node()
+    brain = (slicer.util.arrayFromVolume(volume) > 100).astype(np.uint8)
+    mask = slicer.util.addVolumeFromArray(brain, name="brain", nodeClassName="vtkMRMLLabelMapVolumeNode")
     mask.CopyOrientation(volume)
     assert user.ui.brainMaskSelector.currentNode() is None
     user.ui.brainMaskSelector.setCurrentNode(mask)
     user.segment()
-    assert user.nodes.brainMask is mask
+    assert user.nodes.brain_mask is mask
 
 
 def test_a_segmentation_can_be_the_brain_mask(user: User) -> None:
-    volume = phantomNode()
+    volume = phantom_node()
     brain = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
     brain.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     segment = brain.GetSegmentation().AddEmptySegment("brain")
@@ -96,12 +108,14 @@ def test_a_segmentation_can_be_the_brain_mask(user: User) -> None:
     assert used[drawn > 0].mean() > 0.9 and used[drawn == 0].mean() < 0.1
 
 
-def test_the_model_says_what_it_was_trained_on_and_brings_its_gamma(load: Callable[..., Any]) -> None:
-    user = load(FakeEngine())
-    assert user.ui.modelComboBox.count >= 1 and "T1w" in user.ui.modelComboBox.currentText
-    assert "Trained on" in user.ui.modelLabel.text
-    card = user.logic.models()[0]
-    assert user.ui.gammaSlider.value == card.gamma and user.ui.passesSpinBox.value == card.passes
+def test_the_model_says_what_it_was_trained_on_and_brings_its_settings(user: User) -> None:
+    user.set("modelComboBox", 0)
+    assert "T1w" in user.ui.modelComboBox.currentText and "Trained on" in user.ui.modelLabel.text
+    card = json.loads(next((SAMPLE.parents[1] / "Models").glob("*/card.json")).read_text(encoding="utf-8"))
+    gamma = user.panel.advanced.method.control("gamma")
+    assert gamma.value == pytest.approx(card.get("settings", card).get("gamma", card.get("gamma")))
+    user.choose_model("toy")
+    assert user.panel.advanced.method.control("sweep_passes").value == 12
 
 
 def test_a_file_that_is_no_model_is_refused_in_words(user: User, tmp_path: Path) -> None:
@@ -109,32 +123,35 @@ def test_a_file_that_is_no_model_is_refused_in_words(user: User, tmp_path: Path)
     wrong.write_bytes(b"no zip")
     user.ui.modelPathLineEdit.currentPath = str(wrong)
     user.click("installModelButton")
-    assert "model.zip" in user.status and "Problem" in user.status
+    user.until(lambda: "model.zip" in user.status, "an answer")
+    assert "Problem" in user.status
 
 
-def test_a_model_can_be_added_and_the_folder_cleared(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    phantomNode()
-    bundled = user.logic.models()[0]
-    user.ui.modelPathLineEdit.currentPath = str(bundled.folder)
+def test_a_model_can_be_added_and_the_folder_cleared(
+    installing: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = installing
+    assert user.ui.modelComboBox.count == 1
+    user.ui.modelPathLineEdit.currentPath = str(toy_model(tmp_path / "another"))
     user.click("installModelButton")
-    assert "installed" in user.status and user.ui.modelComboBox.count == 2
-    user.set("modelComboBox", 0)
-    user.set("modelComboBox", 1)
+    user.until(lambda: user.ui.modelComboBox.count == 2, "the model in the list")
+    assert "another was installed" in user.log and user.session.parameters.model == "another"
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
+    user.click("clearFolderButton")
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
     user.click("clearFolderButton")
-    assert "1 " in user.status and user.ui.modelComboBox.count == 1
+    user.until(lambda: user.ui.modelComboBox.count == 1, "the model gone from the list")
+    assert "1 " in user.log and user.ui.modelComboBox.currentIndex == 0
 
 
 def test_a_parent_transform_is_named_and_can_be_applied(user: User) -> None:
-    volume = phantomNode()
+    volume = phantom_node()
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     shift = vtk.vtkMatrix4x4()
     shift.SetElement(0, 3, 5.0)
     transform.SetMatrixTransformToParent(shift)
     before = volume.GetOrigin()[0]
     volume.SetAndObserveTransformNodeID(transform.GetID())
-    user.ui.inputVolumeSelector.setCurrentNode(None)
-    user.ui.inputVolumeSelector.setCurrentNode(volume)
     user.click("hardenTransformButton")
     assert volume.GetParentTransformNode() is None and volume.GetOrigin()[0] == pytest.approx(before + 5)
     assert not user.can("hardenTransformButton")
@@ -145,18 +162,19 @@ def test_a_parent_transform_is_named_and_can_be_applied(user: User) -> None:
 
 def test_segment_becomes_cancel_and_back(slow: User) -> None:
     slow.click("applyButton")
-    assert slow.ui.applyButton.text == "Cancel" and not slow.can("inputVolumeSelector") and not slow.can("useIterationButton")
+    assert slow.ui.applyButton.text == "Cancel"
+    assert not slow.can("inputVolumeSelector") and not slow.can("useIterationButton")
     slow.reach(3)
-    assert 0 < slow.ui.progressBar.value < slow.ui.progressBar.maximum and "left" in slow.status
+    assert 0 < slow.ui.progressBar.value < slow.ui.progressBar.maximum
     slow.click("applyButton")
     slow.wait()
     assert slow.ui.applyButton.text == "Segment" and len(slow.nodes.steps) > 2
-    assert slow.status in slow.ui.logText.toPlainText()
+    assert slow.status in slow.log
 
 
 def test_pause_holds_the_run_and_resume_lets_it_go_on(slow: User) -> None:
     slow.click("applyButton")
-    slow.reach(3)
+    slow.until(lambda: slow.nodes is not None and len(slow.nodes.steps) >= 3, "three passes")
     slow.click("pauseButton")
     assert slow.ui.pauseButton.text == "Resume" and "Paused" in slow.status
     slow.click("pauseButton")
@@ -189,8 +207,11 @@ def test_the_slider_shows_the_numbers_of_the_iteration(done: User) -> None:
     done.ui.seekWidget.slider().value = 3
     step = done.nodes.steps[3]
     assert done.ui.phaseLabel.text == "Sweep" and done.ui.passLabel.text == "4"
-    assert done.ui.thresholdLabel.text == f"{step.threshold:.4g}"
-    assert done.ui.maskedLabel.text == f"{step.maskedMl:.1f} ml" and done.ui.shareLabel.text == f"{100 * step.maskedFraction:.1f} %"
+    assert done.ui.thresholdLabel.text == f"{step.scalars['threshold']:.4g}"
+    brain_ml = done.nodes.outcome["brain_ml"]
+    fraction = step.scalars["masked_fraction"]
+    assert done.ui.maskedLabel.text == f"{fraction * brain_ml:.1f} ml"
+    assert done.ui.shareLabel.text == f"{100 * fraction:.1f} %"
     assert done.ui.secondsLabel.text == f"{step.seconds:.2f} s"
 
 
@@ -200,75 +221,71 @@ def test_following_the_run_can_be_switched_off(slow: User) -> None:
     slow.reach(5)
     assert slow.nodes.browser.GetSelectedItemNumber() == 0
     slow.click("followRunCheckBox")
-    slow.reach(2)
-    slow.until(lambda: slow.nodes.browser.GetSelectedItemNumber() == 6, "the newest iteration")
+    slow.logic.unpause()
+    slow.until(lambda: slow.nodes.browser.GetSelectedItemNumber() > 5, "a newer iteration")
+    slow.wait()
+    assert slow.nodes.browser.GetSelectedItemNumber() == len(slow.nodes.steps) - 1
 
 
 def test_the_mask_of_the_iteration_can_be_hidden(user: User) -> None:
     view = add_slice_view("Red")
-    phantomNode()
+    phantom_node()
     user.segment()
     composite = view.GetSliceCompositeNode()
-    assert composite.GetLabelVolumeID() == user.nodes.maskProxy.GetID()
+    assert composite.GetLabelVolumeID() == user.nodes.proxy("mask").GetID()
     user.click("showMaskCheckBox")
     assert composite.GetLabelVolumeID() is None
 
 
 def test_a_click_on_the_curve_chooses_a_point_and_shrinks_from_it_only(done: User) -> None:
-    sweep = [step for step in done.nodes.steps if step.phase == "sweep"]
+    sweep = sweep_of(done)
     plot = done.ui.plotFrame.findChild(slicer.qMRMLPlotView)
-    series = plot.series()
-    assert {len(x) for _, x, _ in series} == {1, len(sweep)}
-    curve = next(node for node, x, _ in series if len(x) == len(sweep))
-    plot.pick(next(node for node, x, _ in series if len(x) == 1), 0)
+    series = drawn_series(plot)
+    assert {1, len(sweep)} <= {len(x) for _, x, _ in series}
+    curve = done.nodes.threshold_series
+    click_point(plot, done.nodes.chosen_series, 0)
     assert done.ui.pointSlider.value == done.nodes.curve.chosen + 1
-    plot.pick(curve, 4)
-    assert done.ui.pointSlider.value == 5 and f"{done.nodes.curve.thresholds[4]:.4g}" in done.ui.shrinkAgainLabel.text
+    click_point(plot, curve, 4)
+    assert done.ui.pointSlider.value == 5
+    assert f"{done.nodes.curve.thresholds[4]:.4g}" in done.ui.shrinkAgainLabel.text
     done.click("shrinkAgainButton")
     done.wait()
     assert done.nodes.curve.chosen == 4 and "by hand" in done.ui.curveLabel.text
-    assert [step for step in done.nodes.steps if step.phase == "sweep"] == sweep
+    assert sweep_of(done) == sweep
 
 
 def test_another_gamma_or_start_shrinks_again_from_the_same_sweep(done: User) -> None:
-    sweep = [step for step in done.nodes.steps if step.phase == "sweep"]
-    assert not done.can("gammaSlider")
-    done.click("modelGammaCheckBox")
-    done.set("gammaSlider", 0.3)
-    done.set("startComboBox", 1)
+    sweep = sweep_of(done)
+    done.choose("gamma", 0.3)
+    done.choose("start", "best")
     assert "gamma 0.300" in done.ui.shrinkAgainLabel.text
     done.click("shrinkAgainButton")
     done.wait()
-    assert done.nodes.options.gamma == pytest.approx(0.3) and done.nodes.options.start == "best"
+    assert done.nodes.request.settings["gamma"] == pytest.approx(0.3)
+    assert done.nodes.request.settings["start"] == "best"
     assert done.nodes.curve.gamma == pytest.approx(0.3) and "by gamma" in done.ui.curveLabel.text
-    assert [step for step in done.nodes.steps if step.phase == "sweep"] == sweep
+    assert sweep_of(done) == sweep
 
 
 def test_another_start_alone_keeps_the_choice_of_the_threshold(done: User) -> None:
     chosen = done.nodes.curve.chosen
-    done.set("startComboBox", 1)
+    done.choose("start", "best")
     done.click("shrinkAgainButton")
     done.wait()
-    assert done.nodes.options.start == "best"
-    assert done.nodes.curve.chosen == chosen and done.nodes.curve.automatic
+    assert done.nodes.request.settings["start"] == "best"
+    assert done.nodes.curve.chosen == chosen and not done.nodes.curve.by_hand
 
 
 def test_the_mask_of_an_iteration_can_become_the_anomaly_and_be_undone(done: User) -> None:
     before = anomaly(done.nodes)
-    done.ui.seekWidget.setSelectedItemNumber(1)
+    done.ui.seekWidget.setSelectedItemNumber(3)
     done.click("useIterationButton")
-    taken = anomaly(done.nodes)
-    voxel = abs(np.linalg.det(matrix_of(done.nodes.input)[:3, :3])) / 1000
-    assert taken.sum() * voxel == pytest.approx(done.nodes.steps[1].maskedMl, rel=0.2)
-    assert "iteration 2" in done.status
-    done.widget.panel.anomaly.editor._widget.undo()
+    taken = anomaly(done.nodes).sum() * voxel_ml(done.nodes.input)
+    masked = done.nodes.steps[3].scalars["masked_fraction"] * done.nodes.outcome["brain_ml"]
+    assert taken == pytest.approx(masked, rel=0.2)
+    assert "iteration 4" in done.status
+    done.panel.anomaly.editor._widget.undo()
     np.testing.assert_array_equal(anomaly(done.nodes), before)
-
-
-def matrix_of(volume: Any) -> Any:
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 # Heatmap
@@ -276,14 +293,14 @@ def matrix_of(volume: Any) -> Any:
 
 def test_the_heatmap_is_shown_faded_and_hidden(user: User) -> None:
     view = add_slice_view("Red")
-    phantomNode()
+    phantom_node()
     user.segment()
     composite = view.GetSliceCompositeNode()
     assert composite.GetForegroundVolumeID() == user.nodes.heatmap.GetID()
     user.set("heatmapOpacitySlider", 0.25)
     assert composite.GetForegroundOpacity() == pytest.approx(0.25)
     user.click("liveHeatmapCheckBox")
-    assert composite.GetForegroundVolumeID() == user.nodes.errorProxy.GetID()
+    assert composite.GetForegroundVolumeID() == user.nodes.proxy("error_map").GetID()
     user.click("liveHeatmapCheckBox")
     user.click("showHeatmapCheckBox")
     assert composite.GetForegroundVolumeID() is None
@@ -314,8 +331,7 @@ def test_range_and_threshold_change_the_display_of_the_heatmap(done: User) -> No
 
 def test_a_threshold_becomes_the_anomaly_without_the_network(done: User) -> None:
     heat = slicer.util.arrayFromVolume(done.nodes.heatmap)
-    threshold = 0.4 * float(heat.max())
-    done.set("heatmapThresholdSlider", threshold)
+    done.set("heatmapThresholdSlider", 0.4 * float(heat.max()))
     threshold = done.ui.heatmapThresholdSlider.value
     done.click("thresholdButton")
     np.testing.assert_array_equal(anomaly(done.nodes) > 0, heat > threshold)
@@ -330,7 +346,7 @@ def test_compare_says_when_there_is_nothing_to_compare_in(done: User) -> None:
 def test_compare_lays_three_views_beside_each_other_and_gives_the_users_layout_back(user: User) -> None:
     layouts = Layouts()
     users = layouts.visible()
-    phantomNode()
+    phantom_node()
     user.segment()
     user.click("compareButton")
     assert layouts.visible() != users and len(layouts.visible()) == 3
@@ -348,20 +364,22 @@ def test_compare_lays_three_views_beside_each_other_and_gives_the_users_layout_b
 
 
 def test_the_output_can_be_a_segmentation_of_the_user(user: User) -> None:
-    phantomNode()
-    own = user.ui.outputSegmentationSelector.addNode()
+    phantom_node()
+    own = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "own")
+    user.session.parameters.outputSegmentation = own
     user.segment()
     assert user.nodes.segmentation is own
+    assert user.ui.outputSegmentationSelector.currentNode() is own
 
 
 def test_another_volume_gets_a_segmentation_of_its_own(done: User) -> None:
-    first = done.nodes.segmentation
-    other = phantomNode("second")
+    first, volume = done.nodes.segmentation, done.nodes.input
+    other = phantom_node("second")
     done.ui.inputVolumeSelector.setCurrentNode(other)
     assert done.ui.outputSegmentationSelector.currentNode() is None
     done.segment()
     assert done.nodes.segmentation is not first and done.nodes.input is other
-    done.ui.inputVolumeSelector.setCurrentNodeIndex(0)
+    done.ui.inputVolumeSelector.setCurrentNode(volume)
     assert done.ui.outputSegmentationSelector.currentNode() is first is done.nodes.segmentation
 
 
@@ -385,21 +403,21 @@ def test_a_click_on_a_lesion_selects_it_and_keep_and_delete_follow(done: User) -
     done.click("measureButton")
     rows = done.logic.lesions(done.nodes)
     assert done.ui.lesionsTable.rowCount == 3 == len(rows) and not done.can("deleteButton")
-    assert done.ui.lesionsTable.item(0, 1).text() == f"{rows[0].volumeMl:.2f}"
+    assert done.ui.lesionsTable.item(0, 1).text() == f"{rows[0].volume_ml:.2f}"
     click_cell(done.ui.lesionsTable, 1)
     done.click("deleteButton")
-    assert [row.volumeMl for row in done.logic.lesions(done.nodes)] == [rows[0].volumeMl, rows[2].volumeMl]
+    assert [row.volume_ml for row in done.logic.lesions(done.nodes)] == [rows[0].volume_ml, rows[2].volume_ml]
     click_cell(done.ui.lesionsTable, 1)
     done.click("keepButton")
-    assert [row.volumeMl for row in done.logic.lesions(done.nodes)] == [rows[2].volumeMl]
-    assert "1 lesions" in done.ui.lesionsLabel.text
+    assert [row.volume_ml for row in done.logic.lesions(done.nodes)] == [rows[2].volume_ml]
+    assert "1 lesion," in done.ui.lesionsLabel.text
 
 
 def make_three_lesions(user: User) -> None:
     mask = np.zeros_like(anomaly(user.nodes))
     for at, size in ((6, 6), (18, 4), (30, 2)):
         mask[at : at + size, 20 : 20 + size, 20 : 20 + size] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, user.nodes.segmentation, user.nodes.segmentId, user.nodes.input)
+    draw(user.nodes, mask)
 
 
 def test_the_table_is_written_to_the_folder_of_save(done: User, tmp_path: Path) -> None:
@@ -417,7 +435,7 @@ def test_continue_waits_for_an_edited_mask(done: User) -> None:
     done.ui.seekWidget.setSelectedItemNumber(2)
     done.click("editMaskButton")
     editor = done.ui.editorFrame.findChild(slicer.qMRMLSegmentEditorWidget)
-    assert editor.segmentationNode() is done.session.editedMask[0] is not done.nodes.segmentation
+    assert editor.segmentationNode() is done.session.edited_mask[0] is not done.nodes.segmentation
     count = len(done.nodes.steps)
     done.click("continueButton")
     done.wait()
@@ -426,9 +444,9 @@ def test_continue_waits_for_an_edited_mask(done: User) -> None:
 
 def test_an_edited_mask_that_was_removed_cannot_be_continued_from(done: User) -> None:
     done.click("editMaskButton")
-    slicer.mrmlScene.RemoveNode(done.session.editedMask[0])
+    slicer.mrmlScene.RemoveNode(done.session.edited_mask[0])
     done.session.refresh()
-    assert not done.can("continueButton") and done.session.editedMask is None
+    assert not done.can("continueButton") and done.session.edited_mask is None
 
 
 # Save and batch
@@ -452,10 +470,21 @@ def test_only_what_is_ticked_is_saved(done: User, tmp_path: Path, wanted: str) -
             done.click(name)
     done.ui.saveDirectoryButton.directory = str(tmp_path)
     done.click("saveButton")
+    done.wait()
     names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert any(name.endswith(SAVES[wanted]) for name in names), names
+    assert any(name.endswith(SAVES[wanted]) for name in names), (names, done.log)
     for other in set(SAVES) - {wanted}:
         assert not any(name.endswith(SAVES[other]) for name in names), names
+
+
+def test_saving_nothing_is_told(done: User, tmp_path: Path) -> None:
+    for name in SAVES:
+        if getattr(done.ui, name).checked:
+            done.click(name)
+    done.ui.saveDirectoryButton.directory = str(tmp_path)
+    done.click("saveButton")
+    done.wait()
+    assert "Problem" in done.status and not any(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_written_is_told(done: User, tmp_path: Path) -> None:
@@ -463,6 +492,7 @@ def test_a_folder_that_cannot_be_written_is_told(done: User, tmp_path: Path) -> 
     place.write_text("no folder")
     done.ui.saveDirectoryButton.directory = str(place)
     done.click("saveButton")
+    done.wait()
     assert "Problem" in done.status
 
 
@@ -486,18 +516,25 @@ def test_a_batch_goes_through_a_folder_and_leaves_out_what_is_done(user: User, t
     assert statuses(user)["first"] == "done"
 
 
-def test_a_batch_can_be_stopped(load: Callable[..., Any], tmp_path: Path) -> None:
-    user = load(GatedEngine())
-    user.fewPasses()
+def test_a_batch_can_be_stopped(user: User, tmp_path: Path) -> None:
+    user.choose("sweep_passes", 200)
     for name in ("first", "second"):
         (tmp_path / f"{name}.nii.gz").write_bytes(SAMPLE.read_bytes())
-    user.ui.batchInputButton.directory, user.ui.batchOutputButton.directory = str(tmp_path), str(tmp_path / "out")
+    user.ui.batchInputButton.directory = str(tmp_path)
+    user.ui.batchOutputButton.directory = str(tmp_path / "out")
     user.click("batchButton")
-    user.engine.allow(3)
     user.until(lambda: user.ui.progressBar.value > 0, "some progress")
     user.click("batchButton")
     user.wait()
     assert "stopped" in statuses(user).values() and user.ui.batchButton.text == "Run batch"
+
+
+def test_a_batch_of_a_folder_without_volumes_is_refused_in_words(user: User, tmp_path: Path) -> None:
+    user.ui.batchInputButton.directory = str(tmp_path)
+    user.ui.batchOutputButton.directory = str(tmp_path / "out")
+    user.click("batchButton")
+    user.wait()
+    assert "Problem" in user.status and user.ui.batchButton.text == "Run batch" and user.can("batchButton")
 
 
 def statuses(user: User) -> dict[str, str]:
@@ -509,25 +546,46 @@ def statuses(user: User) -> dict[str, str]:
 
 
 def test_the_settings_reach_the_run(user: User) -> None:
-    phantomNode()
-    user.set("seedSpinBox", 7)
-    user.set("deviceComboBox", 3)
-    user.set("precisionComboBox", 2)
-    user.set("passesSpinBox", 11)
-    user.set("startComboBox", 1)
-    user.set("qualityComboBox", 2)
+    phantom_node()
+    user.choose("seed", 7)
+    user.choose("device", "cpu")
+    user.choose("precision", "single")
+    user.choose("quality", "full")
+    user.choose("sweep_passes", 11)
+    user.choose("start", "best")
     user.segment()
-    options = user.nodes.options
-    assert (options.seed, options.device, options.half, options.passes, options.start) == (7, "cpu", False, 11, "best")
-    assert options.quality == "full" and options.gamma is None
+    request = user.nodes.request
+    assert (request.seed, request.device, request.precision, request.quality) == (7, "cpu", "single", "full")
+    assert dict(request.settings) == {"sweep_passes": 11, "start": "best"}
+    assert len(sweep_of(user)) == 11
+
+
+def test_the_settings_can_be_put_back_to_the_usual(user: User) -> None:
+    user.choose("seed", 7)
+    user.choose("sweep_passes", 11)
+    user.click("resetSettingsButton")
+    assert user.panel.advanced.method.control("sweep_passes").value == 12
+    assert user.session.request.seed == 0 and not user.session.request.settings
 
 
 def test_choices_are_shown_in_words(user: User) -> None:
-    texts = [user.ui.deviceComboBox.itemText(index) for index in range(user.ui.deviceComboBox.count)]
-    assert texts == ["Automatic", "CUDA", "MPS", "CPU"]
-    texts = [user.ui.qualityComboBox.itemText(index) for index in range(user.ui.qualityComboBox.count)]
-    assert texts == ["Automatic", "Fast", "Full", "Published"]
-    assert user.ui.startComboBox.itemText(0) == "Whole brain" and user.ui.precisionComboBox.itemText(1) == "Half"
+    def texts(form: Any, name: str) -> list[str]:
+        control = form.control(name)
+        return [control.itemText(index) for index in range(control.count)]
+
+    general, method = user.panel.advanced.general, user.panel.advanced.method
+    assert texts(general, "device") == ["Auto", "Cuda", "Mps", "Cpu"]
+    assert texts(general, "quality") == ["Auto", "Fast", "Full", "Published"]
+    assert texts(method, "start") == ["Brain", "Best"]
+
+
+def test_a_setting_that_may_be_none_is_none_until_it_is_chosen(user: User) -> None:
+    control = user.panel.advanced.method.control("median_multiple")
+    assert control.text == "none"
+    control.value = 3.0
+    assert user.session.request.settings["median_multiple"] == 3.0
+    control.value = control.minimum
+    assert user.session.request.settings["median_multiple"] is None
 
 
 def test_the_model_folder_is_opened(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,30 +594,45 @@ def test_the_model_folder_is_opened(user: User, monkeypatch: pytest.MonkeyPatch)
     opened: list[str] = []
     monkeypatch.setattr(qt.QDesktopServices, "openUrl", lambda url: opened.append(url.toLocalFile()))
     user.click("openFolderButton")
-    assert opened == [str(user.logic.modelFolder())] == [user.ui.modelFolderLabel.text]
+    assert opened == [str(user.logic.description.model_folder)] == [user.ui.modelFolderLabel.text]
 
 
-def test_clearing_the_folder_asks_first(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    phantomNode()
-    user.ui.modelPathLineEdit.currentPath = str(user.logic.models()[0].folder)
-    user.click("installModelButton")
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
-    user.click("clearFolderButton")
-    assert user.ui.modelComboBox.count == 2
+def test_another_engine_can_be_named_and_volumes_leave_only_by_that_choice(
+    user: User, own_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no volume leaves" in user.ui.engineLabel.text and user.ui.modelComboBox.count == 2
+    monkeypatch.setenv("XDG_DATA_HOME", str(own_data))
+    monkeypatch.setenv("PYTHONPATH", command_with(own_data).environment["PYTHONPATH"])
+    words = " ".join(command_with(own_data).arguments)
+    user.ui.engineLineEdit.text = words
+    user.click("engineButton")
+    assert words in user.ui.engineLabel.text and "leave" in user.ui.engineLabel.text
+    user.until(lambda: user.ui.modelComboBox.count == 1, "the models of the other engine")
+    user.ui.engineLineEdit.text = "no-such-program-at-all --serve"
+    user.click("engineButton")
+    user.until(lambda: "Problem" in user.status, "a word about it")
+    assert "no-such-program-at-all" in user.status
+    user.ui.engineLineEdit.text = 'a "quotation mark too few'
+    user.click("engineButton")
+    assert "Problem" in user.status and "cannot be read" in user.status
 
 
 def test_memory_is_freed_and_diagnostics_are_copied(done: User) -> None:
     done.click("freeMemoryButton")
-    assert done.status
+    done.wait()
+    assert done.status and "Problem" not in done.status
     done.click("diagnosticsButton")
+    done.until(lambda: "clipboard" in done.status, "the diagnostics")
     text = slicer.app.clipboard().text()
-    assert "torch" in text and "Slicer" in text and "clipboard" in done.status
+    assert "torch" in text and "Slicer" in text
 
 
 def test_no_control_was_left_out() -> None:
-    touched = {"QPushButton", "QCheckBox", "QComboBox", "QSpinBox", "QTableWidget", "ctkSliderWidget", "ctkRangeWidget", "ctkPathLineEdit"}
-    touched |= {"ctkDirectoryButton", "qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"}
+    touched = {"QPushButton", "QCheckBox", "QComboBox", "QSpinBox", "QTableWidget", "QLineEdit"}
+    touched |= {"ctkSliderWidget", "ctkRangeWidget", "ctkPathLineEdit", "ctkDirectoryButton"}
+    touched |= {"qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"}
     touched |= {"qMRMLSequenceBrowserSeekWidget", "qMRMLSequenceBrowserPlayWidget"}
     names = {item.get("name") for item in ET.parse(FORM).getroot().iter("widget") if item.get("class") in touched}
-    told = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("test_controls.py", "test_lifecycle.py"))
+    files = ("test_controls.py", "test_lifecycle.py", "test_habits.py")
+    told = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in files)
     assert not {name for name in names if not re.search(rf"\b{name}\b", told)}

@@ -1,10 +1,15 @@
-"""The panel's life: opened, hidden, the scene closed under it, the module reloaded, the application without windows."""
+"""The panel's life: opened, hidden, the scene closed under it, the module reloaded, its engine killed."""
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,23 +22,69 @@ pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install '
 
 import slicer
 
-from Testing.scene.fake_engine import FakeEngine
-from Testing.scene.samples import phantomNode
 from Testing.slicer_host import pythonqt
-from Testing.ui.story import SAMPLE
-from Testing.ui.user import GatedEngine
+from Testing.slicer_host.application import finish_startup
+from Testing.ui.story import SAMPLE, phantom_node
+from Testing.ui.user import User
 
 
-def test_there_is_neither_a_window_nor_a_layout_here(user: Any) -> None:
+@pytest.fixture
+def started(load: Callable[..., Any], processes: Path) -> User:
+    """A user whose engine the module has started itself, through `QProcess`; the toy model takes its time."""
+    user = load()
+    user.choose_model("toy")
+    user.choose("sweep_passes", 200)
+    return user
+
+
+def engine_of(user: User) -> int:
+    """The number of the engine's process."""
+    return next(pid for pid in children() if "IterMask3DLib.serve" in command_of(pid))
+
+
+def children() -> list[int]:
+    """The processes that this one has started and that have not ended."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "stat").read_text().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if words[1] == str(os.getpid()) and words[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+def command_of(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a while."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if pid not in children():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+
+
+def test_there_is_neither_a_window_nor_a_layout_here(user: User) -> None:
     assert slicer.util.mainWindow() is None and slicer.app.layoutManager() is None
-    phantomNode()
+    phantom_node()
     user.segment()
     user.set("pointSlider", 2)
     user.click("compareButton")
     assert "no slice views" in user.status and not user.ui.compareButton.checked
 
 
-def test_slicer_is_told_what_the_module_is(user: Any) -> None:
+def test_slicer_is_told_what_the_module_is(user: User) -> None:
     parent = user.module.parent
     assert (parent.title, parent.categories) == ("IterMask3D", ["Segmentation"])
     assert "not a medical device" in parent.helpText
@@ -41,54 +92,101 @@ def test_slicer_is_told_what_the_module_is(user: Any) -> None:
     assert not parent.icon.isNull()
 
 
-def test_the_bundled_brain_is_offered_once_slicer_has_started(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bundled_brain_is_offered_once_slicer_has_started(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     offered: list[dict[str, Any]] = []
     logic = SimpleNamespace(registerCustomSampleDataSource=lambda **source: offered.append(source))
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
-    slicer.app.atStartup[-1]()
+    finish_startup()
     assert offered[0]["uris"] == SAMPLE.as_uri() and offered[0]["category"] == "IterMask3D"
 
 
-def test_closing_the_scene_ends_the_run(load: Callable[..., Any]) -> None:
-    user = load(GatedEngine())
-    phantomNode()
-    user.click("applyButton")
-    user.reach(1)
+def test_the_panel_is_there_before_the_engine_has_answered(load: Callable[..., Any], processes: Path) -> None:
+    user = load(wait=False)
+    assert user.logic.description is None and not user.can("applyButton")
+    phantom_node()
+    user.until(lambda: user.logic.description is not None, "the list of models")
+    assert user.ui.modelComboBox.count == 2 and user.can("applyButton")
+
+
+def test_closing_the_scene_ends_the_run(started: User) -> None:
+    phantom_node()
+    started.click("applyButton")
+    started.reach(1)
     slicer.mrmlScene.Clear(0)
-    user.wait()
-    assert user.nodes is None and not user.can("applyButton")
-    phantomNode()
-    user.segment()
-    assert user.nodes is not None
+    started.wait()
+    assert started.nodes is None and not started.can("applyButton")
+    phantom_node()
+    started.choose_model("toy")
+    started.segment()
+    assert started.nodes is not None
 
 
-def test_a_run_goes_on_while_another_module_is_shown(load: Callable[..., Any]) -> None:
-    user = load(GatedEngine())
-    phantomNode()
-    user.click("applyButton")
-    user.module.exit()
-    user.letGo()
-    user.wait()
-    user.module.enter()
-    assert user.nodes.segmentation is not None
+def test_a_run_goes_on_while_another_module_is_shown(started: User) -> None:
+    phantom_node()
+    started.choose("sweep_passes", 12)
+    started.click("applyButton")
+    started.module.exit()
+    started.wait()
+    started.module.enter()
+    assert started.nodes.segmentation is not None
 
 
-def test_removing_the_volume_ends_the_run_with_a_word(load: Callable[..., Any]) -> None:
-    user = load(GatedEngine())
-    volume = phantomNode()
-    user.click("applyButton")
-    user.reach(1)
+def test_removing_the_volume_ends_the_run_with_a_word(started: User) -> None:
+    volume = phantom_node()
+    started.click("applyButton")
+    started.reach(1)
     slicer.mrmlScene.RemoveNode(volume)
-    user.wait()
-    assert "removed" in user.status
+    started.wait()
+    assert "removed" in started.status
 
 
-def test_a_reloaded_module_works_with_new_code(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    user = load(FakeEngine())
+@pytest.mark.parametrize("role", ["browser", "iteration_table"])
+def test_removing_a_node_of_the_result_in_mid_run_ends_in_words(started: User, role: str) -> None:
+    phantom_node()
+    started.click("applyButton")
+    started.reach(2)
+    slicer.mrmlScene.RemoveNode(getattr(started.nodes, role))
+    started.wait()
+    assert started.status and started.ui.applyButton.text == "Segment"
+    started.choose("sweep_passes", 12)
+    started.segment()
+    assert started.nodes.segmentation is not None
+
+
+@linux
+def test_a_killed_engine_is_one_sentence_and_the_next_click_starts_another(started: User) -> None:
+    phantom_node()
+    first = engine_of(started)
+    started.click("applyButton")
+    started.reach(2)
+    os.kill(first, signal.SIGKILL)
+    started.wait()
+    assert "Problem" in started.status and "run again" in started.status
+    assert started.ui.applyButton.text == "Segment" and gone(first)
+    started.choose("sweep_passes", 12)
+    started.segment()
+    assert started.nodes.segmentation is not None and engine_of(started) != first
+
+
+@linux
+def test_a_panel_that_goes_ends_its_engine_in_mid_run(started: User) -> None:
+    phantom_node()
+    engine = engine_of(started)
+    started.click("applyButton")
+    started.reach(1)
+    started.leave()
+    assert gone(engine)
+
+
+def test_a_reloaded_module_works_with_new_code(
+    load: Callable[..., Any], processes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = load()
+    user.choose_model("toy")
     for name in [name for name in sys.modules if name.split(".")[0] in ("IterMask3D", "IterMask3DLib")]:
         # The other tests go on with the code they imported.
         monkeypatch.setitem(sys.modules, name, sys.modules[name])
-    phantomNode()
+    phantom_node()
     user.segment()
     old = sys.modules["IterMask3DLib.ui.panel"]
     user.widget.onReload()
@@ -100,27 +198,43 @@ def test_a_reloaded_module_works_with_new_code(load: Callable[..., Any], monkeyp
     assert user.ui.passLabel.text == "2"
 
 
-def test_the_panel_that_goes_leaves_no_thread_and_no_timer(load: Callable[..., Any]) -> None:
+def test_the_panel_has_no_thread_and_leaves_no_timer(started: User) -> None:
     before = {thread.ident for thread in threading.enumerate()}
-    user = load(GatedEngine())
-    phantomNode()
-    user.click("applyButton")
-    user.reach(1)
-    user.leave()
+    phantom_node()
+    started.click("applyButton")
+    started.reach(1)
     assert {thread.ident for thread in threading.enumerate()} == before
+    started.leave()
     assert not any(timer.active for timer in pythonqt.timers)
 
 
-def test_missing_packages_are_explained_and_nothing_is_installed_unasked(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_is_never_imported_into_the_application(started: User) -> None:
+    phantom_node()
+    started.choose("sweep_passes", 12)
+    before = set(sys.modules)
+    started.segment()
+    assert not {name.split(".")[0] for name in set(sys.modules) - before} & {"torch", "scipy", "SimpleITK"}
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch, packages: list[str]) -> None:
+    """Lets the engine say that it lacks these packages; the list may change."""
+    from IterMask3DLib.scene.records import Description
+
+    of = Description.of
+    monkeypatch.setattr(Description, "of", lambda fields: replace(of(fields), missing=tuple(packages)))
+
+
+def test_missing_packages_are_explained_and_nothing_is_installed_unasked(
+    load_toy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import IterMask3DLib.ui.install_section as section
-    from IterMask3DLib.scene.logic import SceneLogic
 
     installed: list[Any] = []
-    lacking = ["torch", "nibabel"]
-    monkeypatch.setattr(SceneLogic, "missingPackages", lambda self: list(lacking))
-    monkeypatch.setattr(section, "install", lambda missing, file, say: installed.append(missing))
-    user = load(FakeEngine())
-    phantomNode()
+    missing = ["torch", "nibabel"]
+    lacking(monkeypatch, missing)
+    monkeypatch.setattr(section, "install", lambda names, file, say: installed.append(tuple(names)))
+    user = load_toy()
+    phantom_node()
     assert "torch, nibabel" in user.ui.installLabel.text and not user.can("applyButton")
     assert "Install" in user.ui.applyButton.toolTip and installed == []
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
@@ -128,22 +242,24 @@ def test_missing_packages_are_explained_and_nothing_is_installed_unasked(load: C
     assert installed == []
     asked: list[str] = []
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: asked.append(text) or True)
-    lacking.clear()
+    missing.clear()
     user.click("installButton")
-    assert "torch>=2.2" in asked[0] and "nibabel>=5.1" in asked[0] and installed == [["torch", "nibabel"]]
-    assert user.can("applyButton") and user.ui.installFrame.isHidden()
+    user.until(lambda: user.can("applyButton"), "the engine that lacks nothing any more")
+    assert "torch>=2.2" in asked[0] and "nibabel>=5.1" in asked[0] and installed == [("torch", "nibabel")]
+    assert user.ui.installFrame.isHidden()
 
 
-def test_the_reason_of_a_failed_installation_is_shown(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_of_a_failed_installation_is_shown(
+    load_toy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import IterMask3DLib.ui.install_section as section
-    from IterMask3DLib.scene.logic import SceneLogic
 
     def fail(*_: Any) -> None:
         raise section.InstallError("PyTorch could not be installed: no space left")
 
-    monkeypatch.setattr(SceneLogic, "missingPackages", lambda self: ["torch"])
+    lacking(monkeypatch, ["torch"])
     monkeypatch.setattr(section, "install", fail)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
-    user = load(FakeEngine())
+    user = load_toy()
     user.click("installButton")
     assert "no space left" in user.status and user.can("installButton")

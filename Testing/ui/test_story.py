@@ -1,4 +1,4 @@
-"""A case from the first click to the scene that was opened again."""
+"""A case from the first click to the scene that was opened again, with engines that the module starts itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install '
 
 from Testing.slicer_host.scene import add_slice_view
 from Testing.ui.story import tell
-from Testing.ui.user import GatedEngine
 
 
 @pytest.fixture
@@ -24,14 +23,17 @@ def views(host: Any) -> list[Any]:
     return [add_slice_view(name) for name in ("Red", "Yellow", "Green")]
 
 
-def test_the_whole_story_with_an_engine_that_computes_nothing(load: Callable[..., Any], views: list[Any], tmp_path: Path) -> None:
-    user = load(GatedEngine())
-    user.fewPasses()
+def test_the_whole_story_with_a_small_model(
+    load: Callable[..., Any], processes: Path, views: list[Any], tmp_path: Path
+) -> None:
+    user = load()
+    user.choose_model("toy")
     tell(user, tmp_path, steps_before_cancel=4)
 
 
-def test_the_whole_story_with_the_real_engine(load: Callable[..., Any], views: list[Any], tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    user = load(None)
-    user.set("passesSpinBox", 8)
+def test_the_whole_story_with_the_bundled_model(
+    load: Callable[..., Any], processes: Path, views: list[Any], tmp_path: Path
+) -> None:
+    user = load()
+    user.choose("sweep_passes", 8)
     tell(user, tmp_path, steps_before_cancel=3)

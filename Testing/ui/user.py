@@ -8,26 +8,16 @@ from typing import Any
 
 from PySide6 import QtCore
 
-from Testing.scene.fake_engine import FakeEngine
 from Testing.slicer_host.application import LoadedModule
 
 PATIENCE_S = 300.0
-MANY = 1000
-PASSES = 12
-
-
-class GatedEngine(FakeEngine):
-    """Does a pass whenever the user lets it: see `User.reach`."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(gated=True, **options)
 
 
 class User:
     """Does with the panel what hands can do, and nothing else."""
 
-    def __init__(self, module: LoadedModule, engine: Any) -> None:
-        self.module, self.engine = module, engine
+    def __init__(self, module: LoadedModule) -> None:
+        self.module = module
         self.widget = module.enter()
 
     @property
@@ -35,8 +25,12 @@ class User:
         return self.widget.ui
 
     @property
+    def panel(self) -> Any:
+        return self.widget.panel
+
+    @property
     def session(self) -> Any:
-        return self.widget.panel.session
+        return self.panel.session
 
     @property
     def nodes(self) -> Any:
@@ -50,9 +44,17 @@ class User:
     def status(self) -> str:
         return str(self.ui.statusLabel.text)
 
+    @property
+    def log(self) -> str:
+        return str(self.ui.logText.toPlainText())
+
     def can(self, name: str) -> bool:
-        widget = getattr(self.ui, name)
-        return bool(widget.enabled) and not widget.isHidden()
+        """Whether a control can be used: it and what it stands in are neither disabled nor hidden."""
+        return self._usable(getattr(self.ui, name))
+
+    def sees(self, name: str) -> bool:
+        """Whether a section or a line of text is there."""
+        return not getattr(self.ui, name).isHidden()
 
     def click(self, name: str) -> None:
         assert self.can(name), f"{name} cannot be clicked; the panel says: {self.status}"
@@ -60,12 +62,22 @@ class User:
 
     def set(self, name: str, value: Any) -> None:
         """Moves a slider, types a number, or chooses an entry by its place."""
-        widget = getattr(self.ui, name)
         assert self.can(name), f"{name} cannot be changed"
-        if hasattr(widget, "currentIndex"):
-            widget.currentIndex = value
-        else:
-            widget.value = value
+        _enter(getattr(self.ui, name), value)
+
+    def choose(self, name: str, value: Any) -> None:
+        """Sets one of the settings under Advanced: a number, whether it is ticked, or the words of a choice."""
+        form = next(form for form in (self.panel.advanced.general, self.panel.advanced.method) if form.control(name))
+        control = form.control(name)
+        assert self._usable(control), f"{name} cannot be changed"
+        if hasattr(control, "currentIndex"):
+            value = [control.itemText(index).lower() for index in range(control.count)].index(value)
+        _enter(control, value)
+
+    def choose_model(self, name: str) -> None:
+        """Chooses a model of the list by its name."""
+        models = self.logic.description.models
+        self.set("modelComboBox", [model["name"] for model in models].index(name))
 
     def until(self, reached: Callable[[], Any], what: str) -> None:
         """Lets the application run until something is so."""
@@ -80,14 +92,15 @@ class User:
         guard.stop()
 
     def reach(self, steps: int) -> None:
-        """Lets a gated engine do so many passes, and waits until the scene shows them."""
-        if isinstance(self.engine, GatedEngine):
-            self.engine.allow(steps)
-        self.until(lambda: self.nodes is not None and len(self.nodes.steps) >= steps, f"step {steps}")
+        """Waits until the scene shows so many passes of the run, which is held there by a pause."""
+        there = lambda: self.nodes is not None and len(self.nodes.steps) >= steps  # noqa: E731
+        self.until(lambda: there() or not self.logic.busy, f"step {steps}")
+        assert there(), f"the run ended before step {steps}; the panel says: {self.status}"
+        self.logic.pause()
 
     def wait(self) -> None:
-        """Until nothing is being computed; a gated engine is let go."""
-        self.letGo()
+        """Until nothing is being computed; a run that is held goes on."""
+        self.logic.unpause()
         self.until(lambda: not self.logic.busy, "the end of the run")
 
     def segment(self) -> None:
@@ -95,17 +108,34 @@ class User:
         self.click("applyButton")
         assert self.ui.applyButton.text == "Cancel", self.status
         self.wait()
-
-    def letGo(self) -> None:
-        """A gated engine may do as many passes as it wants."""
-        if isinstance(self.engine, GatedEngine):
-            self.engine.allow(MANY)
-
-    def fewPasses(self) -> None:
-        """A short sweep; the card asks for 100 passes."""
-        self.set("passesSpinBox", PASSES)
+        assert not self.status.startswith("Problem"), self.log
 
     def leave(self) -> None:
         """The application closes."""
-        self.letGo()
         self.module.unload()
+
+    def _usable(self, widget: Any) -> bool:
+        # A collapsed section is opened by a click; a hidden one is not there.
+        return bool(widget.enabled) and not any(_hidden(each) for each in _upward(widget, self.module))
+
+
+def _upward(widget: Any, module: LoadedModule) -> Any:
+    top = module.widgetRepresentation()
+    while widget is not None and widget is not top:
+        yield widget
+        widget = widget.parentWidget()
+
+
+def _hidden(widget: Any) -> bool:
+    above = widget.parentWidget()
+    collapsed = above is not None and getattr(above, "collapsed", False)
+    return bool(widget.isHidden()) and not collapsed
+
+
+def _enter(widget: Any, value: Any) -> None:
+    if hasattr(widget, "currentIndex"):
+        widget.currentIndex = value
+    elif hasattr(widget, "checked"):
+        widget.checked = value
+    else:
+        widget.value = value
