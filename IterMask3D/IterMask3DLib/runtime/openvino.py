@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,6 +29,17 @@ def load_openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@lru_cache(maxsize=1)
+def _core() -> Any:
+    """The one core of this process, which stays to its end.
+
+    On processors with AMX each core sets a stack for signal handlers when it begins, and frees it when it ends. Of several
+    that do not end in turn, the next signal (Ctrl-C, the end of a process that was started) would find freed memory, and
+    the process would die.
+    """
+    return load_openvino().Core()
 
 
 class OpenVINONetwork:
@@ -61,5 +73,5 @@ class OpenVINONetwork:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
-        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        request = _core().compile_model(model, "CPU", settings).create_infer_request()
         return lambda values: request.infer([values.numpy()], share_inputs=True, share_outputs=True)[0]
