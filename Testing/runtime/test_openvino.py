@@ -107,6 +107,7 @@ signal.signal(signal.SIGINT, lambda *_: heard.append(1))
 made = [OpenVINONetwork(nn.Conv3d(1, 2, 3).eval()) for _ in range(3)]
 for network in made:
     network(torch.rand(1, 1, 16, 16, 16))
+del network
 while made:
     del made[0]
     signal.raise_signal(signal.SIGINT)
