@@ -18,7 +18,8 @@ def command_line(*arguments: object, processes: int = 1) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """The variables a started process gets: this checkout's sources, one thread, no GPU."""
-    settings = {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    path = os.pathsep.join(filter(None, (str(SOURCES), os.environ.get("PYTHONPATH"))))
+    settings = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return {**os.environ, **settings, **more}
 
 

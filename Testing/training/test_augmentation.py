@@ -46,7 +46,9 @@ def test_light_changes_of_a_slice_keep_it_on_the_scale_of_its_volume() -> None:
     change = LightChanges(flip=1.0, affine=1.0, degrees=30, scale=0.15, gamma=0.3)
     disc = ball((48, 40), channels=2)
     # A slice that is brighter than the mean of its volume.
-    bright = Healthy(np.where(disc.brain, disc.channels / 2 + 1, BACKGROUND).astype(np.float32), disc.brain, disc.spacing)
+    bright = Healthy(
+        np.where(disc.brain, disc.channels / 2 + 1, BACKGROUND).astype(np.float32), disc.brain, disc.spacing
+    )
     for seed in range(10):
         out = change(bright, np.random.default_rng(seed))
         assert out.channels.shape == (2, 48, 40) and 200 < out.brain.sum() < 480

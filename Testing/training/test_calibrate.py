@@ -2,71 +2,101 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from IterMask3DLib import cli
-from IterMask3DLib.models.store import load_model
-from IterMask3DLib.training.healthy import smallest_within
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.image import Case
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.result import CaseResult
+from IterMask3DLib.methods.itermask3d.calibration import smallest_within
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.training.run import train
-from Testing.training.toys import flat_cohort, order
+from Testing.training.toys import flat_cohort, request
+
+NETWORK = "reconstruction"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train(order(flat_cohort(folder / "data"), folder / "run", steps=20))
+    train(request(flat_cohort(folder / "data"), folder / "run", steps=20))
     return folder
 
 
 @pytest.fixture(scope="module")
 def calibrated(trained: Path) -> Path:
     words = ["calibrate", str(trained / "run" / "model"), str(trained / "data"), "-o", str(trained / "better")]
-    assert cli.main([*words, "--cache", str(trained / "cache"), "--smoothing-mm", "4", "--limit", "0.01", "--device", "cpu"]) == 0
+    words += ["--cache", str(trained / "cache"), "--smoothing-mm", "4", "--limit", "0.01", "--device", "cpu"]
+    assert cli.main(words) == 0
     return trained / "better"
 
 
 def test_the_card_says_what_was_chosen_and_from_what(calibrated: Path) -> None:
     card = load_model(calibrated).card
-    figures = card.figures["calibration"]
-    shares = figures["share of healthy validation brains taken for anomalous"]
-    thresholds = {float(key.split()[2]): value["mean"] for key, value in shares.items() if key.startswith("times median")}
-    fitting = [threshold for threshold, mean in thresholds.items() if mean <= 0.01]
-    assert card.scoring.times_median == (min(fitting) if fitting else max(thresholds))
-    assert card.scoring.smoothing_mm == 4 and card.scoring.healthy_error and card.scoring.regrow == 1.5
-    assert figures["training volumes"] == 3 and figures["validation volumes"] == 1
-    assert figures["command"].startswith("itermask3d calibrate model data -o better --smoothing-mm 4")
+    figures = {figure.name: figure.value for figure in card.figures}
+    start = "calibration: share of healthy validation brains found anomalous, median multiple "
+    means = {
+        float(name.removeprefix(start).split(",")[0]): value
+        for name, value in figures.items()
+        if name.startswith(start) and name.endswith("mean")
+    }
+    fitting = [multiple for multiple, mean in means.items() if mean <= 0.01]
+    assert card.settings["median_multiple"] == (min(fitting) if fitting else max(means))
+    assert card.settings["smoothing_mm"] == 4 and card.settings["normative_error"]
+    assert card.settings["region_growing"] == 1.5
+    assert figures["calibration: training volumes"] == 3 and figures["calibration: validation volumes"] == 1
+    command = figures["calibration: command"]
+    assert command == "itermask3d calibrate model data -o better --smoothing-mm 4.0 --limit 0.01"
+    # What was measured when it was trained stays.
+    assert "validation error, whole brain" in figures
 
 
 def test_the_network_stays_as_it_was_and_the_model_is_another(calibrated: Path, trained: Path) -> None:
     before, after = load_model(trained / "run" / "model"), load_model(calibrated)
-    for name, tensor in before.network.state_dict().items():
-        np.testing.assert_array_equal(tensor.numpy(), after.network.state_dict()[name].numpy())
-    assert before.card.sha256 != after.card.sha256 and after.healthy_error.shape == (20, 20, 20)
+    for name, tensor in before.networks[NETWORK].state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), after.networks[NETWORK].state_dict()[name].numpy())
+    table = after.assets["normative_error"]
+    assert before.card.files != after.card.files and table.shape == (20, 20, 20)
     # Scaled by themselves, healthy errors are around 1.
-    assert 0.2 < after.healthy_error.mean() / np.median(after.healthy_error) < 5
+    assert 0.2 < table.mean() / np.median(table) < 5
 
 
 def test_a_run_uses_the_models_threshold_a_gamma_overrules_it_and_published_leaves_it_out(
-    calibrated: Path, trained: Path, tmp_path: Path
+    calibrated: Path, trained: Path
 ) -> None:
-    card = load_model(calibrated).card
-    volume = str(trained / "data" / "c0.nii.gz")
-    records = {}
-    for name, words in {"usual": [], "gamma": ["--gamma", "0.7"], "published": ["--quality", "published"]}.items():
-        command = ["segment", volume, "-o", str(tmp_path / name), "--model", str(calibrated), "--device", "cpu"]
-        assert cli.main([*command, *words]) == 0
-        records[name] = json.loads((tmp_path / name / "c0" / "c0_run.json").read_text(encoding="utf-8"))
-    usual = records["usual"]["results"]
-    assert usual["threshold"] == pytest.approx(card.scoring.times_median * usual["first_median"], rel=1e-9)
-    assert records["usual"]["settings"]["regrow"] == 1.5 and records["usual"]["settings"]["smoothing"] == 4
-    assert records["gamma"]["settings"]["curve"]["times_median"] is None and records["gamma"]["settings"]["curve"]["gamma"] == 0.7
-    published = records["published"]["settings"]
-    assert published["smoothing"] == 0 and published["regrow"] is None and published["visited"] is None
-    assert published["curve"]["gamma"] == 0.05 and published["curve"]["times_median"] is None
+    model = load_model(calibrated)
+
+    def run(**choices: Any) -> tuple[CaseResult, ThresholdCurve]:
+        case = Case.of(read_image(trained / "data" / "c0.nii.gz"))
+        result = finish(run_case(case, model, Request(device="cpu", **choices)))
+        return result, result.artifact(ThresholdCurve)
+
+    usual, curve = run()
+    assert curve.threshold == pytest.approx(model.card.settings["median_multiple"] * curve.median, rel=1e-9)
+    settings = usual.provenance["settings"]
+    assert settings["region_growing"] == 1.5 and settings["smoothing_mm"] == 4
+    settings = run(settings={"gamma": 0.7})[0].provenance["settings"]
+    assert settings["median_multiple"] is None and settings["gamma"] == 0.7
+    settings = run(quality="published")[0].provenance["settings"]
+    assert settings["smoothing_mm"] == 0 and settings["region_growing"] is None and settings["visited"] is None
+    assert settings["gamma"] == 0.05 and settings["median_multiple"] is None
+
+
+def test_without_region_growing_under_its_former_name(calibrated: Path, trained: Path, tmp_path: Path) -> None:
+    words = ["calibrate", str(trained / "run" / "model"), str(trained / "data"), "-o", str(tmp_path / "plain")]
+    words += ["--cache", str(trained / "cache"), "--smoothing-mm", "0", "--regrow", "0", "--limit", "1"]
+    assert cli.main([*words, "--device", "cpu"]) == 0
+    settings = load_model(tmp_path / "plain").card.settings
+    assert settings["region_growing"] is None and settings["smoothing_mm"] == 0
+    # The smallest multiple is within any limit.
+    assert settings["median_multiple"] == 10
 
 
 def test_no_model_is_overwritten(calibrated: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,15 +113,28 @@ def test_the_smallest_value_within_the_limit_is_taken() -> None:
 
 def test_training_can_begin_with_a_models_weights(trained: Path, tmp_path: Path) -> None:
     data, model = trained / "data", trained / "run" / "model"
-    card = train(order(data, tmp_path / "again", initial=str(model), steps=1, learning_rate=1e-9))
-    before, after = load_model(model).network.state_dict(), load_model(tmp_path / "again" / "model").network.state_dict()
+    card = train(request(data, tmp_path / "again", initial=str(model), steps=1, learning_rate=1e-9))
+    before, after = (
+        load_model(folder).networks[NETWORK].state_dict() for folder in (model, tmp_path / "again" / "model")
+    )
     for name, tensor in before.items():
         if name.endswith(("weight", "bias")):
             np.testing.assert_allclose(after[name].numpy(), tensor.numpy(), atol=1e-6)
     assert "--initial model" in card.training["command"] and card.training["initial weights"].startswith("run, sha256")
 
 
-def test_weights_of_another_size_are_refused_in_one_sentence(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["train", str(trained / "data"), "-o", str(tmp_path / "run"), "--initial", str(trained / "run" / "model"), "--spacing", "4"]
-    assert cli.main([*words, "--cache", str(trained / "cache"), "--steps", "1", "--device", "cpu"]) != 0
-    assert "give --widths to match" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ((), "has widths [2, 2, 4, 4, 4], not [8, 16, 32, 64, 128]; give --widths to match"),
+        (("--method", "autoencoder"), "is a model of the method itermask3d; give --method to match"),
+    ],
+)
+def test_weights_of_another_network_are_refused_in_one_sentence(
+    words: tuple[str, ...], sentence: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", str(trained / "data"), "-o", str(tmp_path / "run"), "--spacing", "4", "--steps", "1", *words]
+    command += ["--initial", str(trained / "run" / "model"), "--cache", str(trained / "cache"), "--device", "cpu"]
+    assert cli.main(command) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and sentence in errors[0]

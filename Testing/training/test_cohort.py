@@ -24,16 +24,35 @@ def everyone(split: Split) -> dict[str, str | None]:
 
 def test_in_a_flat_folder_masks_are_told_from_volumes_by_their_names(tmp_path: Path) -> None:
     data = made(
-        tmp_path, "a.nii.gz", "a_brain_mask.nii.gz", "b.nrrd", "b_mask.nrrd", "c.nii", "brain_mask.nii.gz", "notes.txt", ".d.nii.gz"
+        tmp_path,
+        "a.nii.gz",
+        "a_brain_mask.nii.gz",
+        "b.nrrd",
+        "b_mask.nrrd",
+        "c.nii",
+        "brain_mask.nii.gz",
+        "notes.txt",
+        ".d.nii.gz",
     )
     found = everyone(find_cohort(data, ("T1w",), 0.1, 0))
     # A file that looks like a mask but belongs to no volume is a volume.
-    assert found == {"a.nii.gz": "a_brain_mask.nii.gz", "b.nrrd": "b_mask.nrrd", "c.nii": None, "brain_mask.nii.gz": None}
+    assert found == {
+        "a.nii.gz": "a_brain_mask.nii.gz",
+        "b.nrrd": "b_mask.nrrd",
+        "c.nii": None,
+        "brain_mask.nii.gz": None,
+    }
 
 
 def test_masks_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
-    data, masks = made(tmp_path / "flair", "a.nii.gz", "b.nii.gz"), made(tmp_path / "brainmask", "a.nii.gz", "b_mask.nii.gz")
-    assert everyone(find_cohort(data, ("FLAIR",), 0.1, 0, masks)) == {"a.nii.gz": "a.nii.gz", "b.nii.gz": "b_mask.nii.gz"}
+    data, masks = (
+        made(tmp_path / "flair", "a.nii.gz", "b.nii.gz"),
+        made(tmp_path / "brainmask", "a.nii.gz", "b_mask.nii.gz"),
+    )
+    assert everyone(find_cohort(data, ("FLAIR",), 0.1, 0, masks)) == {
+        "a.nii.gz": "a.nii.gz",
+        "b.nii.gz": "b_mask.nii.gz",
+    }
 
 
 def test_a_bids_folder_gives_the_asked_modality_with_masks_of_derivatives(tmp_path: Path) -> None:
@@ -59,7 +78,9 @@ def test_the_table_of_participants_decides_and_test_subjects_are_left_alone(tmp_
     rows = "participant_id\tage\tsplit\nsub-0\t30\ttrain\nsub-1\t40\tval\nsub-2\t50\ttest\nsub-3\t60\ttrain\n"
     (data / "participants.tsv").write_text(rows, encoding="utf-8")
     split = find_cohort(data, ("T1w",), 0.5, 0)
-    assert [s.subject for s in split.training] == ["sub-0", "sub-3"] and [s.subject for s in split.validation] == ["sub-1"]
+    assert [s.subject for s in split.training] == ["sub-0", "sub-3"] and [s.subject for s in split.validation] == [
+        "sub-1"
+    ]
 
 
 def test_without_a_table_a_share_of_the_subjects_is_drawn_and_sessions_stay_together(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.run import train
 from Testing.launcher import command_line, environment, launch
-from Testing.training.toys import column, flat_cohort, order, same, weights
+from Testing.training.toys import column, flat_cohort, request, same, weights
 
 OPTIONS = ["--spacing", 4, "--widths", 2, 2, 4, 4, 4, "--learning-rate", 0.01, "--precision", "fp32", "--device", "cpu"]
 EVERY = ["--validate-every", 4, "--checkpoint-every", 4, "--log-every", 1, "--workers", 1]
@@ -36,10 +36,15 @@ def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: P
     more = ["--batch", 4, "--steps", 6, "--ema", 0.9, "--loss-region", "mask", "--cache", tmp_path / "cache"]
     done = launch("train", data, "-o", tmp_path / "two", *OPTIONS, *EVERY, *more, processes=2)
     assert done.returncode == 0, done.stderr
-    train(order(data, tmp_path / "one", steps=6, batch=4, ema=0.9, loss_region="mask"))
-    for table, names in (("losses.csv", ("step", "loss")), ("validation.csv", ("step", "blob", "whole_brain", "scattered"))):
+    train(request(data, tmp_path / "one", steps=6, batch=4, ema=0.9, loss_region="mask"))
+    for table, names in (
+        ("losses.csv", ("step", "loss")),
+        ("validation.csv", ("step", "blob", "whole_brain", "scattered")),
+    ):
         for name in names:
-            assert column(tmp_path / "two" / table, name) == pytest.approx(column(tmp_path / "one" / table, name), rel=1e-4), name
+            assert column(tmp_path / "two" / table, name) == pytest.approx(
+                column(tmp_path / "one" / table, name), rel=1e-4
+            ), name
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
     for name in one:
@@ -50,15 +55,19 @@ def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: P
     assert (tmp_path / "two" / "model" / "model.safetensors").exists()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in (("MASTER_ADDR", "localhost"), ("WORLD_SIZE", "3"), ("RANK", "0"), ("LOCAL_RANK", "0")):
         monkeypatch.setenv(name, value)
     with pytest.raises(Exception, match="A batch of 2 cannot be shared by 3 processes"):
-        train(order(data, tmp_path / "run"))
+        train(request(data, tmp_path / "run"))
 
 
 def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
-    words = command_line("train", data, "-o", tmp_path / "killed", *OPTIONS, *EVERY, "--steps", 24, "--cache", tmp_path / "cache")
+    words = command_line(
+        "train", data, "-o", tmp_path / "killed", *OPTIONS, *EVERY, "--steps", 24, "--cache", tmp_path / "cache"
+    )
     with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         for line in running.stderr:
@@ -69,5 +78,5 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(data: Path, tmp_
     assert found is not None and found.progress.step < 24
     every = {"steps": 24, "validate_every": 4, "checkpoint_every": 4}
     for name in ("killed", "whole"):
-        train(order(data, tmp_path / name, **every))
+        train(request(data, tmp_path / name, **every))
     assert same(tmp_path / "killed", tmp_path / "whole")

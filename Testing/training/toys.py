@@ -63,7 +63,9 @@ def paired_cohort(folder: Path, count: int = 4) -> Path:
         stem.parent.mkdir(parents=True)
         brain = toy_brain(number)
         write_nifti(brain, AFFINE, stem.with_name(f"{stem.name}_T1w.nii.gz"))
-        write_nifti(np.where(brain > 0, 256 - brain.astype(np.int16), 0), AFFINE, stem.with_name(f"{stem.name}_T2w.nii.gz"))
+        write_nifti(
+            np.where(brain > 0, 256 - brain.astype(np.int16), 0), AFFINE, stem.with_name(f"{stem.name}_T2w.nii.gz")
+        )
     return folder
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class Batches:
 
     Attributes:
         waited: seconds in which none was ready.
+        workers: processes that make them; 0: they are made here.
     """
 
     def __init__(
@@ -78,11 +80,12 @@ class Batches:
     ) -> None:
         """`places`: which examples of each step's batch this process takes; `pinned`: memory that a GPU can fetch from."""
         self.waited = 0.0
+        self.workers = _fitting(workers, examples, len(places)) if first < last else 0
         # A loader draws a seed for its workers, which must not come from the numbers that the training draws.
         self._loader: DataLoader[Any] = DataLoader(
             examples,
             batch_sampler=_Steps(places, first, last),
-            num_workers=_fitting(workers, examples, len(places)) if first < last else 0,
+            num_workers=self.workers,
             collate_fn=stacked,
             pin_memory=pinned,
             generator=torch.Generator(),
@@ -96,16 +99,23 @@ class Batches:
                 batch = next(batches)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                raise UserError(
-                    "A process that makes batches was killed, as systems do when memory runs out; give fewer --workers."
-                ) from None
             self.waited += time.perf_counter() - begun
             if isinstance(batch, UserError):
                 raise batch
             yield batch
+
+
+@contextmanager
+def explaining_killed_workers() -> Iterator[None]:
+    """Raises `UserError` where PyTorch, at any moment, finds that a process that makes batches is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            "A process that makes batches was killed, as systems do when memory runs out; give fewer --workers."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ def _fitting(workers: int, examples: StageExamples, batch: int) -> int:
         return workers
     example = examples[0, 0]
     size = 0 if isinstance(example, UserError) else batch * sum(array.nbytes for array in example.values())
-    room = shutil.disk_usage(_SHARED_MEMORY).free // max(1, size)
+    room = disk_usage(_SHARED_MEMORY).free // max(1, size)
     # Each worker has two batches ahead, and one is in use.
     return int(min(workers, max(0, room - 1) // 2))
 

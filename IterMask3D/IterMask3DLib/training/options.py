@@ -90,7 +90,7 @@ class TrainingOptions:
         "Moving average",
         "decay of an exponential moving average of the weights, e.g. 0.999 (0: none)",
         least=0,
-        most=0.9999999,
+        most=0.99999,
     )
     weights: str = setting(
         "choice",

@@ -21,7 +21,7 @@ from IterMask3DLib.training.cache import CachedSlices, CachedVolumes, count_cut,
 from IterMask3DLib.training.checkpoint import CHECKPOINT
 from IterMask3DLib.training.cohort import Split, find_cohort
 from IterMask3DLib.training.devices import fast_precision, processes_here, start_fabric
-from IterMask3DLib.training.examples import StageExamples, usual_workers
+from IterMask3DLib.training.examples import StageExamples, explaining_killed_workers, usual_workers
 from IterMask3DLib.training.loop import StageSetup, StageTrainer
 from IterMask3DLib.training.model_folder import MODEL, Trained, card_of, write_model
 from IterMask3DLib.training.monitor import Monitor, OnEvent
@@ -156,7 +156,8 @@ def _train_stages(
         report(f"{stage.name}: {f'going on from step {begun}' if begun else 'beginning'}")
         monitor = Monitor(folder, stage.name, begun, trainer.total, report) if fabric.is_global_zero else None
         try:
-            trainer.run(monitor)
+            with explaining_killed_workers():
+                trainer.run(monitor)
         finally:
             if monitor is not None:
                 monitor.close()
