@@ -1,4 +1,4 @@
-"""A fresh scene for every test of IterMask3DLib.scene."""
+"""A fresh scene for every test of IterMask3DLib.scene, and one engine for all of them."""
 
 from __future__ import annotations
 
@@ -30,15 +30,39 @@ def scene() -> Iterator[Any]:
     clear_scene()
 
 
+@pytest.fixture(scope="session")
+def one_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from Testing.scene.engine import TestEngine
+
+    engine = TestEngine(XDG_DATA_HOME=str(tmp_path_factory.mktemp("no-models")))
+    yield engine
+    engine.close()
+
+
 @pytest.fixture
-def make_logic(scene: Any) -> Iterator[Callable[..., Any]]:
-    """Makes a logic with an engine (None: the real one), and closes it after the test."""
+def engine(one_engine: Any) -> Any:
+    """The engine that all tests share, with nothing in its way."""
+    from Testing.scene.engine import Gate
+
+    one_engine.gate = Gate()
+    return one_engine
+
+
+@pytest.fixture
+def gate(engine: Any) -> Any:
+    """What stands between the engine and the scene."""
+    return engine.gate
+
+
+@pytest.fixture
+def make_logic(scene: Any, engine: Any) -> Iterator[Callable[..., Any]]:
+    """Makes a logic on the shared engine, and closes it after the test."""
     from IterMask3DLib.scene.logic import SceneLogic
 
     made: list[Any] = []
 
-    def make(engine: Any = None, timerFactory: Any = None) -> Any:
-        made.append(SceneLogic(engine, timerFactory))
+    def make(timer_factory: Any = None, open_transport: Any = None) -> Any:
+        made.append(SceneLogic(open_transport or engine.open, timer_factory))
         return made[-1]
 
     yield make
@@ -48,15 +72,28 @@ def make_logic(scene: Any) -> Iterator[Callable[..., Any]]:
 
 @pytest.fixture
 def logic(make_logic: Callable[..., Any]) -> Any:
-    """The logic with an engine that needs no network."""
-    from Testing.scene.fake_engine import FakeEngine
-
-    return make_logic(FakeEngine())
+    return make_logic()
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The folder of a tiny real model."""
+    """The folder of a tiny model."""
     from Testing.brains import toy_model
 
     return str(toy_model(tmp_path_factory.mktemp("models") / "toy"))
+
+
+@pytest.fixture(scope="session")
+def blind(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a model whose every error is the squared scaled intensity."""
+    from Testing.scene.engine import blind_model
+
+    return str(blind_model(tmp_path_factory.mktemp("models") / "blind"))
+
+
+@pytest.fixture
+def choices(blind: str) -> Any:
+    """The choices of most tests."""
+    from IterMask3DLib.core.request import Request
+
+    return Request(model=blind, device="cpu", backend="pytorch", settings={"gamma": 0.5})

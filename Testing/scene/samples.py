@@ -15,33 +15,35 @@ from Testing.brains import phantom
 BRAIN = Path(__file__).resolve().parents[2] / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 
 
-def volumeNode(array: NDArray[Any], affine: NDArray[np.float64], name: str = "brain") -> Any:
+def volume_node(array: NDArray[Any], affine: NDArray[np.float64], name: str = "brain") -> Any:
     """A volume node of an array [i, j, k] and its RAS affine."""
     return slicer.util.addVolumeFromArray(np.ascontiguousarray(array.T), ijkToRAS=affine, name=name)
 
 
-def phantomNode(name: str = "brain") -> Any:
+def phantom_node(name: str = "brain") -> Any:
     """The phantom of `Testing.brains` as a node."""
-    return volumeNode(*phantom(), name)
+    return volume_node(*phantom(), name)
 
 
-def brainNode() -> Any:
+def brain_node() -> Any:
     """The bundled brain."""
     return slicer.util.loadVolume(str(BRAIN), {})
 
 
 SPOT_RAS, SPOT_MM = (26.0, 22.0, 8.0), 15.0
-"""Centre and radius of the bright spot in `headNode`."""
+"""Centre and radius of the bright spot in `head_node`."""
 
 
-def headNode(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "brain") -> Any:
+def head_node(affine: NDArray[np.float64], shape: tuple[int, int, int], name: str = "brain") -> Any:
     """A stripped brain with a bright spot that stands still in space, wherever the grid lies."""
-    places = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+    places = (
+        np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1) @ affine[:3, :3].T + affine[:3, 3]
+    )
     x, y, z = (places[..., axis] for axis in range(3))
     brain = (x / 64) ** 2 + (y / 80) ** 2 + (z / 60) ** 2 <= 1
     values = 300 + 12 * np.sin(x / 9) * np.cos(y / 11) + 8 * np.sin(z / 13)
     values[((places - SPOT_RAS) ** 2).sum(axis=-1) <= SPOT_MM**2] += 250
-    return volumeNode(np.where(brain, values, 0).astype(np.int16), affine, name)
+    return volume_node(np.where(brain, values, 0).astype(np.int16), affine, name)
 
 
 def centred(directions: NDArray[np.float64], shape: tuple[int, int, int]) -> NDArray[np.float64]:
@@ -52,9 +54,11 @@ def centred(directions: NDArray[np.float64], shape: tuple[int, int, int]) -> NDA
     return affine
 
 
-def anomalyOf(nodes: Any) -> NDArray[np.bool_]:
+def anomaly_of(nodes: Any) -> NDArray[np.bool_]:
     """The segment on the grid of the input: bool [i, j, k]."""
-    return np.asarray(slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, nodes.input).T > 0)
+    return np.asarray(
+        slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segment_id, nodes.input).T > 0
+    )
 
 
 def voxels(node: Any) -> NDArray[Any]:
@@ -64,7 +68,7 @@ def voxels(node: Any) -> NDArray[Any]:
 
 def reopened(path: Path) -> Any:
     """Saves the scene, closes it, opens it again, and gives its one result."""
-    from IterMask3DLib.scene.nodes import ResultNodes
+    from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 
     assert slicer.util.saveScene(str(path), {})
     slicer.mrmlScene.Clear(False)

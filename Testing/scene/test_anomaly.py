@@ -15,14 +15,14 @@ from scipy import ndimage
 
 from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from Testing.scene.fake_engine import FakeEngine, pump
-from Testing.scene.samples import anomalyOf, centred, phantomNode, reopened, volumeNode, voxels
+from Testing.scene.samples import anomaly_of, centred, phantom_node, reopened, volume_node, voxels
 
 
 def tag(nodes: ResultNodes, name: str) -> str:
     value = vtk.reference("")
-    nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId).GetTag(name, value)
+    nodes.segmentation.GetSegmentation().GetSegment(nodes.segment_id).GetTag(name, value)
     return str(value)
 
 
@@ -34,10 +34,12 @@ AUTOMATIC = ("AUTOMATIC", f"IterMask3D {__version__}")
 EDITED = ("SEMIAUTOMATIC", f"IterMask3D {__version__}, edited")
 
 
-def write(nodes: ResultNodes, mask: Any, segmentId: str = "") -> None:
+def write(nodes: ResultNodes, mask: Any, segment_id: str = "") -> None:
     """What an effect of the Segment Editor does to a segment."""
     array = np.ascontiguousarray(mask.T).astype(np.uint8)
-    slicer.util.updateSegmentBinaryLabelmapFromArray(array, nodes.segmentation, segmentId or nodes.segmentId, nodes.input)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(
+        array, nodes.segmentation, segment_id or nodes.segment_id, nodes.input
+    )
 
 
 def children(item: int) -> list[str]:
@@ -47,7 +49,7 @@ def children(item: int) -> list[str]:
     return [hierarchy.GetItemName(found.GetId(index)) for index in range(found.GetNumberOfIds())]
 
 
-def threeSpots() -> Any:
+def three_spots() -> Any:
     """A brain with three bright spots of 8, 4 and 2 voxels' radius apart from each other."""
     shape = (44, 52, 44)
     i, j, k = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
@@ -55,19 +57,19 @@ def threeSpots() -> Any:
     values = 300 + 12 * np.sin(i / 3) + 8 * np.cos(j / 4)
     for (x, y, z), radius in (((14, 26, 22), 3.6), ((30, 18, 20), 2.5), ((27, 34, 26), 1.5)):
         values[(i - x) ** 2 + (j - y) ** 2 + (k - z) ** 2 <= radius**2] = 650
-    return volumeNode(np.where(brain, values, 0).astype(np.int16), centred(np.diag([4.0, -4.0, 4.0]), shape))
+    return volume_node(np.where(brain, values, 0).astype(np.int16), centred(np.diag([4.0, -4.0, 4.0]), shape))
 
 
 @pytest.fixture
 def nodes(logic: Any) -> ResultNodes:
-    return logic.process(threeSpots()).nodes
+    return logic.process(three_spots()).nodes
 
 
 def test_an_automatic_result_says_so_until_the_user_edits_it(logic: Any, nodes: ResultNodes) -> None:
     edited: list[ResultNodes] = []
-    logic.onSegmentationEdited = edited.append
+    logic.on_edited = edited.append
     assert made(nodes) == AUTOMATIC
-    mask = anomalyOf(nodes)
+    mask = anomaly_of(nodes)
     mask[14:16, 26, 22] = False
     write(nodes, mask)
     assert made(nodes) == EDITED and set(edited) == {nodes}
@@ -79,10 +81,10 @@ def test_an_automatic_result_says_so_until_the_user_edits_it(logic: Any, nodes: 
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda logic, nodes: logic.useIteration(nodes, 4),
-        lambda logic, nodes: logic.thresholdHeatmap(nodes, 0.05),
-        lambda logic, nodes: logic.deleteLesions(nodes, [2]),
-        lambda logic, nodes: logic.keepLesions(nodes, [2]),
+        lambda logic, nodes: logic.use_iteration(nodes, 4),
+        lambda logic, nodes: logic.threshold_heatmap(nodes, 0.05),
+        lambda logic, nodes: logic.delete_lesions(nodes, [2]),
+        lambda logic, nodes: logic.keep_lesions(nodes, [2]),
     ],
     ids=["use an iteration", "threshold", "delete", "keep"],
 )
@@ -90,18 +92,18 @@ def test_what_the_user_does_through_the_panel_counts_as_editing_and_can_be_undon
     logic: Any, nodes: ResultNodes, edit: Callable[..., Any]
 ) -> None:
     checkpoints: list[int] = []
-    logic.beforeSegmentationWrite = lambda node: checkpoints.append(int(anomalyOf(nodes).sum()))
-    before = int(anomalyOf(nodes).sum())
+    logic.before_write = lambda node: checkpoints.append(int(anomaly_of(nodes).sum()))
+    before = int(anomaly_of(nodes).sum())
     edit(logic, nodes)
     assert made(nodes) == EDITED
-    assert checkpoints == [before] and int(anomalyOf(nodes).sum()) != before
+    assert checkpoints == [before] and int(anomaly_of(nodes).sum()) != before
 
 
 def test_a_run_lets_the_user_save_the_undo_state_before_it_writes(logic: Any, nodes: ResultNodes) -> None:
     seen: list[tuple[Any, int]] = []
-    logic.beforeSegmentationWrite = lambda node: seen.append((node, node.GetSegmentation().GetNumberOfSegments()))
+    logic.before_write = lambda node: seen.append((node, node.GetSegmentation().GetNumberOfSegments()))
     logic.process(nodes.input)
-    logic.process(phantomNode("new"))
+    logic.process(phantom_node("new"))
     assert seen[0] == (nodes.segmentation, 1)
     assert len(seen) == 2 and seen[1][1] == 0
 
@@ -109,25 +111,27 @@ def test_a_run_lets_the_user_save_the_undo_state_before_it_writes(logic: Any, no
 def test_going_on_from_an_edited_mask_gives_a_semiautomatic_result_and_another_gamma_an_automatic_one(
     logic: Any, nodes: ResultNodes
 ) -> None:
-    segmentation, segmentId = logic.editIteration(nodes, 3)
-    logic.continueFrom(nodes, segmentation, segmentId)
+    segmentation, segment_id = logic.edit_iteration(nodes, 3)
+    logic.continue_from(nodes, segmentation, segment_id)
     pump(logic, lambda: not logic.busy)
     assert made(nodes) == EDITED
-    logic.rerunShrink(nodes, gamma=0.1)
+    logic.choose_again(nodes, gamma=0.1)
     pump(logic, lambda: not logic.busy)
     assert made(nodes) == AUTOMATIC
 
 
-def test_editing_another_segment_or_another_segmentation_is_not_editing_the_anomaly(logic: Any, nodes: ResultNodes) -> None:
+def test_editing_another_segment_or_another_segmentation_is_not_editing_the_anomaly(
+    logic: Any, nodes: ResultNodes
+) -> None:
     other = nodes.segmentation.GetSegmentation().AddEmptySegment("", "Ventricles")
     write(nodes, voxels(nodes.input) == 650, other)
-    segmentation, _ = logic.editIteration(nodes, 3)
+    segmentation, _ = logic.edit_iteration(nodes, 3)
     assert segmentation is not nodes.segmentation
     assert made(nodes) == AUTOMATIC
 
 
 def test_edits_are_noticed_in_a_scene_that_was_opened_again(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
-    found = anomalyOf(nodes)
+    found = anomaly_of(nodes)
     opened = reopened(tmp_path / "scene.mrb")
     assert made(opened) == AUTOMATIC
     write(opened, found & (np.arange(44) < 20)[:, None, None])
@@ -135,24 +139,29 @@ def test_edits_are_noticed_in_a_scene_that_was_opened_again(logic: Any, nodes: R
 
 
 def test_the_segment_has_name_colour_terminology_and_the_grid_of_the_input(nodes: ResultNodes) -> None:
-    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId)
+    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segment_id)
     assert segment.GetName() == "Anomaly" and segment.GetColor() == pytest.approx((1.0, 0.3, 0.1))
     assert "Morphologically Altered Structure" in segment.GetTerminology() and "Brain" in segment.GetTerminology()
-    assert nodes.segmentation.GetNodeReference(nodes.segmentation.GetReferenceImageGeometryReferenceRole()) is nodes.input
+    assert (
+        nodes.segmentation.GetNodeReference(nodes.segmentation.GetReferenceImageGeometryReferenceRole()) is nodes.input
+    )
 
 
 def test_the_segmentation_stands_under_the_study_of_the_volume_and_the_rest_in_one_folder_there(logic: Any) -> None:
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
-    volume = threeSpots()
+    volume = three_spots()
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Patient")
     study = hierarchy.CreateStudyItem(patient, "Study")
     hierarchy.CreateItem(study, volume)
     nodes = logic.process(volume).nodes
-    logic.editIteration(nodes, 2)
+    logic.edit_iteration(nodes, 2)
     logic.process(volume)
     item = hierarchy.GetItemByDataNode
     assert hierarchy.GetItemParent(item(nodes.segmentation)) == study
-    (folder,) = {hierarchy.GetItemParent(item(node)) for node in (nodes.heatmap, nodes.browser, nodes.lesionTable, nodes.editedMask)}
+    (folder,) = {
+        hierarchy.GetItemParent(item(node))
+        for node in (nodes.heatmap, nodes.browser, nodes.lesion_table, nodes.edited_mask)
+    }
     assert hierarchy.GetItemName(folder) == "brain IterMask3D" and hierarchy.GetItemParent(folder) == study
     assert len(children(study)) == 3
     nodes.remove()
@@ -160,81 +169,95 @@ def test_the_segmentation_stands_under_the_study_of_the_volume_and_the_rest_in_o
 
 
 def test_a_result_that_is_removed_leaves_nothing_but_the_volume_and_the_colours(logic: Any) -> None:
-    volume = threeSpots()
-    logic.process(phantomNode("first"))
-    before = sorted(node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode") if "Color" not in node.GetClassName())
+    volume = three_spots()
+    logic.process(phantom_node("first"))
+    before = sorted(
+        node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode") if "Color" not in node.GetClassName()
+    )
     logic.process(volume)
     nodes = ResultNodes.find(volume)
     assert nodes is not None
     nodes.remove()
-    after = sorted(node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode") if "Color" not in node.GetClassName())
+    after = sorted(
+        node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode") if "Color" not in node.GetClassName()
+    )
     assert after == before and ResultNodes.find(volume) is None
 
 
 def test_lesions_are_measured_in_millilitres_errors_and_ras(logic: Any, nodes: ResultNodes) -> None:
-    found, count = ndimage.label(anomalyOf(nodes), np.ones((3, 3, 3)))
+    found, count = ndimage.label(anomaly_of(nodes), np.ones((3, 3, 3)))
     rows = logic.lesions(nodes)
     assert count == len(rows) == 3
     assert [row.number for row in rows] == [1, 2, 3]
-    assert sorted((row.volumeMl for row in rows), reverse=True) == [row.volumeMl for row in rows]
+    assert sorted((row.volume_ml for row in rows), reverse=True) == [row.volume_ml for row in rows]
     heatmap = voxels(nodes.heatmap)
     for row in rows:
-        label = next(n for n in (1, 2, 3) if (found == n).sum() * 0.064 == pytest.approx(row.volumeMl))
+        label = next(n for n in (1, 2, 3) if (found == n).sum() * 0.064 == pytest.approx(row.volume_ml))
         here = found == label
-        assert row.meanError == pytest.approx(heatmap[here].mean()) and row.peakError == pytest.approx(heatmap[here].max())
+        assert row.mean_score == pytest.approx(heatmap[here].mean()) and row.peak_score == pytest.approx(
+            heatmap[here].max()
+        )
         i, j, k = np.argwhere(here).mean(axis=0)
-        # Of the grid in `threeSpots`: 4 mm, j runs to posterior, its middle in the middle of space.
-        assert row.centroidRas == pytest.approx((4 * (i - 21.5), -4 * (j - 25.5), 4 * (k - 21.5)), abs=1e-3)
+        # Of the grid in `three_spots`: 4 mm, j runs to posterior, its middle in the middle of space.
+        assert row.centroid_ras == pytest.approx((4 * (i - 21.5), -4 * (j - 25.5), 4 * (k - 21.5)), abs=1e-3)
 
 
 def test_lesions_can_be_deleted_and_kept(logic: Any, nodes: ResultNodes) -> None:
-    before, rows = anomalyOf(nodes), logic.lesions(nodes)
-    left = logic.deleteLesions(nodes, [2])
-    assert [row.volumeMl for row in left] == [rows[0].volumeMl, rows[2].volumeMl] and [row.number for row in left] == [1, 2]
+    before, rows = anomaly_of(nodes), logic.lesions(nodes)
+    left = logic.delete_lesions(nodes, [2])
+    assert [row.volume_ml for row in left] == [rows[0].volume_ml, rows[2].volume_ml] and [
+        row.number for row in left
+    ] == [1, 2]
     assert logic.lesions(nodes) == left
-    assert (anomalyOf(nodes) & ~before).sum() == 0
-    kept = logic.keepLesions(nodes, [2])
-    assert [row.centroidRas for row in kept] == [rows[2].centroidRas]
-    assert anomalyOf(nodes).sum() * 0.064 == pytest.approx(rows[2].volumeMl)
-    assert logic.deleteLesions(nodes, [1]) == [] and not anomalyOf(nodes).any()
+    assert (anomaly_of(nodes) & ~before).sum() == 0
+    kept = logic.keep_lesions(nodes, [2])
+    assert [row.centroid_ras for row in kept] == [rows[2].centroid_ras]
+    assert anomaly_of(nodes).sum() * 0.064 == pytest.approx(rows[2].volume_ml)
+    assert logic.delete_lesions(nodes, [1]) == [] and not anomaly_of(nodes).any()
     with pytest.raises(UserError, match="There is no lesion 1; measure the lesions again"):
-        logic.deleteLesions(nodes, [1])
+        logic.delete_lesions(nodes, [1])
 
 
-def test_numbers_of_lesions_the_user_has_edited_since_are_refused_until_measured_again(logic: Any, nodes: ResultNodes) -> None:
-    found = anomalyOf(nodes)
+def test_numbers_of_lesions_the_user_has_edited_since_are_refused_until_measured_again(
+    logic: Any, nodes: ResultNodes
+) -> None:
+    found = anomaly_of(nodes)
     largest = logic.lesions(nodes)[0]
     write(nodes, found & (np.arange(44) > 20)[:, None, None])
     with pytest.raises(UserError, match="The anomaly has changed since its lesions were measured; measure them again"):
-        logic.deleteLesions(nodes, [1])
-    rows = logic.measureLesions(nodes)
+        logic.delete_lesions(nodes, [1])
+    rows = logic.measure_lesions(nodes)
     assert len(rows) == 2 and largest not in rows
-    assert len(logic.deleteLesions(nodes, [1])) == 1
+    assert len(logic.delete_lesions(nodes, [1])) == 1
 
 
 def test_slices_jump_to_a_lesion(logic: Any, nodes: ResultNodes) -> None:
     slice_ = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
     lesion = logic.lesions(nodes)[1]
-    logic.jumpToLesion(nodes, 2)
+    logic.jump_to_lesion(nodes, 2)
     matrix = slice_.GetSliceToRAS()
-    assert [matrix.GetElement(axis, 3) for axis in range(3)] == pytest.approx(lesion.centroidRas, abs=1e-6)
+    assert [matrix.GetElement(axis, 3) for axis in range(3)] == pytest.approx(lesion.centroid_ras, abs=1e-6)
     with pytest.raises(UserError, match="There is no lesion 9"):
-        logic.jumpToLesion(nodes, 9)
+        logic.jump_to_lesion(nodes, 9)
 
 
-def test_the_lesions_are_saved_with_the_columns_of_the_command_line(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
-    path = logic.saveLesions(nodes, tmp_path / "lesions.csv")
+def test_the_lesions_are_saved_with_the_columns_of_the_command_line(
+    logic: Any, nodes: ResultNodes, tmp_path: Path
+) -> None:
+    path = logic.save_lesions(nodes, tmp_path / "lesions.csv")
     with path.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["volume_ml"]) for row in rows] == pytest.approx([row.volumeMl for row in logic.lesions(nodes)], abs=1e-4)
-    assert sum(int(row["voxels"]) for row in rows) == anomalyOf(nodes).sum()
+    assert [float(row["volume_ml"]) for row in rows] == pytest.approx(
+        [row.volume_ml for row in logic.lesions(nodes)], abs=1e-4
+    )
+    assert sum(int(row["voxels"]) for row in rows) == anomaly_of(nodes).sum()
     with pytest.raises(UserError, match="cannot be written"):
-        logic.saveLesions(nodes, tmp_path / "nowhere" / "lesions.csv")
+        logic.save_lesions(nodes, tmp_path / "nowhere" / "lesions.csv")
 
 
 def test_an_empty_anomaly_has_no_lesions_and_can_be_saved(make_logic: Callable[..., Any], tmp_path: Path) -> None:
     logic = make_logic(FakeEngine())
-    nodes = logic.process(phantomNode()).nodes
-    assert logic.thresholdHeatmap(nodes, 1e6) == 0
-    assert logic.measureLesions(nodes) == [] and not anomalyOf(nodes).any()
-    assert logic.saveLesions(nodes, tmp_path / "none.csv").read_text(encoding="utf-8").count("\n") == 1
+    nodes = logic.process(phantom_node()).nodes
+    assert logic.threshold_heatmap(nodes, 1e6) == 0
+    assert logic.measure_lesions(nodes) == [] and not anomaly_of(nodes).any()
+    assert logic.save_lesions(nodes, tmp_path / "none.csv").read_text(encoding="utf-8").count("\n") == 1

@@ -19,30 +19,32 @@ from IterMask3DLib.run import Request, study
 from IterMask3DLib.scene.geometry import volumeOf
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import FakeEngine, pump
-from Testing.scene.samples import anomalyOf, phantomNode, reopened, voxels
+from Testing.scene.samples import anomaly_of, phantom_node, reopened, voxels
 
 GAMMA = 0.5
 
 
 def history(nodes: Any) -> list[NDArray[Any]]:
-    return [voxels(nodes.maskSequence.GetNthDataNode(item)) for item in range(len(nodes.steps))]
+    return [voxels(nodes.sequence("mask").GetNthDataNode(item)) for item in range(len(nodes.steps))]
 
 
 @pytest.mark.parametrize("opened", [False, True])
-def test_the_loop_goes_on_from_a_mask_the_user_edited(make_logic: Callable[..., Any], toy: str, opened: bool, tmp_path: Path) -> None:
+def test_the_loop_goes_on_from_a_mask_the_user_edited(
+    make_logic: Callable[..., Any], toy: str, opened: bool, tmp_path: Path
+) -> None:
     options = RunOptions(model=toy, gamma=GAMMA, quality="full")
     logic = make_logic()
-    nodes = logic.process(phantomNode(), options).nodes
+    nodes = logic.process(phantom_node(), options).nodes
     if opened:
         nodes = reopened(tmp_path / "scene.mrb")
         logic = make_logic()
     before, steps = history(nodes), nodes.steps
-    segmentation, segmentId = logic.editIteration(nodes, 6)
-    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segmentId, nodes.input)
-    np.testing.assert_array_equal(mask.T > 0, onInput(nodes, before[6]))
+    segmentation, segment_id = logic.edit_iteration(nodes, 6)
+    mask = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, segment_id, nodes.input)
+    np.testing.assert_array_equal(mask.T > 0, on_input(nodes, before[6]))
     mask[:, :, :22] = 0
     mask[18:22, 22:27, 20:30] = 1
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segmentId, nodes.input)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask, segmentation, segment_id, nodes.input)
 
     made = study(volumeOf(nodes.input), load_model(Path(toy)), Request(gamma=GAMMA, quality="full"))
     curve, _ = fit_curve(nodes.curve.thresholds, made.settings.curve)
@@ -52,27 +54,33 @@ def test_the_loop_goes_on_from_a_mask_the_user_edited(make_logic: Callable[..., 
     begin[i, j, k] = True
     begin &= made.case.brain
     shrunk = sum(step.phase == "shrink" for step in steps)
-    result = result_of(shrink(made.case, made.runner, curve, made.settings, begin, first=made.settings.passes + 1 + shrunk))
+    result = result_of(
+        shrink(made.case, made.runner, curve, made.settings, begin, first=made.settings.passes + 1 + shrunk)
+    )
 
     done: list[Any] = []
-    logic.continueFrom(nodes, segmentation, segmentId, onDone=done.append)
+    logic.continue_from(nodes, segmentation, segment_id, on_done=done.append)
     pump(logic, lambda: not logic.busy)
     assert done and not done[0].cancelled
-    np.testing.assert_array_equal(voxels(nodes.heatmap), made.prepared.restore_map(result.heatmap) * made.prepared.brain_mask.array)
-    np.testing.assert_array_equal(anomalyOf(nodes), made.prepared.restore_mask(result.mask) > 0)
+    np.testing.assert_array_equal(
+        voxels(nodes.heatmap), made.prepared.restore_map(result.heatmap) * made.prepared.brain_mask.array
+    )
+    np.testing.assert_array_equal(anomaly_of(nodes), made.prepared.restore_mask(result.mask) > 0)
     for mine, theirs in zip(history(nodes), before, strict=False):
         np.testing.assert_array_equal(mine, theirs)
     edited = nodes.steps[len(steps)]
     assert (edited.phase, edited.number) == ("edited", 0)
-    np.testing.assert_array_equal(voxels(nodes.maskSequence.GetNthDataNode(edited.item)) > 0, begin)
+    np.testing.assert_array_equal(voxels(nodes.sequence("mask").GetNthDataNode(edited.item)) > 0, begin)
     assert edited.maskedMl == pytest.approx(begin.sum() * 4**3 / 1000)
-    assert [step.number for step in nodes.steps[len(steps) + 1 :]] == list(range(len(steps) + 1, len(steps) + 1 + len(result.shrink)))
+    assert [step.number for step in nodes.steps[len(steps) + 1 :]] == list(
+        range(len(steps) + 1, len(steps) + 1 + len(result.shrink))
+    )
     assert nodes.provenance["settings"]["start"] == "edited"
 
 
-def onInput(nodes: Any, mask: NDArray[Any]) -> NDArray[np.bool_]:
+def on_input(nodes: Any, mask: NDArray[Any]) -> NDArray[np.bool_]:
     """A mask of the 4 mm model grid on the phantom's grid, which has the same voxels."""
-    sequence = nodes.maskSequence.GetNthDataNode(0)
+    sequence = nodes.sequence("mask").GetNthDataNode(0)
     shift = np.round((np.array(nodes.input.GetOrigin()) - sequence.GetOrigin()) / 4).astype(int)
     found = np.zeros(nodes.input.GetImageData().GetDimensions(), dtype=bool)
     for place in np.argwhere(mask > 0) - shift:
@@ -83,8 +91,8 @@ def onInput(nodes: Any, mask: NDArray[Any]) -> NDArray[np.bool_]:
 
 def test_an_empty_edited_mask_is_refused(make_logic: Callable[..., Any]) -> None:
     logic = make_logic(FakeEngine())
-    nodes = logic.process(phantomNode()).nodes
-    segmentation, segmentId = logic.editIteration(nodes, 2)
-    segmentation.GetSegmentation().GetSegment(segmentId).RemoveAllRepresentations()
+    nodes = logic.process(phantom_node()).nodes
+    segmentation, segment_id = logic.edit_iteration(nodes, 2)
+    segmentation.GetSegmentation().GetSegment(segment_id).RemoveAllRepresentations()
     with pytest.raises(UserError, match="The edited mask is empty; paint what is to stay hidden from the network"):
-        logic.continueFrom(nodes, segmentation, segmentId)
+        logic.continue_from(nodes, segmentation, segment_id)

@@ -14,10 +14,10 @@ import pytest
 import slicer
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import RunState
 from Testing.scene.fake_engine import Clicker, FakeEngine, pump
-from Testing.scene.samples import phantomNode
+from Testing.scene.samples import phantom_node
 
 RUNS = 100
 PASSES = 17
@@ -27,8 +27,10 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "IterMask3D"]
 
 
-def nodesByClass() -> Counter[str]:
-    return Counter(slicer.mrmlScene.GetNthNode(index).GetClassName() for index in range(slicer.mrmlScene.GetNumberOfNodes()))
+def nodes_by_class() -> Counter[str]:
+    return Counter(
+        slicer.mrmlScene.GetNthNode(index).GetClassName() for index in range(slicer.mrmlScene.GetNumberOfNodes())
+    )
 
 
 def observers() -> int:
@@ -40,7 +42,7 @@ def observers() -> int:
 
 def running(logic: Any, engine: FakeEngine, passes: int) -> Any:
     """A run that has done so many passes and waits for leave to do the next."""
-    node = phantomNode()
+    node = phantom_node()
     logic.start(node)
     engine.allow(passes)
     pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == passes)
@@ -52,18 +54,18 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Call
     before = observers()
     timers: list[Clicker] = []
     logic = make_logic(FakeEngine(), lambda call: timers.append(Clicker(call)) or timers[-1])
-    node = phantomNode()
+    node = phantom_node()
     logic.process(node)
-    known = (nodesByClass(), observers())
+    known = (nodes_by_class(), observers())
     assert known[1] > before
     ends: Counter[str] = Counter()
     for _ in range(RUNS):
-        stopAt = draw.randint(0, PASSES)
+        stop_at = draw.randint(0, PASSES)
         logic.start(
             node,
-            onStep=lambda step, stopAt=stopAt: logic.cancel() if step.item == stopAt else None,
-            onDone=lambda summary: ends.update([summary.cancelled]),
-            onError=lambda sentence, trace: pytest.fail(sentence + trace),
+            on_step=lambda step, stop_at=stop_at: logic.cancel() if step.item == stop_at else None,
+            on_done=lambda summary: ends.update([summary.cancelled]),
+            on_error=lambda sentence, trace: pytest.fail(sentence + trace),
         )
         if draw.random() < 0.2:
             logic.cancel()
@@ -71,7 +73,7 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Call
             timers[0].tick()
     assert ends[True] > RUNS / 2 and sum(ends.values()) == RUNS
     logic.process(node)
-    assert (nodesByClass(), observers()) == known
+    assert (nodes_by_class(), observers()) == known
     assert len(threads()) == 1 and not timers[0].active
     logic.close()
     assert threads() == []
@@ -81,10 +83,10 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Call
 def test_closing_the_scene_during_a_run_ends_it_and_leaves_an_empty_scene(make_logic: Callable[..., Any]) -> None:
     engine = FakeEngine(gated=True)
     logic = make_logic(engine)
-    empty = nodesByClass()
+    empty = nodes_by_class()
     heard: list[tuple[str, str]] = []
-    node = phantomNode()
-    logic.start(node, onError=lambda *told: heard.append(told), onDone=lambda _: pytest.fail("it was not done"))
+    node = phantom_node()
+    logic.start(node, on_error=lambda *told: heard.append(told), on_done=lambda _: pytest.fail("it was not done"))
     engine.allow(5)
     pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 5)
     slicer.mrmlScene.Clear(False)
@@ -93,9 +95,9 @@ def test_closing_the_scene_during_a_run_ends_it_and_leaves_an_empty_scene(make_l
     engine.allow(1000)
     for _ in range(20):
         logic.poll()
-    assert nodesByClass() == empty and ResultNodes.all() == []
+    assert nodes_by_class() == empty and ResultNodes.all() == []
     # What the worker still said about that run does not reach the next one.
-    again = logic.process(phantomNode("again"))
+    again = logic.process(phantom_node("again"))
     assert [step.number for step in again.nodes.steps] == list(range(1, len(again.nodes.steps) + 1))
 
 
@@ -103,27 +105,29 @@ def test_removing_the_volume_during_a_run_ends_it_with_a_sentence(make_logic: Ca
     engine = FakeEngine(gated=True)
     logic = make_logic(engine)
     heard: list[tuple[str, str]] = []
-    node = phantomNode()
-    logic.start(node, onError=lambda *told: heard.append(told))
+    node = phantom_node()
+    logic.start(node, on_error=lambda *told: heard.append(told))
     engine.allow(3)
     pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 3)
     slicer.mrmlScene.RemoveNode(node)
     engine.allow(1000)
     pump(logic, lambda: not logic.busy)
     assert heard == [("The volume was removed from the scene; the run was cancelled.", "")]
-    assert logic.process(phantomNode("other")).anomalyMl > 0
+    assert logic.process(phantom_node("other")).anomaly_ml > 0
 
 
-@pytest.mark.parametrize("role", ["browser", "maskSequence", "iterationTable", "segmentation", "heatmap", "root"])
-def test_removing_a_node_of_the_result_during_a_run_fails_in_a_sentence_or_not_at_all(make_logic: Callable[..., Any], role: str) -> None:
+@pytest.mark.parametrize("role", ["browser", "maskSequence", "iteration_table", "segmentation", "heatmap", "root"])
+def test_removing_a_node_of_the_result_during_a_run_fails_in_a_sentence_or_not_at_all(
+    make_logic: Callable[..., Any], role: str
+) -> None:
     engine = FakeEngine(gated=True)
     logic = make_logic(engine)
-    node = phantomNode()
+    node = phantom_node()
     engine.allow(1000)
     logic.process(node)
     ended: list[str] = []
     engine._gate = threading.Semaphore(0)
-    logic.start(node, onDone=lambda _: ended.append("done"), onError=lambda sentence, trace: ended.append(sentence))
+    logic.start(node, on_done=lambda _: ended.append("done"), on_error=lambda sentence, trace: ended.append(sentence))
     engine.allow(3)
     nodes = ResultNodes.find(node)
     assert nodes is not None
@@ -134,7 +138,7 @@ def test_removing_a_node_of_the_result_during_a_run_fails_in_a_sentence_or_not_a
     engine.allow(1000)
     pump(logic, lambda: not logic.busy)
     assert len(ended) == 1 and (ended == ["done"] or ended[0].startswith("The result could not be written: "))
-    assert logic.process(phantomNode("other")).anomalyMl > 0
+    assert logic.process(phantom_node("other")).anomaly_ml > 0
 
 
 def test_closing_the_module_ends_a_run_and_its_thread(make_logic: Callable[..., Any]) -> None:
@@ -147,14 +151,14 @@ def test_closing_the_module_ends_a_run_and_its_thread(make_logic: Callable[..., 
     assert threads() == [] and not logic.busy
     logic.close()
     with pytest.raises(UserError, match="The module was closed"):
-        logic.start(phantomNode("late"))
+        logic.start(phantom_node("late"))
 
 
 def test_one_thread_does_all_runs(make_logic: Callable[..., Any]) -> None:
     logic = make_logic(FakeEngine())
-    logic.process(phantomNode("one"))
+    logic.process(phantom_node("one"))
     (first,) = threads()
-    logic.process(phantomNode("two"))
+    logic.process(phantom_node("two"))
     assert threads() == [first]
 
 
@@ -163,13 +167,13 @@ def test_the_memory_of_the_device_is_given_back_but_not_under_a_run(make_logic: 
     logic = make_logic(engine)
     node = running(logic, engine, 2)
     with pytest.raises(UserError, match="Something is running; cancel it or wait for its end"):
-        logic.freeGpuMemory()
+        logic.free_memory()
     engine.allow(1000)
     pump(logic, lambda: not logic.busy)
-    assert "given back" in logic.freeGpuMemory() and engine.released == 1
+    assert "given back" in logic.free_memory() and engine.released == 1
     # The sweep is still in the scene.
     nodes = ResultNodes.find(node)
     assert nodes is not None
-    logic.rerunShrink(nodes, gamma=0.1)
+    logic.choose_again(nodes, gamma=0.1)
     pump(logic, lambda: not logic.busy)
     assert engine.prepared == 2 and nodes.curve is not None and nodes.curve.gamma == 0.1

@@ -21,7 +21,7 @@ from IterMask3DLib.core.image import Image
 from IterMask3DLib.scene.gridmap import GridMap
 from IterMask3DLib.scene.records import SaveOptions
 from Testing.brains import phantom
-from Testing.scene.samples import SPOT_MM, SPOT_RAS, anomalyOf, centred, headNode, oblique, volumeNode, voxels
+from Testing.scene.samples import SPOT_MM, SPOT_RAS, anomaly_of, centred, head_node, oblique, volume_node, voxels
 
 SHAPE = (44, 52, 44)
 SPOT_ML = 4 / 3 * np.pi * SPOT_MM**3 / 1000
@@ -40,10 +40,10 @@ GRIDS: dict[str, tuple[NDArray[np.float64], tuple[int, int, int]]] = {
 @pytest.fixture(params=GRIDS, ids=[name.replace(" ", "-") for name in GRIDS])
 def head(request: pytest.FixtureRequest) -> Any:
     directions, shape = GRIDS[request.param]
-    return headNode(centred(directions, shape), shape)
+    return head_node(centred(directions, shape), shape)
 
 
-def affineOf(node: Any) -> NDArray[np.float64]:
+def affine_of(node: Any) -> NDArray[np.float64]:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
@@ -57,51 +57,57 @@ def millilitres(mask: NDArray[Any], affine: NDArray[np.float64]) -> float:
     return float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
 
 
-def test_the_segmentation_and_the_heatmap_lie_on_the_grid_of_the_input_and_over_the_lesion(logic: Any, head: Any) -> None:
+def test_the_segmentation_and_the_heatmap_lie_on_the_grid_of_the_input_and_over_the_lesion(
+    logic: Any, head: Any
+) -> None:
     summary = logic.process(head)
-    nodes, affine = summary.nodes, affineOf(head)
+    nodes, affine = summary.nodes, affine_of(head)
     for node in (nodes.heatmap, nodes.reconstruction, nodes.brain):
         assert voxels(node).shape == voxels(head).shape
-        np.testing.assert_allclose(affineOf(node), affine, atol=1e-6)
-    for mask in (anomalyOf(nodes), voxels(nodes.heatmap) > 6):
+        np.testing.assert_allclose(affine_of(node), affine, atol=1e-6)
+    for mask in (anomaly_of(nodes), voxels(nodes.heatmap) > 6):
         np.testing.assert_allclose(centre(mask, affine), SPOT_RAS, atol=1.0)
         assert 0.75 < millilitres(mask, affine) / SPOT_ML < 1.25
     (lesion,) = summary.lesions
-    np.testing.assert_allclose(lesion.centroidRas, SPOT_RAS, atol=1.0)
-    assert summary.anomalyMl == pytest.approx(millilitres(anomalyOf(nodes), affine))
+    np.testing.assert_allclose(lesion.centroid_ras, SPOT_RAS, atol=1.0)
+    assert summary.anomaly_ml == pytest.approx(millilitres(anomaly_of(nodes), affine))
 
 
 def test_the_segment_itself_is_in_the_place_of_the_lesion(logic: Any, head: Any) -> None:
     nodes = logic.process(head).nodes
     image = slicer.vtkOrientedImageData()
-    nodes.segmentation.GetBinaryLabelmapRepresentation(nodes.segmentId, image)
+    nodes.segmentation.GetBinaryLabelmapRepresentation(nodes.segment_id, image)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     first = np.array(image.GetExtent()[::2])
-    array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]).T
-    toRas = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
-    np.testing.assert_allclose((np.argwhere(array > 0).mean(axis=0) + first) @ toRas[:3, :3].T + toRas[:3, 3], SPOT_RAS, atol=1.0)
+    array = (
+        vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1]).T
+    )
+    to_ras = np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+    np.testing.assert_allclose(
+        (np.argwhere(array > 0).mean(axis=0) + first) @ to_ras[:3, :3].T + to_ras[:3, 3], SPOT_RAS, atol=1.0
+    )
 
 
 def test_on_the_spacing_of_the_model_every_voxel_of_the_heatmap_is_the_error_of_that_voxel(logic: Any) -> None:
     for directions in (GRIDS["oblique"], GRIDS["left-handed"], GRIDS["sagittal slices"]):
-        head = headNode(centred(*directions), directions[1])
+        head = head_node(centred(*directions), directions[1])
         summary = logic.process(head)
         array = voxels(head)
         scaled = zscore_clip3(array, array != 0).array
         passes = sum(step.phase == "shrink" for step in summary.nodes.steps)
         expected = np.where(array != 0, scaled**2 * (1 + 0.5**passes), 0)
         np.testing.assert_allclose(voxels(summary.nodes.heatmap), expected, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(anomalyOf(summary.nodes), expected > summary.nodes.curve.threshold)
+        np.testing.assert_array_equal(anomaly_of(summary.nodes), expected > summary.nodes.curve.threshold)
         np.testing.assert_array_equal(voxels(summary.nodes.brain) > 0, array != 0)
 
 
 def test_the_iterations_lie_over_the_input_as_well(logic: Any, head: Any) -> None:
     nodes = logic.process(head).nodes
-    logic.showIteration(nodes, len(nodes.steps) - 1)
-    for proxy, level in ((nodes.maskProxy, 0), (nodes.errorProxy, 6)):
-        np.testing.assert_allclose(centre(voxels(proxy) > level, affineOf(proxy)), SPOT_RAS, atol=2.0)
-    assert np.linalg.det(affineOf(nodes.maskProxy)) > 0
+    logic.show_iteration(nodes, len(nodes.steps) - 1)
+    for proxy, level in ((nodes.proxy("mask"), 0), (nodes.proxy("error_map"), 6)):
+        np.testing.assert_allclose(centre(voxels(proxy) > level, affine_of(proxy)), SPOT_RAS, atol=2.0)
+    assert np.linalg.det(affine_of(nodes.proxy("mask"))) > 0
 
 
 def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: Any, tmp_path: Path) -> None:
@@ -109,7 +115,7 @@ def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: An
     logic.save(nodes, tmp_path, SaveOptions(report=False, iterations=False, lesions=False))
     for name, level in (("brain_anomaly.nii.gz", 0), ("brain_heatmap.nii.gz", 6)):
         file = nib.load(tmp_path / name)
-        np.testing.assert_allclose(file.affine, affineOf(head), atol=1e-4)
+        np.testing.assert_allclose(file.affine, affine_of(head), atol=1e-4)
         np.testing.assert_allclose(centre(np.asarray(file.dataobj) > level, file.affine), SPOT_RAS, atol=1.0)
     image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
     places = np.argwhere(sitk.GetArrayFromImage(image) > 0)[:, ::-1]
@@ -118,7 +124,7 @@ def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: An
 
 
 def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(logic: Any) -> None:
-    head = headNode(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
+    head = head_node(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
     moved = oblique(33)
     moved[:3, 3] = [15, -40, 8]
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "registration")
@@ -126,24 +132,24 @@ def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(l
     head.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(UserError, match="brain hangs under the transform registration; harden the transform first"):
         logic.start(head)
-    logic.hardenTransform(head)
+    logic.harden_transform(head)
     assert head.GetParentTransformNode() is None
     nodes = logic.process(head).nodes
-    np.testing.assert_allclose(affineOf(nodes.heatmap), affineOf(head))
+    np.testing.assert_allclose(affine_of(nodes.heatmap), affine_of(head))
     expected = moved[:3, :3] @ SPOT_RAS + moved[:3, 3]
-    np.testing.assert_allclose(centre(anomalyOf(nodes), affineOf(head)), expected, atol=1.0)
-    np.testing.assert_allclose(logic.lesions(nodes)[0].centroidRas, expected, atol=1.0)
+    np.testing.assert_allclose(centre(anomaly_of(nodes), affine_of(head)), expected, atol=1.0)
+    np.testing.assert_allclose(logic.lesions(nodes)[0].centroid_ras, expected, atol=1.0)
 
 
 def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_be_hardened(logic: Any) -> None:
-    head = headNode(centred(*GRIDS["as the scanner's axes"]), SHAPE)
+    head = head_node(centred(*GRIDS["as the scanner's axes"]), SHAPE)
     head.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
-    assert logic.process(head).anomalyMl > 0
+    assert logic.process(head).anomaly_ml > 0
     bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
     bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     head.SetAndObserveTransformNodeID(bent.GetID())
     with pytest.raises(UserError, match="warp bends space; resample brain with it instead"):
-        logic.hardenTransform(head)
+        logic.harden_transform(head)
 
 
 @pytest.mark.parametrize("spacing", [4.0, 3.0])
@@ -155,7 +161,9 @@ def test_masks_go_to_the_input_and_back_without_a_voxel_lost_in_all_48_orientati
             continue
         orientation = axcodes2ornt(tuple(code))
         turned = nib.as_closest_canonical(nib.Nifti1Image(array, affine)).as_reoriented(orientation)
-        volume = Image(np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain")
+        volume = Image(
+            np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain"
+        )
         made = prepare(volume, Grid(spacing, (48, 48, 48), "zscore_clip3"))
         within = np.zeros(made.brain.shape, dtype=bool)
         within[made.brain] = mask[: made.brain.shape[0], : made.brain.shape[1], : made.brain.shape[2]][made.brain]
@@ -166,25 +174,27 @@ def test_masks_go_to_the_input_and_back_without_a_voxel_lost_in_all_48_orientati
 
 
 def test_a_volume_that_was_turned_since_the_run_does_not_take_its_masks(logic: Any) -> None:
-    head = headNode(centred(*GRIDS["as the scanner's axes"]), SHAPE)
+    head = head_node(centred(*GRIDS["as the scanner's axes"]), SHAPE)
     nodes = logic.process(head).nodes
     head.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(oblique(10)))
     with pytest.raises(UserError, match="The volume has been moved since the run; run Segment again"):
-        logic.useIteration(nodes, 0)
+        logic.use_iteration(nodes, 0)
 
 
 def test_a_brain_mask_from_a_segmentation_or_a_label_map_is_the_brain_of_the_run(logic: Any) -> None:
-    head = headNode(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
+    head = head_node(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
     half = (voxels(head) != 0) & (np.arange(80) < 45)[:, None, None]
-    labels = volumeNode(half.astype(np.uint8), affineOf(head), "half")
+    labels = volume_node(half.astype(np.uint8), affine_of(head), "half")
     segments = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "half segments")
     segments.SetReferenceImageGeometryParameterFromVolumeNode(head)
     for side in (0, 1):
         segment = segments.GetSegmentation().AddEmptySegment("", f"part {side}")
         part = half & ((np.arange(66) < 30)[:, None] == bool(side))
-        slicer.util.updateSegmentBinaryLabelmapFromArray(np.ascontiguousarray(part.T).astype(np.uint8), segments, segment, head)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(
+            np.ascontiguousarray(part.T).astype(np.uint8), segments, segment, head
+        )
     for mask in (labels, segments):
-        nodes = logic.process(head, brainMaskNode=mask).nodes
+        nodes = logic.process(head, brain_mask=mask).nodes
         np.testing.assert_array_equal(voxels(nodes.brain) > 0, half)
-        assert nodes.brainMask is mask
+        assert nodes.brain_mask is mask
         assert not voxels(nodes.heatmap)[~half].any()

@@ -17,7 +17,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.diagnostics import NEEDED
 from IterMask3DLib.scene.records import RunOptions
 from Testing.brains import toy_model
-from Testing.scene.samples import phantomNode
+from Testing.scene.samples import phantom_node
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,22 +32,22 @@ def test_the_bundled_model_is_the_first_and_says_what_it_is(logic: Any) -> None:
 def test_a_model_is_installed_from_a_folder_or_a_zip_file_and_can_be_used(make_logic: Any, tmp_path: Path) -> None:
     logic = make_logic()
     folder = toy_model(tmp_path / "tiny")
-    installed = logic.installModel(folder)
-    assert (installed.name, installed.origin, installed.folder) == ("tiny", "installed", logic.modelFolder() / "tiny")
+    installed = logic.install_model(folder)
+    assert (installed.name, installed.origin, installed.folder) == ("tiny", "installed", logic.model_folder() / "tiny")
     other = toy_model(tmp_path / "zipped")
-    logic.installModel(shutil.make_archive(str(tmp_path / "zipped"), "zip", other))
+    logic.install_model(shutil.make_archive(str(tmp_path / "zipped"), "zip", other))
     assert [model.name for model in logic.models() if model.origin == "installed"] == ["tiny", "zipped"]
-    assert logic.process(phantomNode(), RunOptions(model="tiny", gamma=0.5)).nodes.provenance["model"] == "tiny"
+    assert logic.process(phantom_node(), RunOptions(model="tiny", gamma=0.5)).nodes.provenance["model"] == "tiny"
     with pytest.raises(UserError, match="exists already"):
-        logic.installModel(folder)
-    assert logic.installModel(folder, overwrite=True).name == "tiny"
+        logic.install_model(folder)
+    assert logic.install_model(folder, overwrite=True).name == "tiny"
 
 
 def test_clearing_removes_installed_models_alone(logic: Any, tmp_path: Path) -> None:
-    assert logic.clearModelFolder() == 0
-    logic.installModel(toy_model(tmp_path / "one"))
-    logic.installModel(toy_model(tmp_path / "two"))
-    assert logic.clearModelFolder() == 2
+    assert logic.clear_models() == 0
+    logic.install_model(toy_model(tmp_path / "one"))
+    logic.install_model(toy_model(tmp_path / "two"))
+    assert logic.clear_models() == 2
     assert [model.origin for model in logic.models()] == ["bundled"]
     assert (tmp_path / "one").is_dir()
 
@@ -55,27 +55,37 @@ def test_clearing_removes_installed_models_alone(logic: Any, tmp_path: Path) -> 
 def test_what_is_no_model_is_refused_in_a_sentence(logic: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="a model folder holds"):
-        logic.installModel(tmp_path / "empty")
+        logic.install_model(tmp_path / "empty")
     (tmp_path / "notes.zip").write_text("no archive", encoding="utf-8")
     with pytest.raises(UserError, match="neither a model folder nor a readable zip file"):
-        logic.installModel(tmp_path / "notes.zip")
-    assert logic.clearModelFolder() == 0
+        logic.install_model(tmp_path / "notes.zip")
+    assert logic.clear_models() == 0
 
 
-def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refused(make_logic: Any, tmp_path: Path) -> None:
+def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refused(
+    make_logic: Any, tmp_path: Path
+) -> None:
     logic = make_logic()
-    installed = logic.installModel(toy_model(tmp_path / "toy"))
+    installed = logic.install_model(toy_model(tmp_path / "toy"))
     (installed.folder / "card.json").write_text("{", encoding="utf-8")
     model = logic.models()[-1]
     assert model.name == "toy" and model.problem is not None and "install the model again" in model.problem
-    assert logic.checkInput(phantomNode(), None, RunOptions(model="toy"))[0].text == model.problem
+    assert logic.check_input(phantom_node(), None, RunOptions(model="toy"))[0].text == model.problem
     with pytest.raises(UserError, match=r"card\.json"):
-        logic.process(phantomNode(), RunOptions(model="toy"))
+        logic.process(phantom_node(), RunOptions(model="toy"))
 
 
 def test_diagnostics_hold_what_someone_who_helps_wants_to_know(logic: Any) -> None:
     text = logic.diagnostics()
-    for part in (f"IterMask3D {__version__}", "Slicer ", "VTK ", "Python 3.", "torch ", "CUDA", "Model t1w-2mm (bundled): T1w, 2 mm"):
+    for part in (
+        f"IterMask3D {__version__}",
+        "Slicer ",
+        "VTK ",
+        "Python 3.",
+        "torch ",
+        "CUDA",
+        "Model t1w-2mm (bundled): T1w, 2 mm",
+    ):
         assert part in text, part
 
 
@@ -83,7 +93,7 @@ def test_the_packages_it_asks_for_are_those_of_the_distribution(logic: Any) -> N
     listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("\ndependencies = [")[1].split("]")[0]
     wanted = set(re.findall(r'"([A-Za-z0-9_.-]+)[>=<]', listed)) - {"numpy"}
     assert set(NEEDED.values()) == wanted
-    assert logic.missingPackages() == []
+    assert logic.missing_packages() == []
 
 
 def test_the_logic_opens_lists_models_and_checks_inputs_without_torch() -> None:
@@ -101,16 +111,20 @@ import numpy, slicer.util
 from IterMask3DLib.scene.logic import SceneLogic
 logic = SceneLogic()
 node = slicer.util.addVolumeFromArray(numpy.arange(64000, dtype="int16").reshape(40, 40, 40), name="brain")
-assert [model.name for model in logic.models()] == ["t1w-2mm"] and logic.modelFolder() is None
-assert logic.checkInput(node)
+assert [model.name for model in logic.models()] == ["t1w-2mm"] and logic.model_folder() is None
+assert logic.check_input(node)
 told = []
-logic.start(node, onError=lambda sentence, trace: told.append((sentence, trace)))
+logic.start(node, on_error=lambda sentence, trace: told.append((sentence, trace)))
 logic.wait()
 assert told == [("The Python package platformdirs is missing; install the packages IterMask3D needs first.", "")], told
 logic.close()
 """
     paths = os.pathsep.join([str(ROOT), str(ROOT / "IterMask3D")])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.returncode == 0, done.stderr

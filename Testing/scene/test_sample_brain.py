@@ -14,10 +14,10 @@ from IterMask3DLib.models.store import find_model, load_model
 from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import Request, segment
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import RunOptions
 from Testing.scene.fake_engine import Clicker
-from Testing.scene.samples import anomalyOf, brainNode, reopened, voxels
+from Testing.scene.samples import anomaly_of, brain_node, reopened, voxels
 
 PASSES = 8
 SLOWEST_S = 0.1
@@ -28,7 +28,7 @@ def run(logic: Any, timer: Clicker, begin: Callable[..., Any]) -> tuple[Any, lis
     done: list[Any] = []
     costs = []
     clock = time.thread_time()
-    begin(onDone=done.append)
+    begin(on_done=done.append)
     costs.append(time.thread_time() - clock)
     while logic.busy:
         logic._runs._worker.wait(0.1)
@@ -44,23 +44,23 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_by_the_command_line_with
 ) -> None:
     timers: list[Clicker] = []
     logic = make_logic(None, lambda call: timers.append(Clicker(call)) or timers[-1])
-    node = brainNode()
+    node = brain_node()
     options = RunOptions(passes=PASSES, seed=1)
     summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, options, **hears))
     nodes = summary.nodes
     outcome = segment(read_image(str(sample_volume())), load_model(find_model(None)), Request(passes=PASSES, seed=1))
-    np.testing.assert_array_equal(anomalyOf(nodes), outcome.anomaly)
+    np.testing.assert_array_equal(anomaly_of(nodes), outcome.anomaly)
     np.testing.assert_array_equal(voxels(nodes.heatmap), outcome.heatmap)
-    assert summary.anomalyMl > 0 and nodes.provenance["model_sha256"] == outcome.provenance["model_sha256"]
+    assert summary.anomaly_ml > 0 and nodes.provenance["model_sha256"] == outcome.provenance["model_sha256"]
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
 
     point = max(nodes.curve.chosen - 1, 0)
-    _, costs = run(logic, timers[0], lambda **hears: logic.rerunShrink(nodes, point=point, **hears))
-    again = (anomalyOf(nodes), voxels(nodes.heatmap))
+    _, costs = run(logic, timers[0], lambda **hears: logic.choose_again(nodes, point=point, **hears))
+    again = (anomaly_of(nodes), voxels(nodes.heatmap))
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
     opened = reopened(tmp_path / "scene.mrb")
     assert opened == ResultNodes.find(slicer.util.getNode(node.GetName()))
     other = make_logic(None, lambda call: timers.append(Clicker(call)) or timers[-1])
-    run(other, timers[-1], lambda **hears: other.rerunShrink(opened, point=point, **hears))
-    np.testing.assert_array_equal(anomalyOf(opened), again[0])
+    run(other, timers[-1], lambda **hears: other.choose_again(opened, point=point, **hears))
+    np.testing.assert_array_equal(anomaly_of(opened), again[0])
     np.testing.assert_array_equal(voxels(opened.heatmap), again[1])

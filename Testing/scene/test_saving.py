@@ -13,9 +13,9 @@ import SimpleITK as sitk
 import slicer
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import SaveOptions
-from Testing.scene.samples import anomalyOf, phantomNode, voxels
+from Testing.scene.samples import anomaly_of, phantom_node, voxels
 
 NOTHING = SaveOptions(False, False, False, False, False, False, False)
 FILES = {
@@ -31,7 +31,7 @@ FILES = {
 
 @pytest.fixture
 def nodes(logic: Any) -> ResultNodes:
-    return logic.process(phantomNode()).nodes
+    return logic.process(phantom_node()).nodes
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -50,15 +50,19 @@ def test_only_what_was_chosen_is_written(logic: Any, nodes: ResultNodes, tmp_pat
 def test_the_files_hold_what_the_scene_holds(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
     logic.save(nodes, tmp_path)
     mask = np.asarray(nib.load(tmp_path / "brain_anomaly.nii.gz").dataobj)
-    np.testing.assert_array_equal(mask > 0, anomalyOf(nodes))
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "brain_heatmap.nii.gz").dataobj), voxels(nodes.heatmap))
+    np.testing.assert_array_equal(mask > 0, anomaly_of(nodes))
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(tmp_path / "brain_heatmap.nii.gz").dataobj), voxels(nodes.heatmap)
+    )
     image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
     assert int((sitk.GetArrayFromImage(image) > 0).sum()) == int(mask.sum())
     keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     assert keys["Segment0_Name"] == "Anomaly" and "DICOM.SegmentAlgorithmType:AUTOMATIC" in keys["Segment0_Tags"]
     steps = rows(tmp_path / "brain_iterations.csv")
     assert [row["phase"] for row in steps] == [step.phase for step in nodes.steps]
-    assert [float(row["masked_ml"]) for row in steps] == pytest.approx([step.maskedMl for step in nodes.steps], abs=1e-4)
+    assert [float(row["masked_ml"]) for row in steps] == pytest.approx(
+        [step.maskedMl for step in nodes.steps], abs=1e-4
+    )
     curve = rows(tmp_path / "brain_curve.csv")
     assert nodes.curve is not None
     assert [row["chosen"] for row in curve].index("1") == nodes.curve.chosen
@@ -69,9 +73,11 @@ def test_the_files_hold_what_the_scene_holds(logic: Any, nodes: ResultNodes, tmp
 
 
 def test_an_edited_anomaly_is_what_is_saved(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
-    logic.useIteration(nodes, 3)
+    logic.use_iteration(nodes, 3)
     logic.save(nodes, tmp_path, SaveOptions(scene=False))
-    np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "brain_anomaly.nii.gz").dataobj) > 0, anomalyOf(nodes))
+    np.testing.assert_array_equal(
+        np.asarray(nib.load(tmp_path / "brain_anomaly.nii.gz").dataobj) > 0, anomaly_of(nodes)
+    )
     image = sitk.ReadImage(str(tmp_path / "brain_anomaly.seg.nrrd"))
     assert "DICOM.SegmentAlgorithmType:SEMIAUTOMATIC" in image.GetMetaData("Segment0_Tags")
 
@@ -85,7 +91,7 @@ def test_saving_again_replaces_and_leaves_the_scene_as_it_is(logic: Any, nodes: 
 
 
 def test_names_that_no_file_can_have_are_made_safe(logic: Any, tmp_path: Path) -> None:
-    nodes = logic.process(phantomNode("../patient 7: T1/axial")).nodes
+    nodes = logic.process(phantom_node("../patient 7: T1/axial")).nodes
     written = logic.save(nodes, tmp_path, SaveOptions(scene=False, report=False, segmentation=False))
     assert {path.parent for path in written} == {tmp_path}
     assert written[0].name == "patient_7_T1_axial_anomaly.nii.gz"

@@ -14,14 +14,14 @@ import slicer
 import vtk
 
 from IterMask3DLib.scene import names
-from IterMask3DLib.scene.nodes import ResultNodes
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import CurveInfo, RunOptions
 from Testing.scene.fake_engine import FakeEngine, pump
-from Testing.scene.samples import anomalyOf, centred, headNode, oblique, phantomNode, reopened, voxels
+from Testing.scene.samples import anomaly_of, centred, head_node, oblique, phantom_node, reopened, voxels
 
 VOLUMES = ("heatmap", "reconstruction", "brain")
 SEQUENCES = ("maskSequence", "errorSequence", "reconstructionSequence")
-TABLES = ("iterationTable", "curveTable", "chosenTable", "lesionTable")
+TABLES = ("iteration_table", "curve_table", "chosen_table", "lesion_table")
 
 
 def places(node: Any) -> np.ndarray[Any, Any]:
@@ -45,7 +45,10 @@ def cells(table: Any) -> list[list[str]]:
             return text
 
     columns = [table.GetTable().GetColumn(i) for i in range(table.GetTable().GetNumberOfColumns())]
-    return [[column.GetName(), *(shown(column.GetValue(row)) for row in range(column.GetNumberOfTuples()))] for column in columns]
+    return [
+        [column.GetName(), *(shown(column.GetValue(row)) for row in range(column.GetNumberOfTuples()))]
+        for column in columns
+    ]
 
 
 def everything(nodes: ResultNodes) -> dict[str, Any]:
@@ -57,19 +60,25 @@ def everything(nodes: ResultNodes) -> dict[str, Any]:
         sequence = getattr(nodes, role)
         for number in range(sequence.GetNumberOfDataNodes()):
             held[f"{role} {sequence.GetNthIndexValue(number)}"] = places(sequence.GetNthDataNode(number))
-    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segmentId)
-    held["anomaly ml"] = int(anomalyOf(nodes).sum())
+    segment = nodes.segmentation.GetSegmentation().GetSegment(nodes.segment_id)
+    held["anomaly ml"] = int(anomaly_of(nodes).sum())
     held["segment"] = [segment.GetName(), np.round(segment.GetColor(), 3).tolist(), segment.GetTerminology()]
     held["tables"] = {role: cells(getattr(nodes, role)) for role in TABLES}
     held["curve"] = {name: np.asarray(value) for name, value in asdict(curve).items()}
-    held["series"] = [nodes.curveChart.GetNthPlotSeriesNode(i).GetTableNode().GetName() for i in range(3)]
-    held["title"] = nodes.curveChart.GetTitle()
+    held["series"] = [nodes.curve_chart.GetNthPlotSeriesNode(i).GetTableNode().GetName() for i in range(3)]
+    held["title"] = nodes.curve_chart.GetTitle()
     held["steps"] = [(s.item, s.number, s.phase) for s in nodes.steps]
     held["numbers"] = np.array(
-        [(s.threshold, s.maskedMl, s.maskedFraction, s.seconds, -1 if s.ratio is None else s.ratio) for s in nodes.steps]
+        [
+            (s.threshold, s.maskedMl, s.maskedFraction, s.seconds, -1 if s.ratio is None else s.ratio)
+            for s in nodes.steps
+        ]
     )
     held["options"], held["provenance"], held["record"] = asdict(nodes.options), nodes.provenance, nodes.record
-    held["heat window"] = [nodes.heatmap.GetDisplayNode().GetWindowLevelMax(), nodes.heatmap.GetDisplayNode().GetLowerThreshold()]
+    held["heat window"] = [
+        nodes.heatmap.GetDisplayNode().GetWindowLevelMax(),
+        nodes.heatmap.GetDisplayNode().GetLowerThreshold(),
+    ]
     return held
 
 
@@ -89,26 +98,30 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("ending", [".mrb", ".mrml"])
-@pytest.mark.parametrize("directions", [np.diag([4.0, 4.0, 4.0]), oblique(21)[:3, :3] @ np.diag([-4.0, 4.0, 4.0])], ids=["RAS", "turned"])
-def test_a_scene_that_was_opened_again_holds_everything(logic: Any, tmp_path: Path, ending: str, directions: Any) -> None:
+@pytest.mark.parametrize(
+    "directions", [np.diag([4.0, 4.0, 4.0]), oblique(21)[:3, :3] @ np.diag([-4.0, 4.0, 4.0])], ids=["RAS", "turned"]
+)
+def test_a_scene_that_was_opened_again_holds_everything(
+    logic: Any, tmp_path: Path, ending: str, directions: Any
+) -> None:
     shape = (48, 56, 48)
-    node = headNode(centred(directions, shape), shape)
+    node = head_node(centred(directions, shape), shape)
     nodes = logic.process(node, RunOptions(gamma=0.3, seed=7, passes=9)).nodes
     if ending == ".mrml":
-        storeAll(tmp_path)
+        store_all(tmp_path)
     before = everything(nodes)
     opened = reopened(tmp_path / f"scene{ending}")
     same(before, everything(opened))
     assert opened.options == RunOptions(gamma=0.3, seed=7, passes=9)
     assert isinstance(opened.curve, CurveInfo)
-    assert len(logic.deleteLesions(opened, [1])) == len(before["tables"]["lesionTable"][0]) - 2
+    assert len(logic.delete_lesions(opened, [1])) == len(before["tables"]["lesion_table"][0]) - 2
     for item in (0, len(opened.steps) - 1):
-        logic.showIteration(opened, item)
+        logic.show_iteration(opened, item)
         np.testing.assert_array_equal(voxels(opened.maskProxy), voxels(opened.maskSequence.GetNthDataNode(item)))
         np.testing.assert_array_equal(voxels(opened.errorProxy), voxels(opened.errorSequence.GetNthDataNode(item)))
 
 
-def storeAll(folder: Path) -> None:
+def store_all(folder: Path) -> None:
     """Writes every node that a file of its own is for, as the application's save dialog does before it writes a .mrml file."""
     for node in slicer.util.getNodesByClass("vtkMRMLStorableNode"):
         if node.GetSaveWithScene() and not node.GetHideFromEditors() and node.GetDefaultStorageNodeClassName():
@@ -120,8 +133,10 @@ def storeAll(folder: Path) -> None:
             assert node.GetStorageNode().WriteData(node), node.GetName()
 
 
-def test_the_provenance_names_model_hash_settings_seed_and_versions(make_logic: Callable[..., Any], toy: str, tmp_path: Path) -> None:
-    nodes = make_logic().process(phantomNode(), RunOptions(model=toy, gamma=0.5, seed=3, quality="full")).nodes
+def test_the_provenance_names_model_hash_settings_seed_and_versions(
+    make_logic: Callable[..., Any], toy: str, tmp_path: Path
+) -> None:
+    nodes = make_logic().process(phantom_node(), RunOptions(model=toy, gamma=0.5, seed=3, quality="full")).nodes
     card = json.loads((Path(toy) / "card.json").read_text(encoding="utf-8"))
     made = reopened(tmp_path / "scene.mrb").provenance
     assert made["model"] == "toy" and made["model_sha256"] == card["sha256"]
@@ -132,14 +147,18 @@ def test_the_provenance_names_model_hash_settings_seed_and_versions(make_logic: 
     assert nodes.root is None or made["point_chosen_by"] == "gamma"
 
 
-def test_two_results_are_told_apart_also_in_a_scene_that_is_added_to_another(make_logic: Callable[..., Any], tmp_path: Path) -> None:
+def test_two_results_are_told_apart_also_in_a_scene_that_is_added_to_another(
+    make_logic: Callable[..., Any], tmp_path: Path
+) -> None:
     logic = make_logic(FakeEngine())
-    logic.process(phantomNode("one"), RunOptions(passes=5))
+    logic.process(phantom_node("one"), RunOptions(passes=5))
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"), {})
     slicer.mrmlScene.Clear(False)
-    logic.process(phantomNode("two"), RunOptions(passes=7))
+    logic.process(phantom_node("two"), RunOptions(passes=7))
     slicer.util.loadScene(str(tmp_path / "scene.mrb"), {})
-    found = {nodes.input.GetName(): len(nodes.curve.thresholds) for nodes in ResultNodes.all() if nodes.curve is not None}
+    found = {
+        nodes.input.GetName(): len(nodes.curve.thresholds) for nodes in ResultNodes.all() if nodes.curve is not None
+    }
     assert found == {"one": 5, "two": 7}
     for nodes in ResultNodes.all():
         assert nodes == ResultNodes.find(nodes.input)
@@ -149,7 +168,7 @@ def test_two_results_are_told_apart_also_in_a_scene_that_is_added_to_another(mak
 def test_a_cancelled_run_is_saved_with_what_it_reached(make_logic: Callable[..., Any], tmp_path: Path) -> None:
     engine = FakeEngine(gated=True)
     logic = make_logic(engine)
-    node = phantomNode()
+    node = phantom_node()
     logic.start(node)
     engine.allow(4)
     pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 4)
@@ -158,9 +177,9 @@ def test_a_cancelled_run_is_saved_with_what_it_reached(make_logic: Callable[...,
     pump(logic, lambda: not logic.busy)
     kept = len(ResultNodes.all()[0].steps)
     nodes = reopened(tmp_path / "scene.mrb")
-    assert len(nodes.steps) == kept == nodes.maskSequence.GetNumberOfDataNodes() and nodes.curve is None
-    logic.useIteration(nodes, 2)
-    assert anomalyOf(nodes).any()
+    assert len(nodes.steps) == kept == nodes.sequence("mask").GetNumberOfDataNodes() and nodes.curve is None
+    logic.use_iteration(nodes, 2)
+    assert anomaly_of(nodes).any()
 
 
 def test_the_nodes_say_what_they_are_by_names_that_older_scenes_rely_on() -> None:
@@ -169,7 +188,7 @@ def test_the_nodes_say_what_they_are_by_names_that_older_scenes_rely_on() -> Non
         "IterMask3D.Role",
         "result",
         "IterMask3D.input",
-        "IterMask3D.brainMask",
+        "IterMask3D.brain_mask",
     )
     assert names.reference("heatmap") == "IterMask3D.heatmap"
     assert (names.STAMP, names.OPTIONS, names.CURVE, names.RECORD, names.PROVENANCE) == (
@@ -179,4 +198,4 @@ def test_the_nodes_say_what_they_are_by_names_that_older_scenes_rely_on() -> Non
         "record",
         "provenance",
     )
-    assert {*VOLUMES, *SEQUENCES, *TABLES, "segmentation", "browser", "curveChart"} <= set(names.OWNED)
+    assert {*VOLUMES, *SEQUENCES, *TABLES, "segmentation", "browser", "curve_chart"} <= set(names.OWNED)

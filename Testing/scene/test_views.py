@@ -11,7 +11,7 @@ import slicer
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.records import RunOptions
-from Testing.scene.samples import anomalyOf, phantomNode, voxels
+from Testing.scene.samples import anomaly_of, phantom_node, voxels
 from Testing.slicer_host.layouts import FOUR_UP, Layouts
 
 
@@ -24,50 +24,50 @@ def layouts(scene: Any) -> Iterator[Any]:
 
 @pytest.fixture
 def nodes(logic: Any) -> Any:
-    return logic.process(phantomNode()).nodes
+    return logic.process(phantom_node()).nodes
 
 
 def test_the_heatmap_lies_over_the_volume_with_an_opacity_and_goes_again(layouts: Any, logic: Any, nodes: Any) -> None:
     red = layouts.composite("Red")
-    logic.showHeatmap(nodes, True, 0.4)
+    logic.show_heatmap(nodes, True, 0.4)
     assert red.GetForegroundVolumeID() == nodes.heatmap.GetID() and red.GetForegroundOpacity() == pytest.approx(0.4)
-    logic.showIteration(nodes, 3)
-    logic.showHeatmap(nodes, True, 0.7, live=True)
-    assert red.GetForegroundVolumeID() == nodes.errorProxy.GetID()
-    logic.showHeatmap(nodes, False)
+    logic.show_iteration(nodes, 3)
+    logic.show_heatmap(nodes, True, 0.7, live=True)
+    assert red.GetForegroundVolumeID() == nodes.proxy("error_map").GetID()
+    logic.show_heatmap(nodes, False)
     assert not red.GetForegroundVolumeID()
 
 
 def test_what_another_tool_shows_is_left_alone(layouts: Any, logic: Any, nodes: Any) -> None:
-    other = phantomNode("other")
+    other = phantom_node("other")
     red = layouts.composite("Red")
     red.SetForegroundVolumeID(other.GetID())
     red.SetLabelVolumeID(other.GetID())
-    logic.showHeatmap(nodes, False)
-    logic.showMask(nodes, False)
+    logic.show_heatmap(nodes, False)
+    logic.show_mask(nodes, False)
     assert red.GetForegroundVolumeID() == red.GetLabelVolumeID() == other.GetID()
 
 
 def test_the_mask_of_the_iteration_is_the_label_layer(layouts: Any, logic: Any, nodes: Any) -> None:
-    logic.showMask(nodes, True, 0.3)
+    logic.show_mask(nodes, True, 0.3)
     red = layouts.composite("Red")
-    assert red.GetLabelVolumeID() == nodes.maskProxy.GetID() and red.GetLabelOpacity() == pytest.approx(0.3)
-    logic.showMask(nodes, False)
+    assert red.GetLabelVolumeID() == nodes.proxy("mask").GetID() and red.GetLabelOpacity() == pytest.approx(0.3)
+    logic.show_mask(nodes, False)
     assert not red.GetLabelVolumeID()
 
 
 def test_range_and_threshold_of_the_heatmap_are_those_of_the_display(logic: Any, nodes: Any) -> None:
-    low, high = logic.heatmapRange(nodes)
+    low, high = logic.heatmap_range(nodes)
     assert low == 0 and high == pytest.approx(voxels(nodes.heatmap).max())
     display = nodes.heatmap.GetDisplayNode()
     assert display.GetLowerThreshold() == pytest.approx(nodes.curve.threshold)
-    logic.setHeatmapRange(nodes, 0.5, 4.0)
-    logic.setHeatmapThreshold(nodes, 2.0)
-    for node in (nodes.heatmap, nodes.errorProxy):
+    logic.set_heatmap_range(nodes, 0.5, 4.0)
+    logic.set_heatmap_threshold(nodes, 2.0)
+    for node in (nodes.heatmap, nodes.proxy("error_map")):
         display = node.GetDisplayNode()
         assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.5, 4.0)
         assert display.GetApplyThreshold() and display.GetLowerThreshold() == 2.0
-    logic.setHeatmapThreshold(nodes, None)
+    logic.set_heatmap_threshold(nodes, None)
     # Zeros stay transparent: they are no error, and the volume below is to be seen.
     assert 0 < nodes.heatmap.GetDisplayNode().GetLowerThreshold() < 1e-3
 
@@ -83,25 +83,27 @@ def test_the_heatmap_becomes_the_anomaly_at_a_threshold_without_the_network(logi
     heatmap = voxels(nodes.heatmap)
     threshold = float(np.quantile(heatmap[heatmap > 0], 0.9))
     passes = len(logic._bench.engine.seen)
-    ml = logic.thresholdHeatmap(nodes, threshold)
-    np.testing.assert_array_equal(anomalyOf(nodes), heatmap > threshold)
+    ml = logic.threshold_heatmap(nodes, threshold)
+    np.testing.assert_array_equal(anomaly_of(nodes), heatmap > threshold)
     assert ml == pytest.approx((heatmap > threshold).sum() * 4**3 / 1000)
     assert len(logic._bench.engine.seen) == passes
-    assert sum(lesion.volumeMl for lesion in logic.lesions(nodes)) == pytest.approx(ml)
+    assert sum(lesion.volume_ml for lesion in logic.lesions(nodes)) == pytest.approx(ml)
     slicer.mrmlScene.RemoveNode(nodes.heatmap)
     with pytest.raises(UserError, match="There is no heatmap yet; run Segment first"):
-        logic.thresholdHeatmap(nodes, 1.0)
+        logic.threshold_heatmap(nodes, 1.0)
 
 
 def test_the_legend_belongs_to_the_heatmap(logic: Any, nodes: Any) -> None:
-    logic.showLegend(nodes, True)
+    logic.show_legend(nodes, True)
     legend = slicer.modules.colors.logic().GetColorLegendDisplayNode(nodes.heatmap)
     assert legend.GetVisibility() and legend.GetTitleText() == "Error"
-    logic.showLegend(nodes, False)
+    logic.show_legend(nodes, False)
     assert not legend.GetVisibility()
 
 
-def test_comparing_shows_three_volumes_side_by_side_and_the_layout_comes_back(layouts: Any, logic: Any, nodes: Any) -> None:
+def test_comparing_shows_three_volumes_side_by_side_and_the_layout_comes_back(
+    layouts: Any, logic: Any, nodes: Any
+) -> None:
     layouts.node.SetViewArrangement(FOUR_UP)
     assert logic.compare(nodes)
     assert {"IterMask3DOriginal", "IterMask3DReconstruction", "IterMask3DError"} <= set(layouts.visible())
@@ -110,37 +112,42 @@ def test_comparing_shows_three_volumes_side_by_side_and_the_layout_comes_back(la
     assert shown["Reconstruction"].GetBackgroundVolumeID() == nodes.reconstruction.GetID()
     assert shown["Error"].GetForegroundVolumeID() == nodes.heatmap.GetID()
     assert logic.compare(nodes)
-    logic.leaveCompare()
+    logic.leave_compare()
     assert layouts.node.GetViewArrangement() == FOUR_UP
 
 
 def test_the_curve_is_a_plot_of_thresholds_fit_and_chosen_point(layouts: Any, logic: Any) -> None:
-    nodes = logic.process(phantomNode(), RunOptions(gamma=0.2)).nodes
+    nodes = logic.process(phantom_node(), RunOptions(gamma=0.2)).nodes
     layouts.node.SetViewArrangement(FOUR_UP)
     assert logic.showCurve(nodes)
     assert layouts.node.GetViewArrangement() != FOUR_UP
     logic.hideCurve()
     assert layouts.node.GetViewArrangement() == FOUR_UP
-    curve, table = nodes.curve, nodes.curveTable.GetTable()
-    columns = {table.GetColumnName(i): [table.GetColumn(i).GetValue(r) for r in range(12)] for i in range(table.GetNumberOfColumns())}
+    curve, table = nodes.curve, nodes.curve_table.GetTable()
+    columns = {
+        table.GetColumnName(i): [table.GetColumn(i).GetValue(r) for r in range(12)]
+        for i in range(table.GetNumberOfColumns())
+    }
     np.testing.assert_array_equal(columns["Point"], np.arange(1, 13))
     np.testing.assert_array_equal(columns["Threshold"], curve.thresholds)
     np.testing.assert_array_equal(columns["Fit"], curve.fit)
-    series = [nodes.curveChart.GetNthPlotSeriesNode(i) for i in range(3)]
+    series = [nodes.curve_chart.GetNthPlotSeriesNode(i) for i in range(3)]
     assert [node.GetName() for node in series] == ["Threshold", "Fit", "Chosen"]
-    chosen = nodes.chosenTable.GetTable()
+    chosen = nodes.chosen_table.GetTable()
     assert (chosen.GetColumn(0).GetValue(0), chosen.GetColumn(1).GetValue(0)) == (curve.chosen + 1, curve.threshold)
-    assert "gamma 0.2" in nodes.curveChart.GetTitle() and "R²" in nodes.curveChart.GetTitle()
+    assert "gamma 0.2" in nodes.curve_chart.GetTitle() and "R²" in nodes.curve_chart.GetTitle()
 
 
 def test_a_layout_the_user_chose_meanwhile_stays(layouts: Any, logic: Any, nodes: Any) -> None:
     logic.compare(nodes)
     layouts.node.SetViewArrangement(6)
-    logic.leaveCompare()
+    logic.leave_compare()
     assert layouts.node.GetViewArrangement() == 6
 
 
-def test_the_layout_comes_back_when_the_scene_is_closed_during_a_comparison(layouts: Any, logic: Any, nodes: Any) -> None:
+def test_the_layout_comes_back_when_the_scene_is_closed_during_a_comparison(
+    layouts: Any, logic: Any, nodes: Any
+) -> None:
     logic.compare(nodes)
     slicer.mrmlScene.Clear(False)
     assert layouts.node.GetViewArrangement() == FOUR_UP
@@ -149,5 +156,5 @@ def test_the_layout_comes_back_when_the_scene_is_closed_during_a_comparison(layo
 def test_without_a_layout_nothing_can_be_compared_and_nothing_fails(logic: Any, nodes: Any) -> None:
     assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode") is None
     assert not logic.compare(nodes) and not logic.showCurve(nodes)
-    logic.leaveCompare()
+    logic.leave_compare()
     logic.hideCurve()

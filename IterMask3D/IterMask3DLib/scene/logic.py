@@ -2,266 +2,540 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import uuid
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene import batch, checks, iterations, lesion_nodes, model_list, saving, tables, views, volumes
-from IterMask3DLib.scene.diagnostics import diagnostics, missingPackages
-from IterMask3DLib.scene.geometry import vtkOrder
-from IterMask3DLib.scene.hierarchy import placeResults
-from IterMask3DLib.scene.nodes import ResultNodes, needInput
-from IterMask3DLib.scene.records import BatchCase, Finding, LesionRow, ModelInfo, RunOptions, SaveOptions, StepInfo
-from IterMask3DLib.scene.run_logic import OnDone, OnError, OnLog, OnProgress, RunLogic, listenerOf
-from IterMask3DLib.scene.segmentations import ensureSegment, ensureSegmentation, segmentMl, tagEdited, writeSegment
-from IterMask3DLib.scene.words import tr as _
+from IterMask3DLib.core.lesion import Lesion
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.result import Step
+from IterMask3DLib.scene.nodes import curve as curves
+from IterMask3DLib.scene.nodes import lesions, sequences, tables
+from IterMask3DLib.scene.nodes.edits import EditWatch
+from IterMask3DLib.scene.nodes.hierarchy import place_results
+from IterMask3DLib.scene.nodes.input_check import check_input, refuse
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
+from IterMask3DLib.scene.nodes.segmentations import (
+    ensure_segment,
+    ensure_segmentation,
+    is_edited,
+    segment_ml,
+    tag_edited,
+    write_segment,
+)
+from IterMask3DLib.scene.nodes.volumes import affine_of, harden_transform, segments_on, voxels_of
+from IterMask3DLib.scene.records import (
+    SAVEABLE,
+    BatchCase,
+    Description,
+    InputCheck,
+    NeedsConfirmation,
+    RunProgress,
+    RunState,
+    RunSummary,
+    Severity,
+)
+from IterMask3DLib.scene.run import conversations, saving
+from IterMask3DLib.scene.run.controller import Ask, Controller, Job, Listener, TimerFactory
+from IterMask3DLib.scene.run.engine_client import engine_command
+from IterMask3DLib.scene.run.result_writer import Hooks, ResultWriter, Target, show_iteration
+from IterMask3DLib.scene.run.transport import OpenTransport, pipes_to
+from IterMask3DLib.scene.translation import tr as _
+from IterMask3DLib.scene.view import layers
+from IterMask3DLib.scene.view.layouts import Layouts
 
-_DEFAULT = RunOptions()
-_SAVE_ALL = SaveOptions()
+_DEFAULT = Request()
 _EDIT_RGB = (0.25, 0.75, 1.0)
+_USUAL_FILES = tuple(name for name in SAVEABLE if name != "scene")
 
 
-class SceneLogic(RunLogic):
-    """The logic of the module: models, input, runs, iterations, views, lesions, files."""
+class SceneLogic:
+    """The logic of the module: models, input, runs, iterations, views, lesions, files. All of it on the main thread.
 
-    # Models
+    What runs takes the callbacks of a `Listener` as keyword arguments; they come out of `poll`, or out of a call that
+    waits. An error that is found at once is raised as `UserError`, a later one goes to `on_error`.
 
-    def models(self) -> list[ModelInfo]:
-        """Every model of this machine, the default first; torch is not needed."""
-        return model_list.listModels()
+    Attributes:
+        follow_run: whether the browser shows the newest iteration of a run.
+        before_write: hears of a segmentation before the module replaces the anomaly in it.
+        on_edited: hears of the result whose anomaly a user has edited; on_state_changed: of each `RunState`.
+        description: what the engine said of itself last; None before it was asked.
+    """
 
-    def installModel(self, source: str | Path, overwrite: bool = False) -> ModelInfo:
-        """Installs a model folder or zip file. Raises `UserError`."""
-        return model_list.installModel(Path(source), overwrite)
+    def __init__(self, open_transport: OpenTransport | None = None, timer_factory: TimerFactory | None = None) -> None:
+        self.follow_run = True
+        self.before_write: Callable[[Any], None] | None = None
+        self.on_edited: Callable[[ResultNodes], None] | None = None
+        self.on_state_changed: Callable[[RunState], None] | None = None
+        self.description: Description | None = None
+        transport = open_transport or pipes_to(engine_command())
+        self._controller = Controller(transport, timer_factory, lambda state: _call(self.on_state_changed, state))
+        self._watch = EditWatch(lambda nodes: _call(self.on_edited, nodes))
+        self._layouts = Layouts()
+        # A crc of each volume that the engine holds a run of, by the run's id.
+        self._volumes: dict[str, int] = {}
+        scene = slicer.mrmlScene
+        self._observed = [
+            scene.AddObserver(scene.StartCloseEvent, lambda *_: self._scene_closes()),
+            scene.AddObserver(scene.EndImportEvent, lambda *_: self._watch_edits()),
+        ]
+        self._watch_edits()
 
-    def modelFolder(self) -> Path | None:
-        """Where models are installed; None while the package that knows the place is missing."""
-        return model_list.userFolder()
+    # What is going on
 
-    def clearModelFolder(self) -> int:
-        """Removes the installed models and returns how many there were. Raises `UserError`."""
-        return model_list.clearModels()
+    @property
+    def state(self) -> RunState:
+        return self._controller.state
+
+    @property
+    def progress(self) -> RunProgress | None:
+        """What was told last of what runs."""
+        return self._controller.progress
+
+    @property
+    def busy(self) -> bool:
+        return self._controller.busy
+
+    def poll(self) -> None:
+        """Hears the engine and works for a while; what the timer calls."""
+        self._controller.poll()
+
+    def wait(self) -> None:
+        """Waits for the end of what was started, with its callbacks."""
+        while self.busy:
+            self._controller.wait()
+
+    def wait_for(self, call: Callable[..., None], *arguments: Any, **named: Any) -> Any:
+        """Calls something that runs, waits for its end, and returns what `on_done` would hear.
+
+        Raises `UserError`; `RuntimeError` with the traceback for what nobody expected.
+        """
+        done: list[Any] = []
+        failed: list[tuple[str, str]] = []
+        call(*arguments, **named, on_done=done.append, on_error=lambda *told: failed.append(told))
+        while not done and not failed:
+            self._controller.wait()
+        if failed:
+            sentence, trace = failed[0]
+            raise UserError(sentence) if not trace else RuntimeError(f"{sentence}\n{trace}")
+        return done[0]
+
+    def cancel(self) -> None:
+        """Ends the run after the pass that it is at; `on_done` follows, and what was reached is kept."""
+        self._controller.cancel()
+
+    def pause(self) -> None:
+        """Holds the run after the pass that it is at."""
+        self._controller.pause()
+
+    def unpause(self) -> None:
+        """Lets a paused run go on."""
+        self._controller.unpause()
+
+    def close(self) -> None:
+        """Ends the engine, the timer and every observer."""
+        self._controller.close()
+        self._watch.unwatch()
+        self._layouts.leave()
+        for tag in self._observed:
+            slicer.mrmlScene.RemoveObserver(tag)
+        self._observed = []
+
+    def _scene_closes(self) -> None:
+        self._controller.end_engine(_("The scene was closed; the run was cancelled."))
+        self._watch.unwatch()
+        self._layouts.leave()
+
+    def _watch_edits(self) -> None:
+        for nodes in ResultNodes.all():
+            self._watch.watch(nodes)
+
+    # The engine
+
+    def use_engine(self, open_transport: OpenTransport) -> None:
+        """Another engine from now on. Raises `UserError` while something runs."""
+        self._controller.refuse_while_busy()
+        self._controller.use(open_transport)
+        self.description = None
+
+    def describe(self, model: str | None = None, **callbacks: Any) -> None:
+        """Asks for models, methods and missing packages; also while something runs. `on_done` hears a `Description`."""
+
+        def answer(message: Any) -> Description:
+            self.description = Description.of(message.fields)
+            return self.description
+
+        self._controller.question(Ask("describe", {"model": model}), Listener(**callbacks), answer)
+
+    def diagnostics(self, **callbacks: Any) -> None:
+        """Asks for a text to paste: versions, devices, models. `on_done` hears it."""
+        here = [
+            f"Slicer {getattr(slicer.app, 'applicationVersion', '')} {getattr(slicer.app, 'revision', '')}".strip(),
+            f"VTK {vtk.vtkVersion.GetVTKVersion()}, NumPy {np.__version__}",
+        ]
+        ask = Ask("diagnose")
+        self._controller.question(ask, Listener(**callbacks), lambda m: "\n".join([*here, m.fields["text"]]))
+
+    def install_model(self, source: str | Path, overwrite: bool = False, **callbacks: Any) -> None:
+        """Installs a model folder or zip file; `on_done` hears its name."""
+        ask = Ask("install_model", {"source": str(source), "overwrite": overwrite})
+        self._begin(conversations.once(ask, lambda m: m.fields["name"]), callbacks)
+
+    def clear_models(self, **callbacks: Any) -> None:
+        """Removes the installed models; `on_done` hears how many there were."""
+        self._begin(conversations.once(Ask("clear_models"), lambda m: m.fields["count"]), callbacks)
+
+    def free_memory(self, **callbacks: Any) -> None:
+        """Lets the engine forget the model and the volume of the last run; `on_done` hears a sentence."""
+        told = _("The memory of the device was given back; the next run reads the model again.")
+        self._begin(conversations.once(Ask("release"), lambda message: told), callbacks)
 
     # Input
 
-    def checkInput(self, volumeNode: Any, brainMaskNode: Any = None, options: RunOptions = _DEFAULT) -> list[Finding]:
-        """What is wrong or odd about an input, the worst first."""
-        model = model_list.findModel(options.model)
-        findings = checks.checkInput(volumeNode, brainMaskNode, model)
-        if model is None:
-            findings.insert(0, checks.noModel(options.model))
-        return findings
+    def check_input(self, volumes: Any, brain_mask: Any = None, model: str | None = None) -> list[InputCheck]:
+        """What is wrong or odd about an input, the worst first.
 
-    def hardenTransform(self, volumeNode: Any) -> None:
+        Args:
+            volumes: a volume node, or one for each input of the model by its name.
+        """
+        known = self.description.model(model) if self.description is not None else None
+        checks = check_input(_channels(volumes, known), brain_mask, known)
+        if known is None and self.description is not None:
+            text = _("Model {name} is neither bundled, installed, nor a folder; choose another one.")
+            text = text.format(name=model or self.description.default_model)
+            checks.insert(0, InputCheck(Severity.ERROR, text))
+        return checks
+
+    def harden_transform(self, volume: Any) -> None:
         """Writes the transform a volume hangs under into its geometry. Raises `UserError` for one that bends."""
-        transform = volumeNode.GetParentTransformNode()
-        if transform is not None and not transform.IsTransformToWorldLinear():
-            raise UserError(
-                _("{transform} bends space; resample {volume} with it instead.").format(
-                    transform=transform.GetName(), volume=volumeNode.GetName()
-                )
-            )
-        volumeNode.HardenTransform()
+        harden_transform(volume)
+
+    # Runs
+
+    def start(
+        self,
+        volumes: Any,
+        request: Request = _DEFAULT,
+        brain_mask: Any = None,
+        output_segmentation: Any = None,
+        *,
+        when_edited: str = "ask",
+        **callbacks: Any,
+    ) -> None:
+        """Starts a run; `on_done` hears a `RunSummary`, also after `cancel`. Raises `UserError` for an unusable input.
+
+        Args:
+            volumes: a volume node, or one for each input of the model by its name, the reference first.
+            brain_mask: label map, volume of 0 and 1, or segmentation; None: the brain is found.
+            output_segmentation: one of the user's that the anomaly goes into; None: the result's own.
+            when_edited: what becomes of an anomaly that a person has edited: `ask` raises `NeedsConfirmation`, `new` leaves
+                it to the user and makes another segmentation, `replace` replaces it.
+        """
+        self._controller.refuse_while_busy()
+        request.check()
+        known = self.description.model(request.model) if self.description is not None else None
+        channels = _channels(volumes, known)
+        refuse(check_input(channels, brain_mask))
+        nodes = ResultNodes.find(next(iter(channels.values())))
+        run_id = uuid.uuid4().hex
+        target = Target(channels, request, brain_mask, run_id, nodes, output_segmentation)
+        first = conversations.prepare(run_id, channels, request, brain_mask)
+        writer = self._writer(target, when_edited, callbacks)
+        self._volumes = {run_id: _crc(channels)}
+        self._run(conversations.segment(writer, first), writer)
+
+    def process(
+        self,
+        volumes: Any,
+        request: Request = _DEFAULT,
+        brain_mask: Any = None,
+        output_segmentation: Any = None,
+        **more: Any,
+    ) -> RunSummary:
+        """Runs to the end and returns what was found; see `start`. Raises `UserError`."""
+        summary: RunSummary = self.wait_for(self.start, volumes, request, brain_mask, output_segmentation, **more)
+        return summary
+
+    def choose_again(
+        self,
+        nodes: ResultNodes,
+        *,
+        gamma: float | None = None,
+        point: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        when_edited: str = "ask",
+        **callbacks: Any,
+    ) -> None:
+        """Makes only what comes after the threshold curve again. What is not given stays as it was. Raises `UserError`.
+
+        Args:
+            gamma: slope at the chosen point; point: of the curve, counted from 0, which wins.
+            settings: of the method, by name, e.g. the start mask.
+        """
+        curve = self._kept(nodes)
+        if point is not None and not 0 <= point < len(curve.thresholds):
+            text = _("The curve has points 1 to {last}; {point} is not one of them.")
+            raise UserError(text.format(last=len(curve.thresholds), point=point + 1))
+        if gamma is None and point is None and curve.by_hand:
+            point = curve.chosen
+        request, changes = nodes.request, dict(settings or {})
+        changes |= {} if gamma is None else {"gamma": gamma}
+        # Another gamma could mean another quality to "auto", but the sweep that was made stays.
+        made = "full" if len(set(curve.steps)) == len(curve.thresholds) else "fast"
+        quality = made if request.quality == "auto" else request.quality
+        request = replace(request, quality=quality, settings={**request.settings, **changes})
+        edit = _edit(curve) if gamma is None else {"by": "gamma", "gamma": gamma}
+        if point is not None:
+            edit = {"by": "point", "point": point}
+        target = Target(nodes.channels, request, nodes.brain_mask, nodes.run_id, nodes, from_curve=True)
+        self._resume(target, edit, when_edited, callbacks)
+
+    def continue_from(
+        self, nodes: ResultNodes, segmentation: Any, segment_id: str, *, when_edited: str = "ask", **callbacks: Any
+    ) -> None:
+        """The loop goes on from a mask the user drew, at the chosen threshold. Earlier iterations stay. Raises `UserError`."""
+        curve = self._kept(nodes)
+        mask = sequences.mask_on_model(nodes, segments_on(segmentation, segment_id, nodes.input))
+        if not mask.any():
+            raise UserError(_("The edited mask is empty; paint what is to stay hidden from the network."))
+        before = sum(step.number > 0 for step in nodes.steps) - sequences.sweep_length(curve)
+        edit = {"by": "mask", "choice": _edit(curve), "passes_before": before}
+        target = Target(nodes.channels, nodes.request, nodes.brain_mask, nodes.run_id, nodes, edited_mask=mask)
+        self._resume(target, edit, when_edited, callbacks)
+
+    def is_edited(self, nodes: ResultNodes) -> bool:
+        """Whether a person has changed the anomaly since a run wrote it."""
+        return is_edited(nodes)
+
+    def _kept(self, nodes: ResultNodes) -> Any:
+        """The curve of a result that can be gone on with. Raises `UserError`."""
+        self._controller.refuse_while_busy()
+        need_input(nodes)
+        if nodes.curve is None:
+            raise UserError(_("This result has no threshold curve that could be gone on with; run Segment again."))
+        refuse(check_input(nodes.channels))
+        known = self._volumes.get(nodes.run_id)
+        if known is not None and known != _crc(nodes.channels):
+            text = _("{name} has changed since the run; run Segment again.")
+            raise UserError(text.format(name=nodes.input.GetName()))
+        return conversations.kept_curve(nodes)
+
+    def _resume(self, target: Target, edit: Mapping[str, Any], when_edited: str, callbacks: Mapping[str, Any]) -> None:
+        assert target.nodes is not None
+        writer = self._writer(target, when_edited, callbacks)
+        self._volumes = {target.run_id: _crc(target.channels)}
+        fields = {"edit": edit, "settings": target.request.settings}
+        self._run(conversations.resume(writer, self._controller.client, target.nodes, fields), writer)
+
+    def _writer(self, target: Target, when_edited: str, callbacks: Mapping[str, Any]) -> ResultWriter:
+        """Raises `NeedsConfirmation` where an edited anomaly would be replaced without leave."""
+        nodes = target.nodes
+        if nodes is not None and target.segmentation is nodes.segmentation:
+            target.segmentation = None
+        if when_edited == "ask" and nodes is not None and is_edited(nodes, target.segmentation):
+            text = _("The anomaly of {name} was edited; keep it and write a new segmentation, or replace it.")
+            raise NeedsConfirmation(text.format(name=nodes.input.GetName()))
+        target.replace_edited = when_edited == "replace"
+        hooks = Hooks(self._watch, lambda node: _call(self.before_write, node), lambda: self.follow_run)
+        return ResultWriter(target, Listener(**callbacks), hooks)
+
+    def _run(self, conversation: Any, writer: ResultWriter) -> None:
+        self._controller.begin(Job(conversation, writer.listener, writer.hear, writer.settle, writer.ended_by))
+
+    def _begin(self, conversation: Any, callbacks: Mapping[str, Any], **more: Any) -> None:
+        self._controller.begin(Job(conversation, Listener(**callbacks), **more))
 
     # Iterations
 
-    def showIteration(self, nodes: ResultNodes, item: int) -> StepInfo:
-        """Steps the sequence browser, and with it mask, error map and reconstruction. Raises `UserError`."""
-        info = self._step(nodes, item)
-        iterations.select(nodes, item)
-        return info
+    def show_iteration(self, nodes: ResultNodes, item: int) -> Step:
+        """Steps the sequence browser, and with it every layer of the steps. Raises `UserError`."""
+        step = sequences.step_of(nodes, item)
+        show_iteration(nodes, item)
+        return step
 
-    def stepInfo(self, nodes: ResultNodes, item: int) -> StepInfo | None:
+    def step(self, nodes: ResultNodes, item: int) -> Step | None:
         """The numbers of an iteration, None where there is none of that number."""
         steps = nodes.steps
         return steps[item] if 0 <= item < len(steps) else None
 
-    def useIteration(self, nodes: ResultNodes, item: int) -> None:
+    def use_iteration(self, nodes: ResultNodes, item: int) -> list[Lesion]:
         """Copies the mask of an iteration into the anomaly, on the grid of the input. Raises `UserError`."""
-        mask = self._maskOnInput(nodes, item)
-        if nodes.brain is not None:
-            # On finer voxels a mask reaches a little beyond the brain; a run cuts that off as well.
-            mask &= slicer.util.arrayFromVolume(nodes.brain)
-        self._writeEdited(nodes, mask)
+        need_input(nodes)
+        return self._write_edited(nodes, sequences.mask_on_input(nodes, item))
 
-    def editIteration(self, nodes: ResultNodes, item: int) -> tuple[Any, str]:
-        """A segmentation with the mask of an iteration to paint on, for `continueFrom`. Raises `UserError`."""
-        mask = self._maskOnInput(nodes, item)
-        node = nodes.own("editedMask", "mask to edit")
+    def edit_iteration(self, nodes: ResultNodes, item: int) -> tuple[Any, str]:
+        """A segmentation with the mask of an iteration to paint on, for `continue_from`. Raises `UserError`."""
+        need_input(nodes)
+        mask = sequences.mask_on_input(nodes, item)
+        node = nodes.own("edited_mask", "mask to edit")
         node.CreateDefaultDisplayNodes()
         node.SetReferenceImageGeometryParameterFromVolumeNode(nodes.input)
         node.GetSegmentation().RemoveAllSegments()
-        segmentId = node.GetSegmentation().AddEmptySegment("mask", "Mask", _EDIT_RGB)
-        writeSegment(node, segmentId, mask, nodes.input)
-        placeResults(nodes)
-        return node, str(segmentId)
+        segment_id = node.GetSegmentation().AddEmptySegment("mask", "Mask", _EDIT_RGB)
+        write_segment(node, segment_id, mask, nodes.input)
+        place_results(nodes)
+        return node, str(segment_id)
 
-    def _maskOnInput(self, nodes: ResultNodes, item: int) -> NDArray[np.uint8]:
-        """The mask of an iteration on the grid of the input, in VTK's order [k, j, i]."""
-        self._step(nodes, item)
-        return vtkOrder(self._gridMap(nodes).toInput(iterations.iterationMask(nodes, item))).view(np.uint8)
-
-    def _step(self, nodes: ResultNodes, item: int) -> StepInfo:
-        info = self.stepInfo(nodes, item)
-        if info is None:
-            raise UserError(_("There is no iteration {number}.").format(number=item + 1))
-        return info
-
-    def _writeEdited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[LesionRow]:
+    def _write_edited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[Lesion]:
         """Writes the anomaly by the user's hand, with the undo checkpoint before, and measures it."""
-        with self._watch.ownWriting():
-            node = ensureSegmentation(nodes)
-            self._beforeWrite(node)
-            writeSegment(node, ensureSegment(nodes), array, nodes.input)
-            tagEdited(nodes)
-        self._watch.watch(nodes)
-        placeResults(nodes)
-        return self.measureLesions(nodes)
+        with self._watch.own_writing(nodes):
+            node = ensure_segmentation(nodes)
+            _call(self.before_write, node)
+            write_segment(node, ensure_segment(nodes), array, nodes.input)
+            tag_edited(nodes)
+        place_results(nodes)
+        return self.measure_lesions(nodes)
 
     # Views
 
-    def showMask(self, nodes: ResultNodes, visible: bool, opacity: float = 0.5) -> None:
+    def show_mask(self, nodes: ResultNodes, visible: bool, opacity: float = 0.5) -> None:
         """The mask of the shown iteration as the label layer."""
-        if visible and nodes.maskProxy is not None:
-            views.showLabel(nodes.maskProxy, opacity)
-        else:
-            views.hideLabel(nodes)
+        layers.show_mask(nodes, visible, opacity)
 
-    def showHeatmap(self, nodes: ResultNodes, visible: bool, opacity: float = 0.6, live: bool = False) -> None:
+    def show_heatmap(self, nodes: ResultNodes, visible: bool, opacity: float = 0.6, live: bool = False) -> None:
         """The heatmap over the volume; `live`: the error map of the shown iteration instead."""
-        node = nodes.errorProxy if live else nodes.heatmap
-        if visible and node is not None:
-            views.showForeground(node, opacity)
-        else:
-            views.hideForeground(nodes)
+        layers.show_heatmap(nodes, visible, opacity, live)
 
-    def setHeatmapRange(self, nodes: ResultNodes, low: float, high: float) -> None:
-        """The errors that get the first and the last colour."""
-        for node in self._errors(nodes):
-            node.GetDisplayNode().SetWindowLevelMinMax(low, high)
-
-    def setHeatmapThreshold(self, nodes: ResultNodes, low: float | None) -> None:
-        """Makes smaller errors transparent; None shows all."""
-        for node in self._errors(nodes):
-            volumes.setShownFrom(node, low)
-
-    def heatmapRange(self, nodes: ResultNodes) -> tuple[float, float]:
-        """0 and the largest error."""
-        return (0.0, volumes.valueRange(nodes.heatmap)[1]) if nodes.heatmap is not None else (0.0, volumes.LARGE_ERROR)
-
-    def showLegend(self, nodes: ResultNodes, visible: bool) -> None:
+    def show_legend(self, nodes: ResultNodes, visible: bool) -> None:
         """The colour legend of the heatmap."""
-        if nodes.heatmap is not None:
-            views.showLegend(nodes.heatmap, visible)
+        layers.show_legend(nodes, visible)
 
-    def thresholdHeatmap(self, nodes: ResultNodes, threshold: float) -> float:
-        """Writes the voxels whose error is above a threshold into the anomaly, without the network; returns their millilitres."""
-        needInput(nodes)
+    def set_heatmap_range(self, nodes: ResultNodes, low: float, high: float) -> None:
+        """The scores that get the first and the last colour."""
+        layers.set_heatmap_range(nodes, low, high)
+
+    def set_heatmap_threshold(self, nodes: ResultNodes, low: float | None) -> None:
+        """Makes smaller scores transparent; None shows all."""
+        layers.set_heatmap_threshold(nodes, low)
+
+    def heatmap_range(self, nodes: ResultNodes) -> tuple[float, float]:
+        """0 and the largest score."""
+        return layers.heatmap_range(nodes)
+
+    def threshold_heatmap(self, nodes: ResultNodes, threshold: float) -> float:
+        """Writes the voxels whose score is above a threshold into the anomaly; returns their ml. Raises `UserError`."""
+        need_input(nodes)
         if nodes.heatmap is None:
             raise UserError(_("There is no heatmap yet; run Segment first."))
-        self._writeEdited(nodes, (slicer.util.arrayFromVolume(nodes.heatmap) > threshold).view(np.uint8))
-        return segmentMl(nodes)
+        self._write_edited(nodes, (voxels_of(nodes.heatmap) > threshold).view(np.uint8))
+        return segment_ml(nodes)
+
+    @property
+    def comparing(self) -> bool:
+        """Whether the comparison is shown."""
+        return self._layouts.comparing
 
     def compare(self, nodes: ResultNodes) -> bool:
         """Original, reconstruction and error side by side; False where there is nothing to compare or no layout."""
         return self._layouts.compare(nodes)
 
-    def leaveCompare(self) -> None:
+    def leave_compare(self) -> None:
         """The user's layout comes back."""
-        self._layouts.back()
+        self._layouts.leave()
 
-    def showCurve(self, nodes: ResultNodes) -> bool:
-        """The threshold curve as a plot in the layout; False where there is no curve or no layout."""
-        return self._layouts.showPlot(nodes)
+    def curve_text(self, nodes: ResultNodes) -> str:
+        """The chosen point in a line, "" where there is no curve."""
+        curve = nodes.curve
+        return curves.curve_text(curve) if curve is not None else ""
 
-    def hideCurve(self) -> None:
-        """The user's layout comes back."""
-        self._layouts.back()
-
-    def _errors(self, nodes: ResultNodes) -> list[Any]:
-        return [node for node in (nodes.heatmap, nodes.errorProxy) if node is not None and node.GetDisplayNode() is not None]
+    def set_curve_log(self, nodes: ResultNodes, on: bool) -> None:
+        """Whether the curve is drawn on a logarithmic axis."""
+        curves.set_log_scale(nodes, on)
 
     # Lesions
 
-    def lesions(self, nodes: ResultNodes) -> list[LesionRow]:
+    def lesions(self, nodes: ResultNodes) -> list[Lesion]:
         """The lesions as last measured, largest first."""
-        return tables.readLesions(nodes.lesionTable)
+        return tables.read_lesions(nodes.lesion_table)
 
-    def measureLesions(self, nodes: ResultNodes) -> list[LesionRow]:
-        """Measures the lesions of the anomaly as it is now."""
-        if not nodes.segmentId:
-            return []
-        found = lesion_nodes.measure(nodes).rows
-        lesion_nodes.writeLesions(nodes, found)
+    def measure_lesions(self, nodes: ResultNodes) -> list[Lesion]:
+        """Measures the lesions of the anomaly as it is now. Raises `UserError`."""
+        found = lesions.measure(nodes).lesions if nodes.segment_id else ()
+        if nodes.segment_id:
+            lesions.write_lesions(nodes, found)
         return list(found)
 
-    def jumpToLesion(self, nodes: ResultNodes, number: int) -> None:
+    def jump_to_lesion(self, nodes: ResultNodes, number: int) -> None:
         """Brings the slice views to a lesion. Raises `UserError`."""
-        lesion_nodes.jump(nodes, number)
+        lesions.jump_to(nodes, number)
 
-    def deleteLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
+    def delete_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
-        return self._writeEdited(nodes, lesion_nodes.without(nodes, lesion_nodes.listed(nodes), numbers))
+        return self._write_edited(nodes, lesions.listed(nodes).without(numbers))
 
-    def keepLesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[LesionRow]:
+    def keep_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes all other lesions out of the anomaly. Raises `UserError`."""
-        return self._writeEdited(nodes, lesion_nodes.only(nodes, lesion_nodes.listed(nodes), numbers))
+        return self._write_edited(nodes, lesions.listed(nodes).only(numbers))
 
-    def saveLesions(self, nodes: ResultNodes, path: str | Path) -> Path:
-        """Writes the lesions as CSV. Raises `UserError`."""
-        try:
-            return lesion_nodes.saveTable(nodes, Path(path))
-        except OSError as error:
-            raise UserError(
-                _("{path} cannot be written ({reason}); choose another place.").format(path=path, reason=error.strerror)
-            ) from None
+    def save_lesions(self, nodes: ResultNodes, path: str | Path) -> Path:
+        """Writes the lesions of the anomaly as it is now as CSV. Raises `UserError`."""
+        saving.save_lesions(nodes, Path(path))
+        return Path(path)
 
     # Files
 
-    def save(self, nodes: ResultNodes, folder: str | Path, what: SaveOptions = _SAVE_ALL) -> list[Path]:
-        """Writes the chosen files into a folder and returns them. Raises `UserError`."""
-        return saving.save(nodes, Path(folder), what)
+    def save(
+        self, nodes: ResultNodes, folder: str | Path, what: Collection[str] = _USUAL_FILES, **callbacks: Any
+    ) -> None:
+        """Writes files, of `SAVEABLE`, into a folder; `on_done` hears their paths. Raises `UserError`."""
+        self._controller.refuse_while_busy()
+        made = saving.Saving(nodes, Path(folder), what)
+        self._begin(made.conversation(), callbacks, hear=made.hear)
 
-    def startBatch(
+    def start_batch(
         self,
-        inputFolder: str | Path,
-        outputFolder: str | Path,
-        options: RunOptions = _DEFAULT,
-        skipExisting: bool = True,
+        input_folder: str | Path,
+        output_folder: str | Path,
+        request: Request = _DEFAULT,
+        skip_existing: bool = True,
         *,
-        onCase: Callable[[BatchCase], None] | None = None,
-        onProgress: OnProgress | None = None,
-        onDone: OnDone | None = None,
-        onError: OnError | None = None,
-        onLog: OnLog | None = None,
-    ) -> int:
-        """Segments every volume of a folder into another one, with a summary; `cancel` stops it, `onDone` gets the cases. Raises `UserError`."""
-        checks.refuse(checks.checkOptions(options))
-        order = batch.BatchOrder(batch.findCases(Path(inputFolder)), batch.writable(Path(outputFolder)), options, skipExisting)
-        listener = listenerOf(None, onProgress, onDone, onError, onLog)
-        engine = self._bench.engine
-        return self._runs.launch(lambda control: batch.runBatch(engine, order, control), batch.BatchReceiver(listener, onCase, order.cases))
+        on_case: Callable[[BatchCase], None] = lambda case: None,
+        **callbacks: Any,
+    ) -> None:
+        """Segments every volume of a folder into another one, with a summary; `cancel` stops it.
 
-    # Housekeeping
+        `on_case` hears every change of a case, `on_done` a `BatchSummary`. Raises `UserError`.
+        """
+        request.check()
+        fields = {"input": str(input_folder), "output": str(output_folder), "skip_existing": skip_existing}
+        ask = Ask("batch", {**fields, "request": asdict(request)})
+        listener = Listener(**callbacks)
+        batch = conversations.BatchListener(listener, on_case)
+        self._controller.begin(Job(conversations.once(ask, batch.finish), listener, batch.hear))
 
-    def diagnostics(self) -> str:
-        """Versions, devices and models as a text to paste."""
-        return diagnostics()
 
-    def missingPackages(self) -> list[str]:
-        """What the engine needs and this Python lacks."""
-        return missingPackages()
+def _channels(volumes: Any, model: Mapping[str, Any] | None) -> dict[str, Any]:
+    if isinstance(volumes, Mapping):
+        return dict(volumes)
+    inputs = model["inputs"] if model is not None else []
+    return {inputs[0] if len(inputs) == 1 else "": volumes}
 
-    def freeGpuMemory(self) -> str:
-        """Forgets the model and the volume of the last run; returns a sentence. Raises `UserError` while something runs."""
-        if self.busy:
-            raise UserError(_("Something is running; cancel it or wait for its end."))
-        self._bench.forget()
-        self._bench.engine.release()
-        return _("The memory of the device was given back; the next run reads the model again.")
+
+def _edit(curve: Any) -> dict[str, Any]:
+    """The choice that was made on a curve; a gamma of None where it is the model's own threshold."""
+    if curve.by_hand:
+        return {"by": "point", "point": curve.chosen}
+    return {"by": "gamma", "gamma": curve.gamma if curve.fixed is None else None}
+
+
+def _crc(channels: Mapping[str, Any]) -> int:
+    """Differs whenever voxels or places of volumes do."""
+    crc = 0
+    for node in channels.values():
+        crc = zlib.crc32(affine_of(node).tobytes(), zlib.crc32(np.ascontiguousarray(voxels_of(node)), crc))
+    return crc
+
+
+def _call(call: Callable[[Any], None] | None, argument: Any) -> None:
+    if call is not None:
+        call(argument)

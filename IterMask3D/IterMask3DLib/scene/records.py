@@ -1,21 +1,31 @@
-"""What the logic takes and gives: frozen records, without nodes and without torch."""
+"""What the logic takes and gives beside the records of the core: without nodes, Qt and torch."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.lesion import Lesion
+from IterMask3DLib.core.settings import About
+from IterMask3DLib.scene.translation import tr as _
 
 if TYPE_CHECKING:
-    from IterMask3DLib.scene.nodes import ResultNodes
+    from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
+
+SAVEABLE = ("segmentation", "anomaly", "heatmap", "reconstruction", "lesions", "iterations", "report", "scene")
+"""What `save` can write; `iterations` are the numbers of the steps and the curve."""
+
+
+class NeedsConfirmation(UserError):
+    """What was asked for would replace an anomaly that a person edited."""
 
 
 class RunState(enum.Enum):
-    """What the worker is doing."""
+    """What the engine is doing for this scene."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -24,15 +34,15 @@ class RunState(enum.Enum):
 
 
 class Severity(enum.Enum):
-    """How much a finding matters: with an ERROR the input cannot be used."""
+    """How much a check of an input matters: with an ERROR it cannot be used."""
 
-    INFO = "info"
-    WARNING = "warning"
     ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
 
 
 @dataclass(frozen=True)
-class Finding:
+class InputCheck:
     """One thing that is wrong or odd about an input, in a sentence."""
 
     severity: Severity
@@ -40,119 +50,38 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """What a user may choose; None means as the card of the model, or the device, says.
+class RunProgress:
+    """Where something is that runs.
 
-    `model`: name or folder; `start`: "brain" or "best"; `device`: auto, cuda, mps or cpu; `half`: half precision; `passes`: points of the
-    threshold curve; `quality`: see `pipeline.Quality`.
+    Attributes:
+        phase: its name; text: ready to show.
+        fraction: 0 to 1.
+        done, total: passes, or cases of a batch; the latter may be an estimate; 0 where there are none.
+        remaining: seconds, None while unknown.
     """
 
-    model: str | None = None
-    gamma: float | None = None
-    start: str = "brain"
-    seed: int = 0
-    device: str = "auto"
-    half: bool | None = None
-    passes: int | None = None
-    quality: str = "auto"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a job is. `fraction`: 0 to 1; `remaining`: seconds, None while unknown; `total` is an estimate; `text`: ready to show."""
-
     phase: str
-    number: int
-    total: int
-    fraction: float
-    remaining: float | None
     text: str
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """One iteration as the scene keeps it.
-
-    `item`: position in the sequence browser; `number`: of the network pass, 0 for a mask the user edited; `phase`: sweep, shrink or edited;
-    `maskedFraction`: of the brain, 0 to 1; `ratio`: share of the mask that this pass lifted, None in the sweep.
-    """
-
-    item: int
-    number: int
-    phase: str
-    threshold: float
-    maskedMl: float
-    maskedFraction: float
-    seconds: float
-    ratio: float | None
-
-
-@dataclass(frozen=True)
-class CurveInfo:
-    """The threshold curve: float64 [points].
-
-    `items`: for each point the iteration whose mask belongs to it (a fast sweep spends a pass on some points only); `automatic`: False where the
-    user chose the point; `median`: error that half of the brain does not exceed in the first pass; `fixed`: the threshold, where the model makes
-    it a multiple of that.
-    """
-
-    thresholds: NDArray[np.float64]
-    fit: NDArray[np.float64]
-    derivative: NDArray[np.float64]
-    chosen: int
-    gamma: float
-    rSquared: float
-    usedFit: bool
-    items: tuple[int, ...]
-    automatic: bool = True
-    median: float = 0.0
-    fixed: float | None = None
-
-    @property
-    def threshold(self) -> float:
-        return float(self.thresholds[self.chosen]) if self.fixed is None else self.fixed
-
-
-@dataclass(frozen=True)
-class LesionRow:
-    """One lesion; errors are those of the heatmap inside it, the centroid is in mm."""
-
-    number: int
-    volumeMl: float
-    meanError: float
-    peakError: float
-    centroidRas: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """A model folder as its card describes it; `origin`: bundled, installed or path; `problem`: why it cannot be used."""
-
-    name: str
-    title: str
-    modality: str
-    folder: Path
-    origin: str
-    gamma: float
-    passes: int
-    spacing: float
-    training: str
-    licence: str
-    problem: str | None = None
+    fraction: float = 0.0
+    done: int = 0
+    total: int = 0
+    remaining: float | None = None
 
 
 @dataclass(frozen=True)
 class RunSummary:
     """The end of a run.
 
-    `nodes`: None where it was cancelled before its first pass; `anomalyMl`: None where it was cancelled before there was a threshold; `text`: for
-    the status line.
+    Attributes:
+        nodes: None where it was cancelled before its first pass.
+        anomaly_ml: None where nothing was segmented (yet).
+        text: for the status line.
     """
 
     nodes: ResultNodes | None
     cancelled: bool
-    anomalyMl: float | None
-    lesions: tuple[LesionRow, ...]
+    anomaly_ml: float | None
+    lesions: tuple[Lesion, ...]
     warnings: tuple[str, ...]
     seconds: float
     text: str
@@ -169,13 +98,83 @@ class BatchCase:
 
 
 @dataclass(frozen=True)
-class SaveOptions:
-    """Which files `save` writes."""
+class BatchSummary:
+    """The end of a batch; `text`: for the status line."""
 
-    segmentation: bool = True
-    nifti: bool = True
-    heatmap: bool = True
-    lesions: bool = True
-    iterations: bool = True
-    report: bool = True
-    scene: bool = False
+    cases: tuple[BatchCase, ...]
+    cancelled: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class SettingInfo:
+    """A setting of a method, and its value where a model is used as it is."""
+
+    about: About
+    value: Any
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the engine says of itself: see the request `describe` of `serve`.
+
+    Attributes:
+        missing: distributions that runs need and the engine lacks.
+        models: name, title, origin, folder, problem, inputs, spacing, method, training, licence, settings of each.
+        methods: title, citation, capabilities, settings of each, by name.
+        diagnostics: text to paste.
+    """
+
+    missing: tuple[str, ...]
+    default_model: str
+    model_folder: Path | None
+    models: tuple[Mapping[str, Any], ...]
+    methods: Mapping[str, Mapping[str, Any]]
+    diagnostics: str
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Description:
+        folder = fields["model_folder"]
+        return cls(
+            tuple(fields["missing"]),
+            fields["default_model"],
+            None if folder is None else Path(folder),
+            tuple(fields["models"]),
+            fields["methods"],
+            fields["diagnostics"],
+        )
+
+    def model(self, name: str | None = None) -> Mapping[str, Any] | None:
+        """The model of a name or folder; None: the default. None where there is no such one."""
+        wanted = name or self.default_model
+        return next((model for model in self.models if wanted in (model["name"], model["folder"])), None)
+
+    def method(self, model: str | None = None) -> Mapping[str, Any]:
+        """The method of a model; empty where it is not known."""
+        found = self.model(model)
+        return self.methods.get(found["method"], {}) if found is not None else {}
+
+    def capabilities(self, model: str | None = None) -> frozenset[str]:
+        """What the method of a model can give."""
+        return frozenset(self.method(model).get("capabilities", ()))
+
+    def settings(self, model: str | None = None) -> dict[str, SettingInfo]:
+        """The settings of a model's method, by name."""
+        found, settings = self.model(model), {}
+        values = found["settings"] if found is not None else {}
+        for each in self.method(model).get("settings", ()):
+            known = {key: each[key] for key in ("kind", "label", "help", "unit", "least", "most", "length", "optional")}
+            if each["beyond_paper"]:
+                known["published"] = each["published"]
+            about = About(**known, choices=tuple(each["choices"]), advanced=each["advanced"])
+            settings[each["name"]] = SettingInfo(about, values.get(each["name"], each["default"]))
+        return settings
+
+
+def found_text(ml: float, count: int) -> str:
+    """What was found, in a few words."""
+    if not count:
+        return _("no anomaly")
+    return (_("{ml:.1f} ml in 1 lesion") if count == 1 else _("{ml:.1f} ml in {count} lesions")).format(
+        ml=ml, count=count
+    )

@@ -23,9 +23,7 @@ from IterMask3DLib.scene.run.transport import Command, OpenTransport, Transport
 
 OnMessage = Callable[[Message], None]
 
-LAST = frozenset(
-    ("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared")
-)
+LAST = frozenset(("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared"))
 """Kinds of message that end a request."""
 
 _WAIT_SECONDS, _CLOSE_SECONDS = 0.2, 2.0

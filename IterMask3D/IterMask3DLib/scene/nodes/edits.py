@@ -8,25 +8,25 @@ from typing import Any
 
 import slicer
 
-from IterMask3DLib.scene.nodes import ResultNodes
-from IterMask3DLib.scene.segmentations import fingerprint, tagEdited
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
+from IterMask3DLib.scene.nodes.segmentations import fingerprint, tag_edited
 
 
 class EditWatch:
-    """Observes the segmentations of results. `onEdited` hears of every edit, after the segment was tagged."""
+    """Observes the segmentations of results. `on_edited` hears of every edit, after the segment was tagged."""
 
-    def __init__(self, onEdited: Callable[[ResultNodes], None]) -> None:
-        self._onEdited = onEdited
+    def __init__(self, on_edited: Callable[[ResultNodes], None]) -> None:
+        self._on_edited = on_edited
         self._observed: dict[str, tuple[Any, list[int]]] = {}
         self._prints: dict[str, tuple[int, ...]] = {}
-        self._own = 0
+        self._writing = 0
 
     def watch(self, nodes: ResultNodes) -> None:
         """Begins to observe a result's segmentation; again is no harm."""
         if nodes.segmentation is None:
             return
-        self._prints[nodes.root.GetID()] = fingerprint(nodes)
         key, segmentation = nodes.root.GetID(), nodes.segmentation.GetSegmentation()
+        self._prints[key] = fingerprint(nodes)
         known = self._observed.get(key)
         if known is not None and known[0] is segmentation:
             return
@@ -42,13 +42,14 @@ class EditWatch:
             self._drop(key)
 
     @contextmanager
-    def ownWriting(self) -> Iterator[None]:
-        """What is written meanwhile is no edit."""
-        self._own += 1
+    def own_writing(self, nodes: ResultNodes) -> Iterator[None]:
+        """What is written meanwhile is no edit; what the segmentation is afterwards is observed."""
+        self._writing += 1
         try:
             yield
         finally:
-            self._own -= 1
+            self._writing -= 1
+        self.watch(nodes)
 
     def _drop(self, key: str) -> None:
         known = self._observed.pop(key, None)
@@ -57,12 +58,12 @@ class EditWatch:
                 known[0].RemoveObserver(tag)
 
     def _edited(self, nodes: ResultNodes) -> None:
-        if self._own:
+        if self._writing:
             return
         # The events also come for other segments, for names and colours, and when the scene is closed.
         key, found = nodes.root.GetID(), fingerprint(nodes)
         if not found or found == self._prints.get(key):
             return
         self._prints[key] = found
-        tagEdited(nodes)
-        self._onEdited(nodes)
+        tag_edited(nodes)
+        self._on_edited(nodes)

@@ -1,0 +1,1 @@
+"""What a result is made of in the scene: one file for each kind of node."""

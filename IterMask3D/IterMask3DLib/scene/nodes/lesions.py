@@ -1,0 +1,78 @@
+"""The lesions of the anomaly as it is now: measured, kept, deleted and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import slicer.util
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.lesion import Lesion, find_lesions
+from IterMask3DLib.scene.nodes import tables
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
+from IterMask3DLib.scene.nodes.segmentations import read_segment
+from IterMask3DLib.scene.nodes.volumes import affine_of, voxels_of
+from IterMask3DLib.scene.translation import tr as _
+
+
+@dataclass(frozen=True)
+class MeasuredLesions:
+    """Lesions, largest first, with their numbers as a label volume [k, j, i] on the grid of the input."""
+
+    lesions: tuple[Lesion, ...]
+    labels: NDArray[np.int32]
+
+    def only(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        """A mask of these lesions alone. Raises `UserError` for a number that is not there."""
+        _known(self.lesions, numbers)
+        return np.isin(self.labels, [*numbers]).view(np.uint8)
+
+    def without(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
+        """A mask of all other lesions. Raises `UserError` for a number that is not there."""
+        _known(self.lesions, numbers)
+        return self.only([lesion.number for lesion in self.lesions if lesion.number not in numbers])
+
+
+def measure(nodes: ResultNodes) -> MeasuredLesions:
+    """The lesions of the segment as it is now, with the scores of the heatmap inside them. Raises `UserError`."""
+    need_input(nodes)
+    heatmap = voxels_of(nodes.heatmap).T if nodes.heatmap is not None else None
+    lesions, labels = find_lesions(read_segment(nodes).T, heatmap, affine_of(nodes.input))
+    return MeasuredLesions(lesions, labels.T)
+
+
+def listed(nodes: ResultNodes) -> MeasuredLesions:
+    """The same, if they are those of the table. Raises `UserError` where the segment was edited since."""
+    found = measure(nodes)
+    rows = tables.read_lesions(nodes.lesion_table)
+    now, then = ([(x.volume_ml, *x.centroid_ras) for x in each] for each in (found.lesions, rows))
+    # Nearly: a table that was saved comes back with six digits.
+    if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
+        raise UserError(_("The anomaly has changed since its lesions were measured; measure them again."))
+    return found
+
+
+def write_lesions(nodes: ResultNodes, lesions: Sequence[Lesion]) -> None:
+    """Puts lesions into the table of their result."""
+    tables.write_lesions(nodes.own("lesion_table", "lesions"), lesions)
+
+
+def jump_to(nodes: ResultNodes, number: int) -> None:
+    """Brings every slice view to the centroid of a lesion. Raises `UserError`."""
+    rows = tables.read_lesions(nodes.lesion_table)
+    _known(rows, [number])
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.JumpSliceByCentering(*rows[number - 1].centroid_ras)
+
+
+def _known(lesions: Sequence[Lesion], numbers: Sequence[int]) -> None:
+    there = {lesion.number for lesion in lesions}
+    missing = [str(number) for number in numbers if number not in there]
+    if missing:
+        raise UserError(
+            _("There is no lesion {numbers}; measure the lesions again.").format(numbers=", ".join(missing))
+        )

@@ -1,0 +1,1 @@
+"""How results are shown: colours and displays, layers of the slice views, layouts."""
