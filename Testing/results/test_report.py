@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.core.image import Image
-from IterMask3DLib.results.figures import Scene, focus
-from IterMask3DLib.core.lesion import find_lesions
-from IterMask3DLib.results.outcome import CaseOutcome
+from IterMask3DLib.core.image import Case, Image
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult, Layer
+from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.figures import Picture
 from IterMask3DLib.results.report import write_report
-from Testing.results.outcomes import SHAPE, curve, healthy, outcome
+from Testing.results.case_results import SHAPE, a_case, a_result, curve, healthy, score_alone
 
 HOSTILE = '<script>alert("x")</script>{{ 7 * 7 }}&'
 
 
-def report(path: Path, made: CaseOutcome) -> str:
-    lesions, labels = find_lesions(made.anomaly, made.heatmap, made.volume.affine)
-    write_report(path, made, lesions, labels)
+def report(path: Path, made: CaseResult) -> str:
+    write_report(path, made, CaseLesions.of(made))
     return path.read_text(encoding="utf-8")
 
 
@@ -39,7 +38,9 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset", "data", "action"}]
+        self.addresses += [
+            value or "" for name, value in attrs if name in {"src", "href", "xlink:href", "srcset", "data", "action"}
+        ]
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -47,7 +48,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return report(tmp_path_factory.mktemp("report") / "r.html", outcome())
+    return report(tmp_path_factory.mktemp("report") / "r.html", a_result())
 
 
 def test_the_page_loads_nothing_from_outside_itself(page: str) -> None:
@@ -69,7 +70,8 @@ def test_the_page_says_what_it_is_for_and_what_it_found(page: str) -> None:
 
 def test_the_page_lists_each_lesion_with_its_place(page: str) -> None:
     rows = re.findall(r"<tr><td>(\d+)</td><td>([\d.]+)</td><td>(.+?)</td>", page)
-    # Voxels (7.5, 11, 8.5) and (18, 20, 14) of a grid tilted by 20 degrees, worked out by hand: R 3.75, A -13.34, S -2.09; R -6.75, A -6.30, S 18.03.
+    # Voxels (7.5, 11, 8.5) and (18, 20, 14) of a grid tilted by 20 degrees, worked out by hand:
+    # R 3.75, A -13.34, S -2.09; R -6.75, A -6.30, S 18.03.
     assert [(number, ml, place.replace("\u00a0", " ")) for number, ml, place in rows] == [
         ("1", "0.108", "R 3.8, P 13.3, I 2.1"),
         ("2", "0.004", "L 6.8, P 6.3, S 18.0"),
@@ -85,12 +87,17 @@ def test_the_pictures_are_whole(page: str) -> None:
 
 
 def test_no_string_of_the_user_becomes_markup(tmp_path: Path) -> None:
-    made = outcome(
-        case=HOSTILE,
-        volume=replace(outcome().volume, name=HOSTILE, source=HOSTILE),
+    made = a_result(
+        case=a_case(HOSTILE, HOSTILE),
         warnings=(HOSTILE,),
         brain_source=HOSTILE,
-        provenance={"model": HOSTILE, "settings": {HOSTILE: HOSTILE}, "versions": {"x": HOSTILE}, "attribution": HOSTILE},
+        provenance={
+            "model": HOSTILE,
+            "settings": {HOSTILE: HOSTILE},
+            "versions": {"x": HOSTILE},
+            "attribution": HOSTILE,
+            "citation": HOSTILE,
+        },
     )
     page = report(tmp_path / "r.html", made)
     assert "<script" not in page and "script" not in Reader(page).tags
@@ -105,42 +112,54 @@ def test_a_case_without_lesion_and_without_provenance_has_a_report(tmp_path: Pat
 
 def test_a_curve_without_fit_is_told(tmp_path: Path) -> None:
     unfitted = replace(curve(), fit=np.full(30, np.nan), used_fit=False, r_squared=float("nan"))
-    assert "the tangent did not fit" in Reader(report(tmp_path / "r.html", outcome(curve=unfitted))).text
+    assert "the tangent did not fit" in Reader(report(tmp_path / "r.html", a_result(artifacts=(unfitted,)))).text
 
 
 def test_more_than_twenty_lesions_are_summed(tmp_path: Path) -> None:
     anomaly = np.zeros(SHAPE, dtype=bool)
     anomaly[4:20:2, 4:14:2, 5] = True  # 8 x 5 = 40 single voxels, 4.5 mm³ each
-    page = report(tmp_path / "r.html", outcome(anomaly=anomaly))
+    page = report(tmp_path / "r.html", a_result(anomaly))
     assert len(re.findall(r"<tr><td>\d+</td>", page)) == 20
     assert "<td>20 smaller, together</td><td>0.090</td>" in page
 
 
+def test_a_unit_of_the_heatmap_is_told(tmp_path: Path) -> None:
+    made = a_result()
+    heatmap = made.array(HEATMAP)
+    assert heatmap is not None
+    layers = {**made.layers, HEATMAP: Layer.score(heatmap, "times the error of healthy brains")}
+    text = Reader(report(tmp_path / "r.html", replace(made, layers=layers))).text
+    assert "times the error of healthy brains" in text
+
+
+def test_a_method_that_scores_alone_has_a_report_of_its_scores(tmp_path: Path) -> None:
+    page = report(tmp_path / "r.html", score_alone())
+    text = Reader(page).text
+    assert "0.75" in text and "Slice scores" in text and page.count("<svg") == 1
+    assert "no anomaly was found" not in text and "Threshold curve" not in text
+
+
 def test_the_views_go_through_the_largest_lesion() -> None:
-    made = outcome()
-    _, labels = find_lesions(made.anomaly, made.heatmap, made.volume.affine)
-    scene = Scene.of(made)
-    assert scene.anomaly[focus(made, labels, 1)]
-    assert scene.heatmap[focus(made, labels, 1)] == 0.5
-    assert scene.heatmap[focus(made, labels, 2)] == 2.0
+    made = a_result()
+    labels, picture = CaseLesions.of(made).labels, Picture.of(made)
+    assert picture.heatmap is not None and picture.anomaly is not None
+    first, second = (picture.focus(picture.part_of(labels == n, made.brain).astype(bool)) for n in (1, 2))
+    assert picture.anomaly[first]
+    assert picture.heatmap[first] == 0.5
+    assert picture.heatmap[second] == 2.0
 
 
 def test_the_views_go_through_the_middle_of_a_brain_without_lesion() -> None:
-    made = healthy()
-    scene = Scene.of(made)
-    at = focus(made, np.zeros(SHAPE, dtype=np.int32), None)
-    inside = np.argwhere(scene.brain)
-    assert np.abs(at - inside.mean(axis=0)).max() <= 0.5
+    picture = Picture.of(healthy())
+    inside = np.argwhere(picture.brain)
+    assert np.abs(picture.focus(None) - inside.mean(axis=0)).max() <= 0.5
 
 
 def test_a_stack_of_a_few_thick_slices_has_a_report(tmp_path: Path) -> None:
+    made = a_result()
     part = (slice(None), slice(None), slice(8, 11))
-    made = outcome()
-    thin = outcome(
-        volume=Image(made.volume.array[part].astype(np.float32), made.volume.affine, "anna"),
-        brain=made.brain[part],
-        anomaly=made.anomaly[part],
-        heatmap=made.heatmap[part],
-        reconstruction=made.reconstruction[part],
-    )
+    image = Image(made.case.reference.array[part].astype(np.float32), made.case.reference.affine, "anna")
+    layers = {name: replace(layer, values=layer.read()[part]) for name, layer in made.layers.items()}
+    assert layers[ANOMALY].read().any()
+    thin = replace(made, case=Case("anna", {"": image}), brain=made.brain[part], layers=layers)
     assert "Slices from below to above" in report(tmp_path / "r.html", thin)

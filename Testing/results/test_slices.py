@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.image import Affine
+from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
 
 DIRECTION = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -19,7 +19,10 @@ GRIDS = [(order, signs) for order in permutations(range(3)) for signs in product
 
 
 def file_grid(order: tuple[int, ...], signs: tuple[int, ...]) -> Affine:
-    """Axis n of the file runs along patient axis `order[n]` in the direction `signs[n]`, with 1, 2 and 3 mm steps; 0 mm is at voxel 10."""
+    """Axis n of the file runs along patient axis `order[n]` in the direction `signs[n]`.
+
+    Its steps are 1, 2 and 3 mm; 0 mm is at voxel 10.
+    """
     affine = np.eye(4)
     affine[:3, :3] = 0
     for axis in range(3):
@@ -36,7 +39,9 @@ def ball(affine: Affine, direction: tuple[int, int, int]) -> NDArray[np.bool_]:
 
 @pytest.mark.parametrize("plane", PLANES)
 @pytest.mark.parametrize(("order", "signs"), GRIDS)
-def test_each_label_stands_where_its_side_of_the_patient_is(order: tuple[int, ...], signs: tuple[int, ...], plane: Plane) -> None:
+def test_each_label_stands_where_its_side_of_the_patient_is(
+    order: tuple[int, ...], signs: tuple[int, ...], plane: Plane
+) -> None:
     affine = file_grid(order, signs)
     left, right, top, bottom = LABELS[plane]
     for label, axis, before_middle in ((left, 1, True), (right, 1, False), (top, 0, True), (bottom, 0, False)):

@@ -10,10 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from IterMask3DLib.core.lesion import find_lesions
-from IterMask3DLib.results.outcome import CaseOutcome
-from IterMask3DLib.results.tables import write_curve, write_iterations, write_lesions, write_run
-from Testing.results.outcomes import curve, iterations, outcome
+from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.files import write_csv
+from IterMask3DLib.core.result import CaseResult
+from IterMask3DLib.core.tables import write_iterations, write_lesions
+from IterMask3DLib.results.artifacts import files_of
+from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.tables import write_run
+from Testing.results.case_results import a_result, curve, iterations, score_alone
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -21,8 +25,17 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def run_record(path: Path, made: CaseOutcome) -> dict[str, object]:
-    write_run(path, made, find_lesions(made.anomaly, made.heatmap, made.volume.affine)[0])
+def write_curve(path: Path, made: ThresholdCurve) -> None:
+    """As the writer of a case does it."""
+    files = files_of(made)
+    assert files is not None
+    table = files.table(made)
+    assert table is not None
+    write_csv(path, *table)
+
+
+def run_record(path: Path, made: CaseResult) -> dict[str, object]:
+    write_run(path, made, CaseLesions.of(made).lesions, ["anna_run.json"])
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -31,8 +44,7 @@ def run_record(path: Path, made: CaseOutcome) -> dict[str, object]:
 
 
 def test_the_lesion_table_has_a_row_a_lesion_with_its_numbers(tmp_path: Path) -> None:
-    made = outcome()
-    write_lesions(tmp_path / "l.csv", find_lesions(made.anomaly, made.heatmap, made.volume.affine)[0])
+    write_lesions(tmp_path / "l.csv", CaseLesions.of(a_result()).lesions)
     table = rows(tmp_path / "l.csv")
     assert list(table[0]) == [
         "lesion", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "mean_error", "peak_error", "voxels",
@@ -62,29 +74,58 @@ def test_a_fit_that_was_not_possible_is_left_empty(tmp_path: Path) -> None:
     assert {row["fit"] for row in rows(tmp_path / "c.csv")} == {""}
 
 
-def test_the_iteration_table_counts_the_masked_voxels_of_each_pass(tmp_path: Path) -> None:
-    write_iterations(tmp_path / "i.csv", iterations())
-    assert [tuple(row.values()) for row in rows(tmp_path / "i.csv")] == [("1", "sweep", "0.25", "3"), ("2", "shrink", "0.5", "1")]
+def test_the_iteration_table_has_the_numbers_of_each_pass(tmp_path: Path) -> None:
+    steps = [(x.number, x.phase, x.seconds, x.scalars) for x in iterations()]
+    write_iterations(tmp_path / "i.csv", steps, brain_ml=40)
+    assert rows(tmp_path / "i.csv") == [
+        {
+            "iteration": "1",
+            "pass": "1",
+            "phase": "sweep",
+            "masked_ml": "20.0000",
+            "masked_percent": "50.000",
+            "mean_error": "0.125",
+            "seconds": "0.250",
+        },
+        {
+            "iteration": "2",
+            "pass": "2",
+            "phase": "shrink",
+            "masked_ml": "10.0000",
+            "masked_percent": "25.000",
+            "mean_error": "",
+            "seconds": "0.500",
+        },
+    ]
 
 
 def test_the_record_holds_provenance_results_and_warnings(tmp_path: Path) -> None:
-    record = run_record(tmp_path / "r.json", outcome())
-    assert record["model_sha256"] == "c0ffee" and record["seed"] == 7 and record["input"] == "scans/anna.nii.gz"
-    assert record["warnings"] == ["The mask did not settle."]
+    record = run_record(tmp_path / "r.json", a_result())
+    assert record["model_sha256"] == {"model.safetensors": "c0ffee"} and record["seed"] == 7
+    assert record["inputs"] == {"image": "scans/anna.nii.gz"} and record["case"] == "anna"
+    assert record["warnings"] == ["The mask did not settle."] and record["files"] == ["anna_run.json"]
     assert record["brain_mask"] == {"millilitres": 27.2, "source": "already stripped: background is zero"}
     results = record["results"]
     assert isinstance(results, dict)
     assert results["anomaly_ml"] == pytest.approx(25 * 4.5 / 1000)
-    assert (results["lesions"], results["mask_size_model_voxels"], results["chosen_pass"]) == (2, 25, 21)
-    assert results["shrink"][0] == {"lifted_share": 0.4, "masked_voxels": 400}
+    assert (results["lesions"], results["mask_size"], results["chosen_pass"]) == (2, 25, 21)
+    assert results["shrink"][0] == {"unmasked_share": 0.4, "masked_voxels": 400}
     assert list(record) == sorted(record)
     assert (tmp_path / "r.json").read_text().splitlines()[1].startswith('  "')
 
 
+def test_a_case_that_has_only_a_score_has_a_record_without_lesions(tmp_path: Path) -> None:
+    results = run_record(tmp_path / "r.json", score_alone())["results"]
+    assert results == {"case_score": 0.75, "slice_scores": [0.1, 0.75, 0.2]}
+
+
 def test_the_record_is_json_even_if_numbers_are_not_finite_or_not_pythons_own(tmp_path: Path) -> None:
     provenance = {"a": np.float32(0.5), "b": (float("inf"), np.nan), "c": Path("x"), "d": {"e": np.int64(3)}}
-    record = run_record(
-        tmp_path / "r.json", outcome(provenance=provenance, mean_error=float("nan"), curve=replace(curve(), r_squared=-np.inf))
+    made = a_result(
+        provenance=provenance,
+        scalars={"mean_error": float("nan")},
+        artifacts=(replace(curve(), r_squared=-np.inf),),
     )
+    record = run_record(tmp_path / "r.json", made)
     assert (record["a"], record["b"], record["c"], record["d"]) == (0.5, [None, None], "x", {"e": 3})
     assert record["results"]["mean_error"] is None and record["results"]["r_squared"] is None  # type: ignore[index]

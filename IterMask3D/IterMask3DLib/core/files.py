@@ -21,7 +21,7 @@ from IterMask3DLib.core.errors import UserError
 _STAGED = ".itermask3d-part-"
 _STALE_SECONDS = 24 * 3600
 _NAME_END = 60
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
 
 @contextmanager
@@ -75,8 +75,8 @@ def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
         return
     earlier = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.old.", dir=target.parent)) / "folder"
     moved: list[tuple[Path, Path]] = []
-    os.replace(target, earlier)
     try:
+        os.replace(target, earlier)
         for entry in keep:
             there, here = earlier / entry.name, staged / entry.name
             os.replace(there, here)
@@ -85,7 +85,8 @@ def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
     except BaseException:  # An interrupt, too, must not cost the user what stood there.
         for here, there in reversed(moved):
             os.replace(here, there)
-        os.replace(earlier, target)
+        if earlier.exists():
+            os.replace(earlier, target)
         earlier.parent.rmdir()
         raise
     shutil.rmtree(earlier.parent, ignore_errors=True)
@@ -144,7 +145,11 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 def harmless(cell: Any) -> Any:
     """A cell that no spreadsheet runs: numbers, also as texts, stay as they are."""
-    if not isinstance(cell, str) or not cell.startswith(_FORMULA):
+    if not isinstance(cell, str):
+        return cell
+    # A carriage return would end the row, for the csv module does not quote it.
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    if not cell.startswith(_FORMULA):
         return cell
     try:
         float(cell)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.results import writer
-from IterMask3DLib.results.writer import check_writable, write_case
-from Testing.results.outcomes import SHAPE, iterations, oblique_affine, outcome
+from IterMask3DLib.core.result import CaseResult
+from IterMask3DLib.results import case_writer
+from IterMask3DLib.results.case_lesions import CaseLesions
+from Testing.results.case_results import SHAPE, a_case, a_result, iterations, oblique_affine, score_alone
 
 FILES = {
     "anna_anomaly.nii.gz",
@@ -28,6 +29,15 @@ FILES = {
 }
 
 
+def write_case(out: Path, result: CaseResult | None = None, **more: bool) -> Path:
+    result = a_result() if result is None else result
+    return case_writer.write_case(out, result, CaseLesions.of(result), **more)
+
+
+def check_writable(out: Path, case: str, overwrite: bool) -> None:
+    case_writer.check_writable(out, case, (), overwrite)
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
@@ -35,7 +45,12 @@ def names(folder: Path) -> set[str]:
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports take most of the time and are tested elsewhere."""
-    monkeypatch.setattr(writer, "write_report", lambda path, *_: path.write_text("report"))
+    monkeypatch.setattr(case_writer, "write_report", lambda path, *_: path.write_text("report"))
+
+
+def with_mine(out: Path) -> None:
+    """Earlier results, and a file of the user's beside them."""
+    (write_case(out) / "mine.txt").write_text("precious")
 
 
 def fail_at_the_last_file(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
@@ -43,11 +58,11 @@ def fail_at_the_last_file(monkeypatch: pytest.MonkeyPatch, error: BaseException)
         path.write_text("half a rep")
         raise error
 
-    monkeypatch.setattr(writer, "write_report", fail)
+    monkeypatch.setattr(case_writer, "write_report", fail)
 
 
 def test_a_case_is_a_folder_with_every_file(tmp_path: Path) -> None:
-    folder = write_case(tmp_path / "new" / "out", outcome())
+    folder = write_case(tmp_path / "new" / "out")
     assert folder == tmp_path / "new" / "out" / "anna"
     assert names(folder) == FILES and names(folder.parent) == {"anna"}
     assert all(path.stat().st_size > 0 for path in folder.iterdir())
@@ -55,14 +70,12 @@ def test_a_case_is_a_folder_with_every_file(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("no_pictures")
 def test_the_images_lie_exactly_on_the_grid_of_the_input(tmp_path: Path) -> None:
-    made = outcome()
+    made = a_result()
     folder = write_case(tmp_path, made)
     stored = oblique_affine().astype(np.float32)  # NIfTI keeps its affine in 32 bits
     for kind, array in (
-        ("anomaly", made.anomaly),
-        ("heatmap", made.heatmap),
-        ("reconstruction", made.reconstruction),
         ("brain", made.brain),
+        *((name, layer.read()) for name, layer in made.layers.items()),
     ):
         image = nibabel.load(folder / f"anna_{kind}.nii.gz")
         assert np.array_equal(image.affine, stored)
@@ -75,38 +88,67 @@ def test_the_images_lie_exactly_on_the_grid_of_the_input(tmp_path: Path) -> None
 
 @pytest.mark.usefixtures("no_pictures")
 def test_iterations_are_a_fourth_axis_with_a_table_beside_it(tmp_path: Path) -> None:
-    folder = write_case(tmp_path, outcome(iterations=iterations()))
+    folder = write_case(tmp_path, a_result(iterations=iterations()))
     image = nibabel.load(folder / "anna_iterations.nii.gz")
     data = np.asarray(image.dataobj)
     assert data.shape == (*SHAPE, 2) and image.get_data_dtype() == np.uint8
     assert np.array_equal(image.affine, oblique_affine().astype(np.float32))
     with (folder / "anna_iterations.csv").open(newline="") as file:
-        assert [int(row["masked_voxels"]) for row in csv.DictReader(file)] == data.sum(axis=(0, 1, 2)).tolist() == [3, 1]
+        assert [row["pass"] for row in csv.DictReader(file)] == ["1", "2"]
+    assert data.sum(axis=(0, 1, 2)).tolist() == [3, 1]
 
 
 @pytest.mark.usefixtures("no_pictures")
 def test_existing_results_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
-    (tmp_path / "anna").mkdir()
-    (tmp_path / "anna" / "mine.txt").write_text("precious")
-    for attempt in (lambda: check_writable(tmp_path, "anna", False), lambda: write_case(tmp_path, outcome())):
+    folder = write_case(tmp_path)
+    before = (folder / "anna_run.json").read_bytes()
+    for attempt in (lambda: check_writable(tmp_path, "anna", False), lambda: write_case(tmp_path)):
         with pytest.raises(UserError, match=r"anna exists already.*--overwrite"):
             attempt()
-    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
+    assert names(tmp_path) == {"anna"} and names(folder) == FILES
+    assert (folder / "anna_run.json").read_bytes() == before
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_overwriting_leaves_only_the_new_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_that_holds_something_else_is_never_written(tmp_path: Path, overwrite: bool) -> None:
     (tmp_path / "anna").mkdir()
-    (tmp_path / "anna" / "anna_iterations.csv").write_text("from an earlier run")
+    (tmp_path / "anna" / "scan.nii.gz").write_text("precious")
+    with pytest.raises(UserError, match="holds no results of this program"):
+        write_case(tmp_path, overwrite=overwrite)
+    assert names(tmp_path) == {"anna"} and (tmp_path / "anna" / "scan.nii.gz").read_text() == "precious"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_overwriting_replaces_the_files_of_the_run_and_keeps_the_users(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, a_result(iterations=iterations()))
+    (folder / "my notes.txt").write_text("precious")
+    (folder / "more").mkdir()
+    (folder / "more" / "anna_run.json").write_text("mine too")
     check_writable(tmp_path, "anna", True)
-    write_case(tmp_path, outcome(), overwrite=True)
-    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == FILES
+    write_case(tmp_path, overwrite=True)
+    assert names(tmp_path) == {"anna"} and names(folder) == FILES | {"my notes.txt", "more"}
+    assert (folder / "my notes.txt").read_text() == "precious"
+    assert (folder / "more" / "anna_run.json").read_text() == "mine too"
 
 
-def test_a_full_disk_leaves_nothing_and_is_told_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("no_pictures")
+def test_a_file_of_the_user_is_not_replaced_by_one_of_the_same_name(tmp_path: Path) -> None:
+    folder = write_case(tmp_path, score_alone())
+    assert names(folder) == {"anna_brain.nii.gz", "anna_report.html", "anna_run.json"}
+    (folder / "anna_anomaly.nii.gz").write_text("drawn by hand for hours")
+    with pytest.raises(UserError, match="was not written by this program"):
+        write_case(tmp_path, overwrite=True)
+    assert (folder / "anna_anomaly.nii.gz").read_text() == "drawn by hand for hours"
+    assert names(tmp_path) == {"anna"}
+
+
+def test_a_full_disk_leaves_nothing_and_is_told_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fail_at_the_last_file(monkeypatch, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     with pytest.raises(UserError, match=r"anna cannot be written \(No space left on device\)"):
-        write_case(tmp_path, outcome())
+        write_case(tmp_path)
     assert names(tmp_path) == set()
 
 
@@ -114,34 +156,35 @@ def test_a_full_disk_leaves_nothing_and_is_told_in_one_sentence(tmp_path: Path, 
 def test_whatever_stops_an_overwrite_the_earlier_results_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    (tmp_path / "anna").mkdir()
-    (tmp_path / "anna" / "mine.txt").write_text("precious")
+    with_mine(tmp_path)
     fail_at_the_last_file(monkeypatch, error)
     with pytest.raises(UserError if isinstance(error, OSError) else type(error)):
-        write_case(tmp_path, outcome(), overwrite=True)
-    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
+        write_case(tmp_path, overwrite=True)
+    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == FILES | {"mine.txt"}
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("fails", [1, 2])
+@pytest.mark.parametrize("fails", [1, 2, 3])
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), KeyboardInterrupt()])
 def test_the_earlier_results_come_back_if_the_swap_itself_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, fails: int
 ) -> None:
-    (tmp_path / "anna").mkdir()
-    (tmp_path / "anna" / "mine.txt").write_text("precious")
+    with_mine(tmp_path)
     replace, calls = os.replace, []
 
     def stop(source: Path, target: Path) -> None:
-        calls.append(target)
+        # The folder that was there, the user's file in it, the new folder.
+        if Path(source).is_dir() or Path(source).name == "mine.txt":
+            calls.append(target)
         if len(calls) == fails:
+            calls.append(target)
             raise error
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", stop)
     with pytest.raises(UserError if isinstance(error, OSError) else KeyboardInterrupt):
-        write_case(tmp_path, outcome(), overwrite=True)
-    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == {"mine.txt"}
+        write_case(tmp_path, overwrite=True)
+    assert names(tmp_path) == {"anna"} and names(tmp_path / "anna") == FILES | {"mine.txt"}
 
 
 def test_an_output_that_is_a_file_is_refused_before_computing(tmp_path: Path) -> None:
@@ -152,11 +195,14 @@ def test_an_output_that_is_a_file_is_refused_before_computing(tmp_path: Path) ->
         check_writable(tmp_path / "out" / "inner", "anna", True)
 
 
-def test_a_folder_that_may_not_be_looked_into_is_refused_before_computing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_may_not_be_looked_into_is_refused_before_computing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> bool:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Path, "exists", refuse)
+    (tmp_path / "anna").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(UserError, match=r"cannot be written \(Permission denied\)"):
         check_writable(tmp_path, "anna", False)
 
@@ -171,5 +217,5 @@ def test_a_case_cannot_be_written_outside_of_its_folder(tmp_path: Path, case: st
     (tmp_path / "other").mkdir()
     (tmp_path / "out").mkdir()
     with pytest.raises(UserError, match="cannot name a folder"):
-        write_case(tmp_path / "out", outcome(case=case), overwrite=True)
+        write_case(tmp_path / "out", a_result(case=a_case(case)), overwrite=True)
     assert names(tmp_path) == {"other", "out"} and names(tmp_path / "out") == set()
