@@ -113,5 +113,7 @@ while made:
     signal.raise_signal(signal.SIGINT)
 assert len(heard) == 3
 """
-    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

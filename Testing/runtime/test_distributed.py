@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.runtime.distributed import Position, position, share, together
-from IterMask3DLib.preprocessing.read import read_image, write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.runtime.distributed import Rank, all_gather, current_rank, shard
 from Testing.brains import phantom, toy_model
 from Testing.launcher import launch
 
@@ -17,26 +18,26 @@ from Testing.launcher import launch
 @pytest.mark.parametrize("world", [1, 2, 3, 10])
 def test_every_case_falls_to_exactly_one_process(world: int) -> None:
     cases = [f"case{number}" for number in range(7)]
-    shares = [share(cases, Position(rank, world)) for rank in range(world)]
-    assert sorted(case for part in shares for case in part) == cases
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    shards = [shard(cases, Rank(rank, world)) for rank in range(world)]
+    assert sorted(case for part in shards for case in part) == cases
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
 def test_a_process_that_nobody_launched_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert position({}) == Position(0, 1, 0)
+    assert current_rank({}) == Rank(0, 1, 0)
     # Schedulers set a rank without a meeting place: that is no launcher of ours.
-    assert position({"RANK": "3", "WORLD_SIZE": "8"}) == Position(0, 1, 0)
+    assert current_rank({"RANK": "3", "WORLD_SIZE": "8"}) == Rank(0, 1, 0)
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    assert together("mine") == ["mine"]
+    assert all_gather("mine") == ["mine"]
 
 
 def test_a_rank_that_makes_no_sense_is_refused() -> None:
     meeting = {"MASTER_ADDR": "localhost"}
-    assert position({**meeting, "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Position(1, 4, 1)
+    assert current_rank({**meeting, "RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Rank(1, 4, 1)
     with pytest.raises(UserError, match="torchrun"):
-        position({**meeting, "RANK": "4", "WORLD_SIZE": "4"})
+        current_rank({**meeting, "RANK": "4", "WORLD_SIZE": "4"})
     with pytest.raises(UserError, match="whole numbers"):
-        position({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
+        current_rank({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
 
 
 def test_two_processes_write_the_files_of_one_and_a_failing_case_stops_neither(tmp_path: Path) -> None:

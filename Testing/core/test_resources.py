@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from IterMask3DLib.engine import resources
+from IterMask3DLib.core import resources
 from IterMask3DLib.core.errors import UserError
 
 
 @pytest.mark.parametrize("root", ["Resources", "IterMask3DLib/_resources"])
-def test_a_shipped_file_is_found_in_a_checkout_and_in_a_wheel(root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shipped_file_is_found_in_a_checkout_and_in_a_wheel(
+    root: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = tmp_path / root / "Models" / "card.json"
     shipped.parent.mkdir(parents=True)
     shipped.touch()

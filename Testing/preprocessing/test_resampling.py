@@ -16,7 +16,9 @@ def test_it_equals_the_general_routine(factor: tuple[float, ...], sigma: float) 
     offset, shape = (-2.3, 1.0, 4.6), (16, 20, 18)
     smoothed = ndimage.gaussian_filter(values.astype(np.float64), sigma) if sigma else values.astype(np.float64)
     wanted = ndimage.affine_transform(smoothed, factor, offset, output_shape=shape, order=1, mode="grid-constant")
-    matrices = [linear(n, m, f, o) @ gaussian(m, sigma) for n, m, f, o in zip(shape, values.shape, factor, offset, strict=True)]
+    matrices = [
+        linear(n, m, f, o) @ gaussian(m, sigma) for n, m, f, o in zip(shape, values.shape, factor, offset, strict=True)
+    ]
     ours = along_axes(values, matrices)
     assert ours.dtype == np.float32 and ours.shape == shape and ours.flags.c_contiguous
     np.testing.assert_allclose(ours, wanted, atol=1e-6)

@@ -10,19 +10,9 @@ import pytest
 import SimpleITK as sitk
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.preprocessing.read import case_name, read_image, write_nifti
-
-
-def oblique() -> np.ndarray:
-    """An affine with three different spacings, turned about two axes."""
-    a, b = np.radians([20, -12])
-    turn = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
-    tilt = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
-    affine = np.eye(4)
-    affine[:3, :3] = turn @ tilt @ np.diag([1.0, 1.5, 3.0])
-    affine[:3, 3] = [-11, 23, 5]
-    return affine
-
+from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.read import case_name, read_image
+from Testing.preprocessing.grids import oblique
 
 ARRAY = np.arange(7 * 8 * 9, dtype=np.int16).reshape(7, 8, 9)
 
@@ -54,7 +44,13 @@ def test_a_dicom_folder_is_read_as_one_volume(tmp_path: Path) -> None:
     for k in range(ARRAY.shape[2]):
         piece = image[:, :, k]
         position = "\\".join(str(v) for v in image.TransformIndexToPhysicalPoint((0, 0, k)))
-        tags = {"0008|0060": "MR", "0020|000e": "1.2.3.4", "0020|000d": "1.2.3", "0008|0018": f"1.2.3.4.{k}", "0020|0013": str(k)}
+        tags = {
+            "0008|0060": "MR",
+            "0020|000e": "1.2.3.4",
+            "0020|000d": "1.2.3",
+            "0008|0018": f"1.2.3.4.{k}",
+            "0020|0013": str(k),
+        }
         for key, value in {**tags, "0020|0032": position, "0020|0037": "1\\0\\0\\0\\1\\0", "0018|0050": "3.0"}.items():
             piece.SetMetaData(key, value)
         writer.SetFileName(str(tmp_path / f"slice{k:02d}.dcm"))
@@ -84,7 +80,9 @@ def test_scaled_nifti_values_are_read_as_scaled(tmp_path: Path) -> None:
     image = nibabel.Nifti1Image(ARRAY, oblique())
     image.header.set_slope_inter(0.5, 10)
     nibabel.save(image, tmp_path / "scaled.nii")
-    np.testing.assert_allclose(read_image(tmp_path / "scaled.nii").array, nibabel.load(tmp_path / "scaled.nii").get_fdata())
+    np.testing.assert_allclose(
+        read_image(tmp_path / "scaled.nii").array, nibabel.load(tmp_path / "scaled.nii").get_fdata()
+    )
 
 
 def test_the_affine_of_a_written_file_is_the_given_one_in_both_forms(tmp_path: Path) -> None:
@@ -97,7 +95,13 @@ def test_the_affine_of_a_written_file_is_the_given_one_in_both_forms(tmp_path: P
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a/b.nii.gz", "b"), ("x.y.nrrd", "x.y"), ("my scan(1).NII", "my_scan_1"), ("folder/", "folder"), ("...nii", "case")],
+    [
+        ("a/b.nii.gz", "b"),
+        ("x.y.nrrd", "x.y"),
+        ("my scan(1).NII", "my_scan_1"),
+        ("folder/", "folder"),
+        ("...nii", "case"),
+    ],
 )
 def test_a_case_is_named_after_its_file(path: str, name: str) -> None:
     assert case_name(path) == name

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from IterMask3DLib.methods.itermask3d.normative_error import SIDE, expected_error, measured_table
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.methods.itermask3d.normative_error import SIDE, normative_error_at, normative_table
 
 
 def ellipsoid(shape: tuple[int, int, int], at: float = 0.0) -> BoolVolume:
-    places = [(axis - side / 2 + 0.5 - at) / (side / 2 - 4) for axis, side in zip(np.indices(shape), shape, strict=True)]
+    places = [
+        (axis - side / 2 + 0.5 - at) / (side / 2 - 4) for axis, side in zip(np.indices(shape), shape, strict=True)
+    ]
     return sum(p**2 for p in places) <= 1
 
 
@@ -29,9 +31,9 @@ def test_a_smooth_error_that_is_alike_on_both_sides_is_found_again_in_another_br
         return 1 + (2 * x - 1) ** 2 + y + 2 * z
 
     healthy = [ellipsoid((64, 80, 72)), ellipsoid((70, 76, 64), at=2.0)]
-    table = measured_table((field(brain, truth), brain) for brain in healthy)
+    table = normative_table((field(brain, truth), brain) for brain in healthy)
     other = ellipsoid((48, 64, 56))
-    measured, wanted = expected_error(table, other)[other], field(other, truth)[other]
+    measured, wanted = normative_error_at(table, other)[other], field(other, truth)[other]
     assert np.abs(measured / wanted - 1).mean() < 0.03
     assert np.corrcoef(measured, wanted)[0, 1] > 0.99
 
@@ -39,19 +41,19 @@ def test_a_smooth_error_that_is_alike_on_both_sides_is_found_again_in_another_br
 def test_both_hemispheres_are_taken_together() -> None:
     brain = ellipsoid((64, 64, 64))
     left_only = field(brain, lambda x, y, z: 2.0 * (x < 0.5))
-    expected = expected_error(measured_table([(left_only, brain)]), brain)
+    expected = normative_error_at(normative_table([(left_only, brain)]), brain)
     assert expected[brain] == pytest.approx(1.0, abs=0.02)
     np.testing.assert_allclose(expected, expected[::-1], rtol=1e-4)
 
 
 def test_cells_no_brain_reaches_lean_towards_the_mean() -> None:
     brain = ellipsoid((48, 48, 48))
-    table = measured_table([(np.where(brain, 3, 0).astype(np.float32), brain)])
+    table = normative_table([(np.where(brain, 3, 0).astype(np.float32), brain)])
     assert table.shape == (SIDE,) * 3 and table.dtype == np.float32
     assert table == pytest.approx(3.0, rel=1e-5)
 
 
 def test_outside_the_brain_nothing_is_divided() -> None:
     brain = ellipsoid((48, 48, 48))
-    expected = expected_error(np.full((SIDE,) * 3, 4, np.float32), brain)
+    expected = normative_error_at(np.full((SIDE,) * 3, 4, np.float32), brain)
     assert (expected[~brain] == 1).all() and (expected[brain] == 4).all()

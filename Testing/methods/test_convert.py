@@ -9,11 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from IterMask3DLib.methods.itermask3d.convert import convert
+from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.models.store import load_model
-from IterMask3DLib.methods.itermask3d.network import UNet3D
-from Testing.engine.published import fill_published
+from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.methods.registry import find_method
+from Testing.methods.published import fill_published
+
+
+def convert(checkpoint: Path, folder: Path, **options: Any) -> ModelCard:
+    """As the command line does it."""
+    return find_method("itermask3d").load().convert([checkpoint], folder, {"inputs": ("T1w",), **options})
 
 
 @pytest.fixture(scope="module")
@@ -24,14 +30,20 @@ def published() -> UNet3D:
 @pytest.mark.parametrize("wrapped", ["bare", "state_dict", "parallel"])
 def test_a_published_checkpoint_loads_unchanged(wrapped: str, published: UNet3D, tmp_path: Path) -> None:
     state = dict(published.state_dict())
-    content = {"bare": state, "state_dict": {"state_dict": state, "epoch": 20}, "parallel": {f"module.{k}": v for k, v in state.items()}}[
-        wrapped
-    ]
-    torch.save(content, tmp_path / "check.pth")
-    card = convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="FLAIR")
-    assert card.grid.shape == (192, 192, 192) and card.widths == (16, 32, 64, 128, 256)
-    assert card.high_frequency_cutoff == 15 / 192
-    loaded = load_model(tmp_path / "model").network.state_dict()
+    contents = {
+        "bare": state,
+        "state_dict": {"state_dict": state, "epoch": 20},
+        "parallel": {f"module.{k}": v for k, v in state.items()},
+    }
+    torch.save(contents[wrapped], tmp_path / "check.pth")
+    card = convert(tmp_path / "check.pth", tmp_path / "model", inputs=("FLAIR",))
+    model = load_model(tmp_path / "model")
+    assert card == model.card and card.inputs == ("FLAIR",)
+    assert card.grid.shape == (192, 192, 192) and card.grid.spacing == 1.0
+    assert model.networks[NETWORK].widths == (16, 32, 64, 128, 256)
+    settings = find_method("itermask3d").settings(card)
+    assert (settings.gamma, settings.high_frequency_cutoff, settings.normative_error) == (0.05, 15 / 192, False)
+    loaded = model.networks[NETWORK].state_dict()
     assert list(loaded) == list(state)
     assert all(torch.equal(loaded[name], state[name]) for name in state)
 
@@ -45,7 +57,7 @@ def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     torch.save({"state_dict": Hostile()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="tensors alone"):
-        convert(tmp_path / "evil.pth", tmp_path / "model", name="model", modality="T1w")
+        convert(tmp_path / "evil.pth", tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["evil.pth"]
 
 
@@ -63,9 +75,9 @@ def test_other_files_and_networks_are_refused(published: UNet3D, tmp_path: Path)
         path = tmp_path / name
         path.write_text("text") if content is None else torch.save(content, path)
         with pytest.raises(UserError, match=words[name]):
-            convert(path, tmp_path / "model", name="model", modality="T1w")
+            convert(path, tmp_path / "model")
     with pytest.raises(UserError, match="cannot be read"):
-        convert(tmp_path / "missing", tmp_path / "model", name="model", modality="T1w")
+        convert(tmp_path / "missing", tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -79,8 +91,10 @@ def small_state() -> dict[str, torch.Tensor]:
 def test_widths_come_from_the_tensors_and_their_order_does_not_matter(tmp_path: Path) -> None:
     state = small_state()
     torch.save(dict(reversed(list(state.items()))), tmp_path / "check.pth")
-    assert convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w").widths == SMALL
-    loaded = load_model(tmp_path / "model").network.state_dict()
+    convert(tmp_path / "check.pth", tmp_path / "model")
+    network = load_model(tmp_path / "model").networks[NETWORK]
+    assert network.widths == SMALL
+    loaded = network.state_dict()
     assert list(loaded) == list(state)
     assert all(torch.equal(loaded[name], state[name]) for name in state)
 
@@ -102,22 +116,36 @@ BIAS = "up_stage_3.1.conv.bias"
 def test_the_first_wrong_tensor_is_named(change: dict[str, torch.Tensor], words: str, tmp_path: Path) -> None:
     torch.save(small_state() | change, tmp_path / "check.pth")
     with pytest.raises(UserError, match=words):
-        convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")
+        convert(tmp_path / "check.pth", tmp_path / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"modality": ""}, {"name": ""}, {"spacing": 0.0}, {"spacing": float("nan")}, {"gamma": float("inf")}, {"shape": (80, 90, 80)}],
+    "options",
+    [
+        {"inputs": ("",)},
+        {"inputs": ("T1w", "FLAIR")},
+        {"spacing": 0.0},
+        {"spacing": float("nan")},
+        {"gamma": float("inf")},
+        {"gamma": -1},
+        {"shape": (80, 90, 80)},
+        {"shape": (80, 96)},
+    ],
 )
-def test_settings_that_make_no_model_write_none(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_options_that_make_no_model_write_none(options: dict[str, Any], tmp_path: Path) -> None:
     torch.save(small_state(), tmp_path / "check.pth")
     with pytest.raises(UserError):
-        convert(tmp_path / "check.pth", tmp_path / "model", **{"name": "model", "modality": "T1w", **settings})
+        convert(tmp_path / "check.pth", tmp_path / "model", **options)
     assert [path.name for path in tmp_path.iterdir()] == ["check.pth"]
+
+
+def test_there_is_one_network_to_convert(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="2 checkpoints were given"):
+        find_method("itermask3d").load().convert([tmp_path / "a", tmp_path / "b"], tmp_path / "model", {})
 
 
 def test_a_network_that_narrows_is_refused(tmp_path: Path) -> None:
     torch.save(UNet3D((8, 4, 4, 4, 4)).state_dict(), tmp_path / "check.pth")
     with pytest.raises(UserError, match="never get smaller"):
-        convert(tmp_path / "check.pth", tmp_path / "model", name="model", modality="T1w")
+        convert(tmp_path / "check.pth", tmp_path / "model")

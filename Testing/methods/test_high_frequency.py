@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from Testing.engine.published import NUMBERS, published_case
+from Testing.methods.published import NUMBERS, published_volume
 
-VOLUME = published_case().volume
+VOLUME = published_volume().volume
 
 
 @pytest.mark.parametrize("radius", [15, 5])

@@ -7,7 +7,7 @@ import torch
 
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
-from Testing.engine.published import GOLDEN, NUMBERS, fill_published, published_input
+from Testing.methods.published import GOLDEN, NUMBERS, fill_published, published_input
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,13 @@ def test_its_output_has_the_published_numbers(network: UNet3D, execution: str) -
     wanted = NUMBERS["unet_out"]
     points = {"y[0,0,0,0,0]": output[0, 0, 0], "y[0,0,5,9,21]": output[5, 9, 21], "y[0,0,16,16,16]": output[16, 16, 16]}
     points["y[0,0,31,31,31]"] = output[31, 31, 31]
-    measured = {"mean": output.mean(), "std": output.std(correction=1), "min": output.min(), "max": output.max(), **points}
+    measured = {
+        "mean": output.mean(),
+        "std": output.std(correction=1),
+        "min": output.min(),
+        "max": output.max(),
+        **points,
+    }
     assert {key: float(value) for key, value in measured.items()} == pytest.approx(wanted, abs=1e-4)
 
 

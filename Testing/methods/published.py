@@ -1,4 +1,4 @@
-"""The published micro-parity recipe: weights and inputs made by formulas, and the numbers the authors' code gives for them."""
+"""The published recipe for parity: weights and inputs made by formulas, and what the authors' code gives for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.methods.itermask3d.loop import Case
+from IterMask3DLib.methods.itermask3d.masked_reconstruction import NetworkInput
 
 GOLDEN = Path(__file__).parent / "golden"
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / "itermask3d.json").read_text(encoding="utf-8"))
@@ -48,16 +48,16 @@ def published_input(side: int = 32) -> torch.Tensor:
     return torch.from_numpy(pattern.astype(np.float32))[None]
 
 
-def published_case() -> Case:
+def published_volume() -> NetworkInput:
     """The recipe's volume with a lesion, its high-frequency image (radius 15 bins of 32) and its brain."""
     volume = np.load(GOLDEN / "vol32.npy").astype(np.float32).reshape(32, 32, 32)
     brain = np.load(GOLDEN / "brain32.npy").reshape(32, 32, 32) > 0
-    return Case(volume, high_frequency(volume, (1.0, 1.0, 1.0), 15 / 32), brain)
+    return NetworkInput(volume, high_frequency(volume, (1.0, 1.0, 1.0), 15 / 32), brain)
 
 
 def mean_filter(channels: torch.Tensor) -> torch.Tensor:
     """The recipe's stand-in for a network: the 5x5x5 mean of the masked volume, zero padding."""
-    return nn.functional.conv3d(channels[:, :1], torch.full((1, 1, 5, 5, 5), 1 / 125), padding=2)[0, 0]
+    return nn.functional.conv3d(channels[:, :1], torch.full((1, 1, 5, 5, 5), 1 / 125), padding=2)
 
 
 def no_noise(number: int, voxels: int) -> np.ndarray:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
-from IterMask3DLib.preprocessing.skull_stripping import find_brain
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.core.image import Image
-from IterMask3DLib.preprocessing.read import read_image, write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.preprocessing.skull_stripping import find_brain, stripped_brain
 from Testing.brains import data_file, phantom
 
 
@@ -46,6 +49,18 @@ def test_a_stripped_volume_is_recognised_and_its_holes_are_filled() -> None:
     assert found.source == "stripped" and not found.warnings
     np.testing.assert_array_equal(found.array, array > 0)
     assert found.millilitres == pytest.approx((array > 0).sum() * 0.064)
+    assert found.box == bounding_box(array > 0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_holes_are_those_that_no_way_of_faces_connects_to_the_outside(order: str) -> None:
+    """What scipy's routine fills over the whole volume, on a brain that is all holes and touches the border."""
+    rng = np.random.default_rng(3)
+    array = np.asarray(rng.random((30, 34, 28)) > 0.35, order=order).astype(np.int16)
+    array[np.ix_((0, -1), (0, -1), (0, -1))] = 0
+    found = stripped_brain(Image(array, np.diag([3.0, 3.0, 3.0, 1.0]), "scan"))
+    assert found is not None
+    np.testing.assert_array_equal(found, ndimage.binary_fill_holes(array))
 
 
 def test_a_stripped_volume_may_have_another_background_than_zero() -> None:
@@ -59,19 +74,20 @@ def test_a_head_whose_air_is_zero_is_not_taken_for_a_stripped_brain() -> None:
     i, j, k = (np.indices(whole.array.shape) - (np.array(whole.array.shape) - 1)[:, None, None, None] / 2) * 4
     inside = (i / 80) ** 2 + (j / 102) ** 2 + (k / 78) ** 2 <= 1
     airless = Image(np.where(inside, whole.array, 0), whole.affine, "head")
-    assert find_brain(airless, which=nothing_installed).source == "extraction"
+    assert find_brain(airless, which=nothing_installed).source == "built-in"
 
 
-def test_the_built_in_extraction_finds_the_brain_in_a_head() -> None:
+def test_the_built_in_skull_stripping_finds_the_brain_in_a_head() -> None:
     found = find_brain(head(), which=nothing_installed)
     brain = phantom()[0] > 0
-    assert found.source == "extraction"
+    assert found.source == "built-in"
     assert (found.array & brain).sum() / brain.sum() > 0.95
     assert 2 * (found.array & brain).sum() / (found.array.sum() + brain.sum()) > 0.75
 
 
 @pytest.mark.parametrize(
-    ("name", "command", "mask_name"), [("HD-BET", "hd-bet", "brain_bet.nii.gz"), ("SynthStrip", "mri_synthstrip", "mask.nii.gz")]
+    ("name", "command", "mask_name"),
+    [("HD-BET", "hd-bet", "brain_bet.nii.gz"), ("SynthStrip", "mri_synthstrip", "mask.nii.gz")],
 )
 def test_an_installed_tool_is_called(name: str, command: str, mask_name: str) -> None:
     array, affine = phantom()
@@ -87,12 +103,12 @@ def test_an_installed_tool_is_called(name: str, command: str, mask_name: str) ->
     np.testing.assert_array_equal(found.array, array > 0)
 
 
-def test_a_tool_that_fails_is_told_and_the_extraction_takes_over() -> None:
+def test_a_tool_that_fails_is_told_and_the_built_in_skull_stripping_takes_over() -> None:
     def run(arguments: Sequence[str]) -> None:
         raise subprocess.CalledProcessError(1, list(arguments))
 
     found = find_brain(head(), run=run, which=lambda wanted: f"/opt/{wanted}" if wanted == "hd-bet" else None)
-    assert found.source == "extraction" and "HD-BET is installed but failed" in found.warnings[0]
+    assert found.source == "built-in" and "HD-BET is installed but failed" in found.warnings[0]
 
 
 def test_a_mask_that_cannot_be_a_brain_is_told() -> None:
@@ -112,10 +128,10 @@ def test_an_empty_mask_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["head_a_T1w.nii.gz", "head_b_T1w.nii.gz"])
-def test_real_heads_are_extracted(name: str) -> None:
+def test_real_heads_are_stripped(name: str) -> None:
     volume = read_image(data_file("heads", name))
     found = find_brain(volume, which=nothing_installed)
-    assert found.source == "extraction" and not found.warnings
+    assert found.source == "built-in" and not found.warnings
     assert 1300 < found.millilitres < 1800
     # Scalp and air are outside, the deep white matter is inside.
     values = volume.array[found.array]

@@ -9,18 +9,23 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import platformdirs
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from IterMask3DLib.engine import models
-from IterMask3DLib.core.card import Card
+from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.models.store import find_model, install, list_models, load_model, save_model, user_folder, verify
-from IterMask3DLib.methods.itermask3d.network import UNet3D
-from Testing.brains import toy_model
+from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE
+from IterMask3DLib.methods.loading import install, load_model, verify
+from IterMask3DLib.models import catalogue, store
+from IterMask3DLib.models.catalogue import clear_installed, find_entry, find_model, list_models, read_card, user_folder
+from IterMask3DLib.models.store import save_model
+from Testing.brains import toy_card, toy_model
 
 
 @pytest.fixture
@@ -30,17 +35,32 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(models, "user_folder", lambda: tmp_path / "user" / "models")
+    for module in (catalogue, store):
+        monkeypatch.setattr(module, "user_folder", lambda: tmp_path / "user" / "models")
     return tmp_path / "user" / "models"
 
 
 def test_a_saved_model_is_loaded_as_it_was(folder: Path) -> None:
     model = load_model(folder)
-    assert not model.network.training
+    assert not model.networks[NETWORK].training
     tensors = load_file(folder / "model.safetensors")
-    for name, tensor in model.network.state_dict().items():
+    for name, tensor in model.networks[NETWORK].state_dict().items():
         assert torch.equal(tensor, tensors[name])
-    assert Card.from_json(model.card.to_json(), "card").to_json() == model.card.to_json()
+    assert ModelCard.from_json(model.card.to_json(), "card") == model.card == read_card(folder)
+
+
+def test_arrays_beside_the_network_come_back_with_it(tmp_path: Path) -> None:
+    table = np.random.default_rng(0).uniform(0.5, 2, (SIDE,) * 3).astype(np.float32)
+    card = replace(toy_card("scored"), settings={"normative_error": True})
+    states = {NETWORK: UNet3D((2,) * 5).state_dict()}
+    save_model(tmp_path / "scored", card, states, {NORMATIVE_ERROR: table})
+    np.testing.assert_array_equal(load_model(tmp_path / "scored").assets[NORMATIVE_ERROR], table)
+    save_model(tmp_path / "missing", card, states)
+    with pytest.raises(UserError, match=r"assets\.normative_error is missing"):
+        load_model(tmp_path / "missing")
+    save_model(tmp_path / "zero", card, states, {NORMATIVE_ERROR: 0 * table})
+    with pytest.raises(UserError, match="must be above 0 everywhere"):
+        load_model(tmp_path / "zero")
 
 
 def change_card(change: Callable[[dict], None]) -> Callable[[Path], None]:
@@ -52,6 +72,17 @@ def change_card(change: Callable[[dict], None]) -> Callable[[Path], None]:
     return damage
 
 
+def sign(folder: Path) -> None:
+    """Gives the card the checksum of the weights."""
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    change_card(lambda card: card["files"].update({"model.safetensors": digest}))(folder)
+
+
+def config(**values: Any) -> Callable[[Path], None]:
+    """Another configuration of the network."""
+    return change_card(lambda card: card["networks"][NETWORK]["config"].update(values))
+
+
 def resigned(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path], None]:
     """Other tensors under a card that carries their checksum."""
 
@@ -59,7 +90,7 @@ def resigned(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Pat
         tensors = load_file(folder / "model.safetensors")
         change(tensors)
         save_file(tensors, folder / "model.safetensors")
-        change_card(lambda c: c.update(sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()))(folder)
+        sign(folder)
 
     return damage
 
@@ -69,26 +100,34 @@ def _truncate(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data[:-10])
 
 
+LAST = "up_stage_4.2.conv.bias"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no card": (lambda f: (f / "card.json").unlink(), "card.json"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors cannot be read"),
     "truncated": (_truncate, "checksum"),
     "no JSON": (lambda f: (f / "card.json").write_text("{"), "not valid JSON"),
     "a list": (lambda f: (f / "card.json").write_text("[]"), "does not hold a card"),
-    "missing key": (change_card(lambda c: c.pop("gamma")), "gamma is missing"),
-    "wrong type": (change_card(lambda c: c.update(gamma="x")), "gamma must be a number"),
-    "wrong method": (change_card(lambda c: c.update(method="magic")), "method is 'magic'"),
+    "missing key": (change_card(lambda c: c.pop("settings")), "settings is missing"),
+    "wrong type": (change_card(lambda c: c["settings"].update(gamma="x")), "gamma is 'x'; it must be a number"),
+    "unknown setting": (change_card(lambda c: c["settings"].update(magic=1)), "magic is not a setting"),
+    "wrong method": (change_card(lambda c: c.update(method="magic")), "method magic is not known here"),
     "wrong scale": (change_card(lambda c: c.update(intensity="magic")), "intensity is 'magic'"),
     "wrong shape": (change_card(lambda c: c["grid"].update(shape=[33, 48, 48])), "multiples of 16"),
-    "wrong widths": (change_card(lambda c: c.update(widths=[2, 2])), "5 positive whole numbers"),
-    "widths that get smaller": (change_card(lambda c: c.update(widths=[4, 2, 2, 2, 2])), "never get smaller"),
-    "widths beyond any memory": (change_card(lambda c: c.update(widths=[10**6] * 5)), "the network of the card has"),
-    "newer": (change_card(lambda c: c.update(format_version=2)), "newer version"),
-    "other widths": (change_card(lambda c: c.update(widths=[2, 2, 2, 2, 4])), "tensor"),
-    "missing tensor": (resigned(lambda t: t.pop("up_stage_4.2.conv.bias")), "up_stage_4.2.conv.bias is missing"),
+    "wrong multiple": (change_card(lambda c: c["grid"].update(multiple=8)), "multiples of 16"),
+    "slices": (change_card(lambda c: c["grid"].update(shape=[48, 48])), "in 3D"),
+    "two inputs": (change_card(lambda c: c.update(inputs=["T1w", "T2w"])), "takes one input, not 2"),
+    "no network": (change_card(lambda c: c.update(networks={})), "networks must hold reconstruction"),
+    "other network": (change_card(lambda c: c["networks"].update(more=c["networks"][NETWORK])), "networks must hold"),
+    "wrong widths": (config(widths=[2, 2]), "5 positive whole numbers"),
+    "no widths": (config(widths=None), "5 positive whole numbers"),
+    "widths that get smaller": (config(widths=[4, 2, 2, 2, 2]), "never get smaller"),
+    "widths beyond any memory": (config(widths=[2000] * 5), "the network of the card has"),
+    "newer": (change_card(lambda c: c.update(format=3)), "newer version"),
+    "other widths": (config(widths=[2, 2, 2, 2, 4]), "tensor"),
+    "missing tensor": (resigned(lambda t: t.pop(LAST)), f"{LAST} is missing"),
     "extra tensor": (resigned(lambda t: t.update(more=torch.zeros(1))), "more does not belong"),
-    "other type": (resigned(lambda t: t.update({"up_stage_4.2.conv.bias": torch.zeros(1).half()})), "float16"),
-    "not finite": (resigned(lambda t: t["up_stage_4.2.conv.bias"].fill_(float("nan"))), "not finite"),
+    "other type": (resigned(lambda t: t.update({LAST: torch.zeros(1).half()})), "float16"),
+    "not finite": (resigned(lambda t: t[LAST].fill_(float("nan"))), "not finite"),
 }
 
 
@@ -102,14 +141,14 @@ def test_a_wrong_model_is_refused(kind: str, folder: Path) -> None:
 
 def test_a_pickle_under_the_name_of_the_weights_is_not_loaded(folder: Path) -> None:
     torch.save({"a": torch.zeros(1)}, folder / "model.safetensors")
-    change_card(lambda c: c.update(sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()))(folder)
+    sign(folder)
     with pytest.raises(UserError, match="not a safetensors file"):
         load_model(folder)
 
 
 def test_the_bundled_model_is_the_default_and_whole() -> None:
     card = verify(find_model(None))
-    assert card.name == "t1w-2mm" and card.modality == "T1w"
+    assert card.name == "t1w-2mm" and card.inputs == ("T1w",) and card.format == 2
     assert "CC BY-SA 3.0" in card.training["licence"] and card.training["subjects"] == 140
     weights = find_model(None) / "model.safetensors"
     assert weights.stat().st_size < 40e6
@@ -130,6 +169,7 @@ def test_an_installed_model_is_found_by_its_name(as_zip: bool, folder: Path, use
                 archive.write(folder / name, f"toy/{name}")
     assert install(source) == user / "toy" == find_model("toy")
     assert {entry.name: entry.origin for entry in list_models()} == {"t1w-2mm": "bundled", "toy": "installed"}
+    assert find_entry("toy") == list_models()[1] and find_entry(None) == list_models()[0]
     with pytest.raises(UserError, match="exists already"):
         install(source)
     install(source, overwrite=True)
@@ -172,7 +212,7 @@ def zipped(folder: Path, *places: str) -> Path:
 
 @pytest.mark.parametrize("places", [("a/", "b/"), ("a/b/",), ()])
 def test_a_zip_file_without_exactly_one_model_is_refused(places: tuple[str, ...], folder: Path, user: Path) -> None:
-    with pytest.raises(UserError, match="must hold exactly one"):
+    with pytest.raises(UserError, match=r"must hold (one model|a card\.json)"):
         install(zipped(folder, *places))
     assert not user.exists()
 
@@ -221,7 +261,9 @@ def test_weights_above_two_gigabytes_are_refused_by_their_header(folder: Path, u
         install(source)
 
 
-def test_an_overwrite_that_fails_gives_the_earlier_model_back(folder: Path, user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_overwrite_that_fails_gives_the_earlier_model_back(
+    folder: Path, user: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = install(folder)
     before = (target / "card.json").read_bytes()
     change_card(lambda c: c.update(title="Newer"))(folder)
@@ -243,19 +285,40 @@ def test_an_overwrite_that_fails_gives_the_earlier_model_back(folder: Path, user
 def test_saving_replaces_no_folder_and_leaves_nothing_beside_it(folder: Path) -> None:
     model = load_model(folder)
     with pytest.raises(UserError, match="exists already"):
-        save_model(folder, model.network, replace(model.card, title="Other"))
+        save_model(folder, replace(model.card, title="Other"), {NETWORK: model.networks[NETWORK].state_dict()})
     assert load_model(folder).card.title == "Toy"
     assert [path.name for path in folder.parent.iterdir()] == ["toy"]
 
 
-def test_a_card_that_could_not_be_read_again_is_not_saved(tmp_path: Path, folder: Path) -> None:
-    card = replace(load_model(folder).card, modality="")
-    with pytest.raises(UserError, match="modality must be a text"):
-        save_model(tmp_path / "new", UNet3D(card.widths), card)
+def test_a_card_that_could_not_be_read_again_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="title must be a text"):
+        save_model(tmp_path / "new", replace(toy_card("new"), title=""), {NETWORK: UNet3D((2,) * 5).state_dict()})
     assert not (tmp_path / "new").exists()
 
 
-def test_installed_models_live_in_the_data_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_several_networks_share_a_file_by_the_beginnings_of_their_names(tmp_path: Path) -> None:
+    """As methods with more than one network have them."""
+    torch.manual_seed(0)
+    networks = {"one": torch.nn.Linear(2, 3), "two": torch.nn.Linear(2, 3)}
+
+    class TwoNetworks:
+        def build(self, card: ModelCard) -> dict[str, torch.nn.Module]:
+            return {name: torch.nn.Linear(2, 3) for name in networks}
+
+        def assets(self, card: ModelCard) -> dict[str, tuple[int, ...]]:
+            return {"prior": (4,)}
+
+    states = {name: network.state_dict() for name, network in networks.items()}
+    card = save_model(tmp_path / "two", toy_card("two"), states, {"prior": np.ones(4, np.float32)})
+    again = store.read_model(tmp_path / "two", read_card(tmp_path / "two"), TwoNetworks())
+    assert {entry.prefix for entry in card.networks.values()} == {"one.", "two."}
+    for name, network in networks.items():
+        assert torch.equal(again.networks[name].weight, network.weight)
+
+
+def test_installed_models_live_in_the_data_folder_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
     monkeypatch.setattr(platformdirs, "user_data_path", lambda name: tmp_path / "data" / name)
     assert user_folder() == tmp_path / "data" / "itermask3d" / "models"
     assert install(folder) == tmp_path / "data" / "itermask3d" / "models" / "toy"
@@ -275,3 +338,16 @@ def test_the_folder_above_is_a_path_and_not_a_name(folder: Path, user: Path, mon
     (folder / "inside").mkdir()
     monkeypatch.chdir(folder / "inside")
     assert load_model(find_model("..")).card.name == "toy"
+
+
+def test_a_name_that_no_folder_can_have_is_not_found(user: Path) -> None:
+    for name in ("x" * 5000, "a\0b", "/" + "y" * 5000):
+        with pytest.raises(UserError, match="neither bundled, installed, nor a folder"):
+            find_model(name)
+        assert find_entry(name) is None
+
+
+def test_installed_models_can_be_cleared(folder: Path, user: Path) -> None:
+    install(folder)
+    assert clear_installed() == 1 and [entry.name for entry in list_models()] == ["t1w-2mm"]
+    assert folder.is_dir()
