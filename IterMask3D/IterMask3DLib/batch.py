@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from IterMask3DLib.run import Cancelled, Event, run_case
 
 SUMMARY = "summary.csv"
 SUMMARY_COLUMNS = ("case", "status", "anomaly_ml", "lesions", "brain_ml", "case_score", "seconds", "message")
+_SUMMARY_BEGINS = "case,status,"
 WAITING, RUNNING, DONE, SKIPPED, FAILED, STOPPED = "waiting", "running", "done", "skipped", "failed", "stopped"
 
 
@@ -81,7 +83,7 @@ def cases_of(paths: Sequence[str | Path], brain_mask: Path | None = None) -> lis
 
 
 def find_cases(folder: Path) -> list[CaseFiles]:
-    """The volumes of a folder: NIfTI, NRRD and MetaImage files, and subfolders with DICOM files, whatever they are called.
+    """The volumes of a folder: NIfTI, NRRD and MetaImage files, and subfolders with DICOM files, by whatever name.
 
     Raises `UserError` for none, or a name twice.
     """
@@ -162,8 +164,23 @@ def found_text(result: CaseResult, found: CaseLesions) -> str:
     return f"anomaly {found.total_ml:.1f} ml in {count} {'lesion' if count == 1 else 'lesions'}"
 
 
+def check_summary(out: Path) -> None:
+    """Raises `UserError` where a file that is no summary of a batch stands in the place of one."""
+    path = out / SUMMARY
+    if not os.path.lexists(path):
+        return
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            ours = file.read(len(_SUMMARY_BEGINS)) == _SUMMARY_BEGINS
+    except OSError:
+        ours = False
+    if not ours:
+        raise UserError(f"{path} is no summary of this program and would be replaced; move it.")
+
+
 def write_summary(out: Path, rows: Sequence[BatchProgress]) -> None:
     """The summary of a batch, whole: one row a case, with what the records of the cases on disk say."""
+    check_summary(out)
     lines = []
     for row in rows:
         record = _recorded(out, row.files.name) if row.status in (DONE, SKIPPED) else {}

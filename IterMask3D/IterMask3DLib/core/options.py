@@ -25,9 +25,9 @@ def add_settings(group: Any, record: Any, usual: Any = None, leave_out: Sequence
             continue
         default = default_of(field) if usual is None else getattr(usual, name)
         shape = {"dest": name, "default": argparse.SUPPRESS, **_shape(one)}
-        group.add_argument(_flag(name), help=_help(one, default), **shape)
+        group.add_argument(flag(name), help=_help(one, default), **shape)
         if one.former:
-            group.add_argument(_flag(one.former), help=argparse.SUPPRESS, **shape)
+            group.add_argument(flag(one.former), help=argparse.SUPPRESS, **shape)
 
 
 def given_settings(parsed: argparse.Namespace, record: Any) -> dict[str, Any]:
@@ -43,14 +43,16 @@ def words_of(record: Any, usual: Any) -> list[str]:
         if value == getattr(usual, name):
             continue
         if isinstance(value, bool):
-            words.append(_flag(name) if value else _flag(name).replace("--", "--no-", 1))
+            words.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         else:
             values = value if isinstance(value, tuple) else (_NONE if value is None else value,)
-            words += [_flag(name), *map(str, values)]
+            words += [flag(name), *map(str, values)]
     return words
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """The option of a setting."""
+    """The option of a setting."""
     return f"--{name.replace('_', '-')}"
 
 
