@@ -13,6 +13,20 @@ Signal = QtCore.Signal
 
 
 @stand_in
+class qMRMLSortFilterProxyModel(QtCore.QSortFilterProxyModel):
+    """What decides which nodes a selector offers, beside its types."""
+
+    hiddenNodeIDs = stored("QStringList", "hiddenNodeIDs", [])
+
+    def __init__(self, selector: Any) -> None:
+        super().__init__()
+        self._selector = selector
+
+    def _changed_hiddenNodeIDs(self, _: Any) -> None:
+        self._selector._refresh()
+
+
+@stand_in
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     currentNodeChanged = Signal(object)
     currentNodeIDChanged = Signal(str)
@@ -52,7 +66,11 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._scene: Any = None
         self._node: Any = None
         self._watch = Watch(self)
+        self._filter = qMRMLSortFilterProxyModel(self)
         self._box.activated.connect(self._chosen)
+
+    def sortFilterProxyModel(self) -> Any:
+        return self._filter
 
     def mrmlScene(self) -> Any:
         return self._scene
@@ -101,6 +119,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _fits(self, node: Any) -> bool:
         if node.GetHideFromEditors() and not self.showHidden:
+            return False
+        if node.GetID() in self._filter.hiddenNodeIDs:
             return False
         return any(
             node.IsA(kind) if self.showChildNodeTypes else node.GetClassName() == kind for kind in self.nodeTypes

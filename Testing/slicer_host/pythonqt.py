@@ -90,7 +90,8 @@ def make_qt() -> types.ModuleType:
     for cls in _classes():
         make_properties(cls, _OF_CLASSES)
         conform(cls)
-    QObject.__getattribute__ = get_strictly  # type: ignore[method-assign, assignment]
+    for cls in (QObject, QtCore.QProcess):  # QProcess has one of its own.
+        cls.__getattribute__ = get_strictly  # type: ignore[method-assign, assignment]
     named = property(lambda self: self.objectName, lambda self, value: self.setObjectName(value))
     QObject.name = named  # type: ignore[attr-defined]
     QObject.className = lambda self: type(self).__name__  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.ui.editor import Editor
 from IterMask3DLib.ui.lesion_table import LesionTable
+from IterMask3DLib.ui.node_selectors import hide_own_nodes
 from IterMask3DLib.ui.session import Session
 
 
@@ -29,8 +30,8 @@ class AnomalySection:
 
     def update(self) -> None:
         nodes = self._session.nodes
-        self._choose_output()
         segmentation = nodes.segmentation if nodes is not None else None
+        self._choose_output(segmentation)
         self._ui.anomalyCollapsibleButton.visible = (
             segmentation is not None and self.needs <= self._session.capabilities
         )
@@ -39,7 +40,9 @@ class AnomalySection:
         self._ui.show3DButton.setSegmentationNode(segmentation)
         self._ui.sourceComboBox.enabled = nodes is not None and nodes.heatmap is not None
         edited = self._session.edited_mask[0] if self._session.edited_mask is not None else segmentation
-        self.editor.edit(edited if not self._session.logic.busy else None, self._source())
+        self.editor.edit(edited, self._source())
+        # It keeps the segmentation during a run: letting it go would forget what Undo brings back.
+        self.editor.set_enabled(not self._session.logic.busy)
         self.lesions.update()
 
     def on_source(self, _index: int) -> None:
@@ -48,15 +51,17 @@ class AnomalySection:
     def on_edited(self, _nodes: Any) -> None:
         self._session.messages.show(_("The anomaly was edited; Measure again brings the table up to date."))
 
-    def _choose_output(self) -> None:
-        """The segmentation that belongs to the result of another volume is never written to."""
-        parameters, nodes = self._session.parameters, self._session.nodes
-        chosen = parameters.outputSegmentation if parameters is not None else None
-        if chosen is None or self._session.logic.busy:
+    def _choose_output(self, segmentation: Any) -> None:
+        """The segmentation that belongs to the result of another volume is never written to, nor offered."""
+        parameters, selector = self._session.parameters, self._ui.outputSegmentationSelector
+        if parameters is None or self._session.logic.busy:
             return
+        chosen = parameters.outputSegmentation
+        hide_own_nodes([selector], but=(chosen, segmentation))
         others = (other for other in ResultNodes.all() if other.input is not parameters.inputVolume)
-        if any(other.segmentation is chosen for other in others):
-            parameters.outputSegmentation = nodes.segmentation if nodes is not None else None
+        if chosen is not None and any(other.segmentation is chosen for other in others):
+            parameters.outputSegmentation = segmentation
+            hide_own_nodes([selector], but=(segmentation,))
 
     def _source(self) -> Any:
         nodes = self._session.nodes

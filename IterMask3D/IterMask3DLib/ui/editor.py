@@ -14,6 +14,7 @@ class Editor:
     """The editor widget and the node that keeps its settings; the order in which its nodes are set matters."""
 
     def __init__(self, frame: Any) -> None:
+        self._frame = frame
         self._widget = slicer.qMRMLSegmentEditorWidget()
         self._widget.segmentationNodeSelectorVisible = False
         self._widget.sourceVolumeNodeSelectorVisible = False
@@ -32,7 +33,7 @@ class Editor:
         """Shows a segmentation (None: nothing) with the volume whose intensities the effects use."""
         if segmentation is None and self._widget.mrmlSegmentEditorNode() is None:
             return
-        self._ensureNode()
+        self._ensure_node()
         if segmentation is None:
             self._widget.setSourceVolumeNode(None)
             self._widget.setSegmentationNode(None)
@@ -42,6 +43,12 @@ class Editor:
             self._widget.setSegmentationNode(segmentation)
         if self._widget.sourceVolumeNode() is not source:
             self._widget.setSourceVolumeNode(source)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Whether the user may edit now."""
+        if not enabled:
+            self._widget.setActiveEffect(None)
+        self._frame.enabled = enabled
 
     def checkpoint(self, segmentation: Any) -> None:
         """Before the module writes: Undo brings back what the user has now."""
@@ -67,7 +74,7 @@ class Editor:
         if node is not None and node.GetScene() is not None:
             slicer.mrmlScene.RemoveNode(node)
 
-    def _ensureNode(self) -> None:
+    def _ensure_node(self) -> None:
         known = self._widget.mrmlSegmentEditorNode()
         if known is not None and known.GetScene() is not None:
             return

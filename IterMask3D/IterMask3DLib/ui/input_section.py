@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from IterMask3DLib.scene.nodes.result_nodes import is_ours
 from IterMask3DLib.scene.records import Description, InputCheck, Severity
+from IterMask3DLib.ui.node_selectors import ChannelSelectors, hide_own_nodes
 from IterMask3DLib.ui.session import Session
 
 
@@ -22,12 +23,15 @@ class InputSection:
         self._models: tuple[Mapping[str, Any], ...] = ()
         self._volume: Any = None
         self._volume_events = slicer.util.VTKObservationMixin()
+        self._scene_events = slicer.util.VTKObservationMixin()
+        self._channels = ChannelSelectors(session.ui.channelsFrame, self.on_channel)
         self._checked: tuple[Any, ...] | None = None
         self._filling = False
         self.checks: list[InputCheck] = []
         self._ui.modelComboBox.connect("currentIndexChanged(int)", self.on_model_chosen)
         self._ui.installModelButton.connect("clicked()", self.on_install_model)
         self._ui.hardenTransformButton.connect("clicked()", self.on_harden_transform)
+        self._scene_events.addObserver(slicer.mrmlScene, slicer.mrmlScene.NodeAddedEvent, self.on_node_added)
 
     @property
     def usable(self) -> bool:
@@ -94,14 +98,16 @@ class InputSection:
             widget.enabled = not busy
         if parameters is None:
             return
+        self._channels.show(self._session.inputs[1:], parameters.parameterNode, not busy)
+        hide_own_nodes([ui.inputVolumeSelector, ui.brainMaskSelector, *self._channels.all])
         volume, mask = parameters.inputVolume, parameters.brainMask
         self._observe(volume)
         transform = volume.GetParentTransformNode() if volume is not None else None
-        now = (volume, volume and volume.GetImageData(), transform, mask, parameters.model)
+        volumes = self._session.volumes
+        now = (volume, volume and volume.GetImageData(), transform, mask, parameters.model, volumes)
         if now != self._checked and not busy:
             self._checked = now
-            model = parameters.model or None
-            self.checks = self._session.logic.check_input(volume, mask, model) if volume is not None else []
+            self.checks = self._check(volumes, mask) if volume is not None else []
         ui.hardenTransformButton.visible = transform is not None
         ui.checksLabel.text = self._words(volume)
 
@@ -115,14 +121,44 @@ class InputSection:
         wanted = (node for node in candidates if node is not None and _is_input(node))
         parameters.inputVolume = next(wanted, None)
 
-    def close(self) -> None:
+    def channel(self, name: str) -> Any:
+        """The selector of another input of the model, None where it has none of that name."""
+        return self._channels.of(name)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def on_node_added(self, _scene: Any, _event: Any, node: Any) -> None:
+        """A volume that is loaded while none is chosen is chosen."""
+        parameters = self._session.parameters
+        if parameters is None or slicer.mrmlScene.IsImporting() or self._session.logic.busy:
+            return
+        if parameters.inputVolume is None and _is_input(node):
+            parameters.inputVolume = node
+
+    def on_channel(self) -> None:
+        self._checked = None
+        self._session.refresh()
+
+    def forget_scene(self) -> None:
         self._observe(None)
+        self._channels.forget()
+
+    def close(self) -> None:
+        self._scene_events.removeObservers()
 
     def on_volume_modified(self, *_event: object) -> None:
         """A volume is in the scene before its image is, and the user may put it under a transform at any time."""
         if not self._session.logic.busy:
             self._checked = None
             self._session.refresh()
+
+    def _check(self, volumes: Any, mask: Any) -> list[InputCheck]:
+        """What there is to say; first of all, which input of the model lacks its volume."""
+        if isinstance(volumes, dict) and None in volumes.values():
+            text = _("The model takes {inputs}; choose the volume for {name} too.")
+            lacking = ", ".join(name for name, node in volumes.items() if node is None)
+            text = text.format(inputs=", ".join(volumes), name=lacking)
+            return [InputCheck(Severity.ERROR, text)]
+        return self._session.logic.check_input(volumes, mask, self._session.parameters.model or None)
 
     def _observe(self, volume: Any) -> None:
         if volume is self._volume:
@@ -155,5 +191,6 @@ class InputSection:
 
 
 def _is_input(node: Any) -> bool:
-    """Whether a volume can be one that the user brought: no label map, and none of the module's own."""
-    return not is_ours(node) and not node.IsA("vtkMRMLLabelMapVolumeNode") and not node.GetHideFromEditors()
+    """Whether a node can be a volume that the user brought: no label map, and none of the module's own."""
+    plain = node.GetClassName() == "vtkMRMLScalarVolumeNode"
+    return plain and not is_ours(node) and not node.GetHideFromEditors()

@@ -100,6 +100,7 @@ class Panel:
     def close(self) -> None:
         """Ends the run and the engine, and takes away what the panel added to the scene."""
         self._forget_scene()
+        self.input.close()
         self.session.logic.close()
 
     def _described(self, description: Description) -> None:
@@ -116,7 +117,7 @@ class Panel:
 
     def _forget_scene(self) -> None:
         self.session.nodes = self.session.edited_mask = None
-        self.input.close()
+        self.input.forget_scene()
         self.heatmap.leave()
         self.iterations.close()
         self.anomaly.editor.close()

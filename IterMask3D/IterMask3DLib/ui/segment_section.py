@@ -39,10 +39,10 @@ class SegmentSection:
             self._session.refresh()
             return
         self._ui.progressBar.value = 0
-        request = self._session.request
+        request, volumes = self._session.request, self._session.volumes
         self._session.run(
             lambda **options: logic.start(
-                parameters.inputVolume, request, parameters.brainMask, parameters.outputSegmentation, **options
+                volumes, request, parameters.brainMask, parameters.outputSegmentation, **options
             )
         )
 

@@ -13,6 +13,7 @@ from IterMask3DLib.scene.logic import SceneLogic
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import NeedsConfirmation
 from IterMask3DLib.ui.messages import Messages
+from IterMask3DLib.ui.node_selectors import other_channels
 from IterMask3DLib.ui.parameters import chosen_settings
 
 Ask = Callable[[str], bool]
@@ -71,6 +72,20 @@ class Session:
         # What the user chose for the method of another model waits until that one is chosen again.
         settings = {name: value for name, value in method.items() if name in known}
         return Request(model=self.parameters.model or None, **general, settings=settings)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What the chosen model takes, as far as is known."""
+        known = self.logic.description.model(self.parameters.model or None) if self.logic.description else None
+        return tuple(known["inputs"]) if known is not None else ()
+
+    @property
+    def volumes(self) -> Any:
+        """What a run takes: the volume, or one for each input of a model with several (None where none is chosen)."""
+        first, inputs = self.parameters.inputVolume, self.inputs
+        if len(inputs) < 2:
+            return first
+        return {inputs[0]: first, **other_channels(inputs[1:], self.parameters.parameterNode)}
 
     @property
     def missing(self) -> tuple[str, ...]:
