@@ -1,4 +1,4 @@
-"""The file that Slicer loads: what it costs at start-up, what it offers, and its logic as a script uses it, without the panel."""
+"""The file that Slicer loads: what it costs at start-up, what it offers, and its logic as a script uses it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,16 @@ from pathlib import Path
 from Testing.slicer_host.application import LoadedModule, start_application
 start_application()
 LoadedModule(Path({str(MODULE_FILE)!r}))
-sys.exit(", ".join({{"torch", "scipy", "SimpleITK", "nibabel", "matplotlib", "jinja2", "safetensors"}} & set(sys.modules)) or None)
+needed = {{"torch", "scipy", "SimpleITK", "nibabel", "matplotlib", "jinja2", "safetensors"}}
+sys.exit(", ".join(needed & set(sys.modules)) or None)
 """
     paths = os.pathsep.join([str(ROOT), str(MODULE_FILE.parent)])
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": paths}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
     )
     assert done.returncode == 0 and not done.stderr.strip(), done.stderr
 
@@ -78,45 +83,51 @@ def test_the_bundled_brain_is_offered_once_slicer_has_started_and_needs_no_netwo
 def test_a_script_can_wait_for_the_result(module: Any, tmp_path: Path) -> None:
     import slicer
 
-    from Testing.brains import toy_model
-    from Testing.scene.samples import anomalyOf, phantomNode
+    from Testing.ui.story import anomaly, phantom_node, voxel_ml
 
-    volume = phantomNode()
+    volume = phantom_node()
     logic = module.python.IterMask3DLogic()
-    summary = logic.process(volume, options(toy_model(tmp_path / "toy")))
-    nodes = summary.nodes
-    assert summary.anomalyMl > 0 and nodes.segmentation.GetName() == "brain anomaly"
-    array = slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segmentId, volume)
+    nodes = logic.process(volume, request(tmp_path)).nodes
+    assert nodes.segmentation.GetName() == "brain anomaly"
+    array = anomaly(nodes)
     assert array.shape == slicer.util.arrayFromVolume(volume).shape and array.any()
-    assert [path.name for path in logic.save(nodes, tmp_path / "out")]
-    assert anomalyOf(nodes).sum() * 0.064 == pytest.approx(sum(lesion.volumeMl for lesion in logic.lesions(nodes)))
+    lesions = logic.lesions(nodes)
+    assert array.sum() * voxel_ml(volume) == pytest.approx(sum(lesion.volume_ml for lesion in lesions))
+    assert [path for path in logic.wait_for(logic.save, nodes, tmp_path / "out") if path.is_file()]
     logic.close()
 
 
 def test_a_script_can_go_on_while_the_run_does(application: Any, module: Any, tmp_path: Path) -> None:
     from PySide6 import QtCore
 
-    from Testing.brains import toy_model
-    from Testing.scene.samples import anomalyOf, phantomNode
+    from Testing.ui.story import anomaly, phantom_node
 
-    chosen = options(toy_model(tmp_path / "toy"))
+    chosen = request(tmp_path)
     logic = module.python.IterMask3DLogic()
-    steps: list[Any] = []
+    items: list[int] = []
     done: list[Any] = []
-    logic.start(phantomNode("started"), chosen, onStep=steps.append, onDone=done.append, onError=lambda *told: done.append(told))
-    assert not steps and not done
-    # The event loop of the application, which the module's own timer wakes.
-    loop, end = QtCore.QEventLoop(), time.monotonic() + 60
+    logic.start(
+        phantom_node("started"),
+        chosen,
+        on_step=lambda item, step: items.append(item),
+        on_done=done.append,
+        on_error=lambda *told: done.append(told),
+    )
+    assert not items and not done
+    # The event loop of the application, which the engine's process and the module's own timer wake.
+    loop, end = QtCore.QEventLoop(), time.monotonic() + 120
     while logic.busy and time.monotonic() < end:
         loop.processEvents(QtCore.QEventLoop.ProcessEventsFlag.WaitForMoreEvents)
     (summary,) = done
-    assert [step.item for step in steps] == list(range(len(summary.nodes.steps)))
-    waited = logic.process(phantomNode("waited"), chosen)
-    np.testing.assert_array_equal(anomalyOf(summary.nodes), anomalyOf(waited.nodes))
+    assert items == list(range(len(summary.nodes.steps)))
+    waited = logic.process(phantom_node("waited"), chosen)
+    np.testing.assert_array_equal(anomaly(summary.nodes), anomaly(waited.nodes))
     logic.close()
 
 
-def options(model: Path) -> Any:
-    from IterMask3DLib.scene.records import RunOptions
+def request(folder: Path) -> Any:
+    """What a script asks for: the model of a folder, with a gamma of its own."""
+    from IterMask3DLib.core.request import Request
+    from Testing.brains import toy_model
 
-    return RunOptions(model=str(model), gamma=0.5)
+    return Request(model=str(toy_model(folder / "toy")), settings={"gamma": 0.5})

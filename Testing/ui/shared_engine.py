@@ -9,7 +9,9 @@ from IterMask3DLib.core.wire import Decoder, Message, encode
 from IterMask3DLib.scene.run.transport import Command, OnData, OnEnd, Transport, pipes_to
 
 _AT_ONCE = frozenset(("pause", "unpause", "cancel"))
-_LAST = frozenset(("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared"))
+_LAST = frozenset(
+    ("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared")
+)
 
 
 class SharedEngine:

@@ -15,9 +15,7 @@ from PySide6 import QtCore, QtTest
 from Testing.brains import phantom
 from Testing.ui.user import User
 
-SAMPLE = (
-    Path(__file__).resolve().parents[2] / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
-)
+SAMPLE = Path(__file__).resolve().parents[2] / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 SAMPLE_NAME = "BrainT1MultipleSclerosis"
 
 

@@ -45,7 +45,9 @@ def installers(monkeypatch: pytest.MonkeyPatch) -> Installers:
     return Installers(monkeypatch)
 
 
-def test_torch_comes_through_the_extension_and_the_rest_through_slicer(dependencies: Any, installers: Installers) -> None:
+def test_torch_comes_through_the_extension_and_the_rest_through_slicer(
+    dependencies: Any, installers: Installers
+) -> None:
     said: list[str] = []
     dependencies.install(["torch", "nibabel", "scipy"], FILE, said.append)
     (torch, options), (names, how) = installers.asked
@@ -59,7 +61,9 @@ def test_what_is_there_is_not_installed_again(dependencies: Any, installers: Ins
     assert [names for names, _ in installers.asked] == [["nibabel>=5.1"]]
 
 
-def test_an_older_slicer_installs_with_its_own_pip(dependencies: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_slicer_installs_with_its_own_pip(
+    dependencies: Any, installers: Installers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import slicer
 
     asked: list[list[str]] = []
@@ -76,9 +80,12 @@ def test_a_missing_pytorch_extension_is_named(dependencies: Any, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("missing", "error"), [("torch", RuntimeError("no space left")), ("nibabel", subprocess.CalledProcessError(1, "pip"))]
+    ("missing", "error"),
+    [("torch", RuntimeError("no space left")), ("nibabel", subprocess.CalledProcessError(1, "pip"))],
 )
-def test_the_reason_of_a_failure_is_told(dependencies: Any, installers: Installers, missing: str, error: Exception) -> None:
+def test_the_reason_of_a_failure_is_told(
+    dependencies: Any, installers: Installers, missing: str, error: Exception
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise error
 

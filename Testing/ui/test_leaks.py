@@ -32,7 +32,7 @@ def classes_in_the_scene() -> Counter[str]:
 
 
 def observers() -> tuple[int, int]:
-    """What the module's classes have under observation, and its local functions that something still holds, VTK among others.
+    """What the module's classes have under observation, and its local functions that something (VTK too) still holds.
 
     VTK's Python wheels do not tell who observes an object.
     """

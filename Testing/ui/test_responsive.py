@@ -52,7 +52,9 @@ def test_no_call_on_the_main_thread_takes_a_tenth_of_a_second(
     slowest = sorted(calls, key=lambda call: call.wall)[-5:]
     with capsys.disabled():
         load_now = load_of_the_machine()
-        print(f"\n{len(calls)} calls on the main thread; the slowest in ms, on the clock and computing ({load_now:.1f}):")
+        print(
+            f"\n{len(calls)} calls on the main thread; the slowest in ms, on the clock and computing ({load_now:.1f}):"
+        )
         for call in reversed(slowest):
             print(f"  {1000 * call.wall:6.1f} {1000 * call.cpu:6.1f}  {call.slot}")
     assert max(call.cpu for call in calls) < LIMIT_S

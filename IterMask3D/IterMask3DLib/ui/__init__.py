@@ -1,1 +1,1 @@
-"""The Qt parts of the panel: one small class for each section. Nothing here imports torch, and nothing here computes."""
+"""The Qt parts of the panel: one small class for each section. Nothing here imports torch or computes."""

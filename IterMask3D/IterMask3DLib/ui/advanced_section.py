@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -48,18 +49,27 @@ class AdvancedSection:
             form.set_enabled(not busy)
         for button in (ui.resetSettingsButton, ui.engineButton, ui.freeMemoryButton):
             button.enabled = not busy
-        folder = description.model_folder if description is not None else None
+        folder = self._model_folder
         ui.openFolderButton.enabled = folder is not None
         ui.clearFolderButton.enabled = folder is not None and not busy
         ui.modelFolderLabel.text = str(folder) if folder is not None else _("Known once the engine has answered.")
+
+    @property
+    def _model_folder(self) -> Path | None:
+        description = self._session.logic.description
+        return description.model_folder if description is not None else None
 
     def on_general_changed(self, changed: dict[str, Any]) -> None:
         if self._session.parameters is not None:
             self._session.parameters.generalSettings = json.dumps(changed)
 
     def on_method_changed(self, changed: dict[str, Any]) -> None:
-        if self._session.parameters is not None:
-            self._session.parameters.methodSettings = json.dumps(changed)
+        parameters = self._session.parameters
+        if parameters is not None:
+            # What was chosen for the method of another model waits until that one is chosen again.
+            _general, chosen = chosen_settings(parameters)
+            others = {name: value for name, value in chosen.items() if self.method.control(name) is None}
+            parameters.methodSettings = json.dumps(others | changed)
 
     def on_reset(self) -> None:
         self.general.reset()
@@ -82,12 +92,13 @@ class AdvancedSection:
         return True
 
     def on_open_folder(self) -> None:
-        folder = self._session.logic.description.model_folder
+        folder = self._model_folder
+        assert folder is not None  # The button is disabled.
         folder.mkdir(parents=True, exist_ok=True)
         qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 
     def on_clear_folder(self) -> None:
-        folder = self._session.logic.description.model_folder
+        folder = self._model_folder
         if not slicer.util.confirmOkCancelDisplay(
             _("Remove every installed model from {folder}?").format(folder=folder)
         ):

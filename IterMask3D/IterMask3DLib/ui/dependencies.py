@@ -1,4 +1,4 @@
-"""Installs what the engine needs, after the user asked for it: torch by the PyTorch extension, the rest by Slicer's own installer."""
+"""Installs what the engine needs, once the user asked: torch by the PyTorch extension, the rest by Slicer itself."""
 
 from __future__ import annotations
 
@@ -48,12 +48,13 @@ def _install_torch() -> None:
     except ImportError:
         raise InstallError(
             _(
-                "PyTorch comes with the extension PyTorch, which is not installed: add it in the Extensions Manager and start Slicer again."
+                "PyTorch comes with the extension PyTorch, which is not installed: add it in the Extensions Manager "
+                "and start Slicer again."
             )
         ) from None
     try:
         torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=TORCH)
-    except Exception as error:  # The installer fails in as many ways as there are networks and disks; the reason is what the user needs.
+    except Exception as error:  # It fails in as many ways as there are networks and disks; the reason is what helps.
         raise InstallError(_("PyTorch could not be installed: {reason}").format(reason=error)) from error
     if torch is None:
         raise InstallError(_("PyTorch was not installed; the log of Slicer says why."))

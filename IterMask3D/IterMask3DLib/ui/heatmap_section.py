@@ -33,7 +33,7 @@ class HeatmapSection:
         for widget in (self._ui.heatmapRangeWidget, self._ui.heatmapThresholdSlider):
             widget.enabled = there
         self._ui.thresholdButton.enabled = there and self._session.ready
-        self._ui.compareButton.enabled = there and nodes.reconstruction is not None
+        self._ui.compareButton.enabled = there and nodes is not None and nodes.reconstruction is not None
         if nodes is None or not there or self._session.parameters is None:
             self._shown = self._display = None
             self._leave_compare()

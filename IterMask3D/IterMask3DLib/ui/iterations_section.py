@@ -39,9 +39,9 @@ class IterationsSection:
         self._ui.iterationsCollapsibleButton.visible = there and self.needs <= self._session.capabilities
         self._follow(nodes.browser if nodes is not None else None)
         self._show_curve(nodes.curve if nodes is not None else None)
-        shown = nodes is not None and self._curve is not None
-        self._ui.curveFrame.visible = shown
-        self.plot.show(nodes.curve_chart if shown else None, nodes.root if shown else None)
+        shown = nodes if self._curve is not None else None
+        self._ui.curveFrame.visible = shown is not None
+        self.plot.show(*((shown.curve_chart, shown.root) if shown is not None else (None, None)))
         self._ui.pointSlider.enabled = self._ui.shrinkAgainButton.enabled = ready and self._curve is not None
         self._ui.useIterationButton.enabled = ready and self._session.item >= 0
         if nodes is not None and self._session.parameters is not None:

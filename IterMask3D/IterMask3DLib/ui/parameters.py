@@ -59,7 +59,8 @@ class Binding:
     """
 
     def __init__(self, parameters: Any, ui: Any) -> None:
-        self._parameters, self._observers = parameters, []
+        self._parameters = parameters
+        self._observers: list[int] = []
         observe = parameters.AddObserver
 
         def noted(*given: Any) -> int:
@@ -107,7 +108,7 @@ def upgrade(node: Any) -> None:
     old = {name: node.GetParameter(name) for name in _OLD if node.GetParameter(name)}
     if not old:
         return
-    general = {name: old[name].lower() for name in ("quality", "device", "precision") if name in old}
+    general: dict[str, Any] = {name: old[name].lower() for name in ("quality", "device", "precision") if name in old}
     general |= {"seed": int(float(old["seed"]))} if "seed" in old else {}
     method: dict[str, Any] = {"start": old["start"].lower()} if "start" in old else {}
     if old.get("modelGamma", "true").lower() == "false" and "gamma" in old:
