@@ -196,6 +196,7 @@ class Engine:
             STOPPED,
             WAITING,
             BatchProgress,
+            check_summary,
             find_cases,
             segment_cases,
             write_summary,
@@ -204,6 +205,7 @@ class Engine:
         fields, skip_existing = message.fields, bool(message.fields.get("skip_existing"))
         out, request = Path(fields["output"]), request_of(fields["request"])
         cases = find_cases(Path(fields["input"]))
+        check_summary(out)
         out.mkdir(parents=True, exist_ok=True)
         rows = [BatchProgress(files, WAITING, total=len(cases)) for files in cases]
         for row in rows:
