@@ -106,7 +106,7 @@ def test_a_method_of_two_channels_asks_for_both_and_tells_a_score(user: User) ->
     user.segment()
     assert user.nodes.channels == {"T1w": first, "T2w": second}
     assert sections(user) == set()
-    assert f"{user.nodes.outcome['case_score']:.4g}" in user.status
+    assert f"{user.nodes.outcome['case_score']:.3g}" in user.status
     user.choose_model("toy")
     assert not user.sees("channelsFrame")
 

@@ -10,7 +10,7 @@ from PySide6 import QtCore
 
 from Testing.slicer_host.application import LoadedModule
 
-PATIENCE_S = 25.0
+PATIENCE_S = 300.0
 
 
 class User:
