@@ -31,7 +31,7 @@ def scene() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def one_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def one_engine(tmp_path_factory: pytest.TempPathFactory, toy_methods: Path) -> Iterator[Any]:
     from Testing.scene.engine import TestEngine
 
     engine = TestEngine(XDG_DATA_HOME=str(tmp_path_factory.mktemp("no-models")))

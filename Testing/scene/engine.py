@@ -43,11 +43,15 @@ SWEEP = 6
 
 def blind_model(folder: Path, **settings: Any) -> Path:
     """A model folder with a network that gives back zeros, on voxels of 4 mm. `settings`: of the method."""
-    state = {name: torch.zeros_like(value) for name, value in UNet3D((2,) * 5).state_dict().items()}
     card = toy_card(folder.name)
     card = replace(card, settings={**card.settings, "sweep_passes": SWEEP, **settings})
-    save_model(folder, card, {"reconstruction": state})
+    save_model(folder, card, {"reconstruction": zeros()})
     return folder
+
+
+def zeros() -> dict[str, torch.Tensor]:
+    """The weights of the smallest network, all of them 0."""
+    return {name: torch.zeros_like(value) for name, value in UNet3D((2,) * 5).state_dict().items()}
 
 
 @dataclass
@@ -57,12 +61,14 @@ class Gate:
     Attributes:
         steps: passes that may still come through; None: all.
         fails_at: number of the pass that fails, with what is said of it then.
+        whole_every: of the sweep, only every so many passes have more than their mask, as where memory is short.
         asked: how often each kind of request was made; seen: phase and number of every pass that came through.
     """
 
     steps: int | None = None
     fails_at: int = 0
     failure: tuple[str, str] = ("", "")
+    whole_every: int = 1
     asked: Counter[str] = field(default_factory=Counter)
     seen: list[tuple[str, int]] = field(default_factory=list)
 
@@ -83,6 +89,7 @@ class TestEngine:
         self._decoder = Decoder()
         self._words = tempfile.TemporaryFile()
         self._links: dict[int, tuple[Link, int]] = {}
+        self._open: list[Link] = []
         self._waiting: deque[Message] = deque()
         self._last = 0
 
@@ -105,7 +112,8 @@ class TestEngine:
                 env={**os.environ, **command.environment, "OMP_NUM_THREADS": "1", **self._environment},
                 start_new_session=True,
             )
-        return Link(self, on_data, on_end)
+        self._open.append(Link(self, on_data, on_end))
+        return self._open[-1]
 
     def close(self) -> None:
         if self._process is not None:
@@ -134,6 +142,7 @@ class TestEngine:
 
     def drop(self, link: Link) -> None:
         """A link was closed: what it asked for is cancelled, and nobody hears of it."""
+        self._open = [each for each in self._open if each is not link]
         for number in [n for n, (owner, _) in self._links.items() if owner is link]:
             self.tell("cancel", number)
             del self._links[number]
@@ -175,13 +184,16 @@ class TestEngine:
                 return True
             gate.steps = None if gate.steps is None else gate.steps - 1
             gate.seen.append((message.fields["phase"], message.fields["number"]))
+            if message.fields["phase"] == "sweep" and (message.fields["number"] - 1) % gate.whole_every:
+                fields = {**message.fields, "layers": {"mask": "mask"}}
+                message = Message(message.kind, message.id, fields, {"mask": message.arrays["mask"]})
         link.deliver(Message(message.kind, number, message.fields, message.arrays))
         return True
 
     def _ended(self) -> None:
         assert self._process is not None
         code = self._process.wait()
-        links = {link for link, _ in self._links.values()}
+        links, self._open = self._open, []
         self._links.clear()
         for link in links:
             link.on_end(code, "")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 import slicer.util
+import vtk
 from numpy.typing import NDArray
 
 from Testing.brains import phantom
@@ -59,6 +60,13 @@ def anomaly_of(nodes: Any) -> NDArray[np.bool_]:
     return np.asarray(
         slicer.util.arrayFromSegmentBinaryLabelmap(nodes.segmentation, nodes.segment_id, nodes.input).T > 0
     )
+
+
+def affine_of(node: Any) -> NDArray[np.float64]:
+    """Voxel to RAS mm."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
 def voxels(node: Any) -> NDArray[Any]:

@@ -1,9 +1,10 @@
-"""The segment: how it says who made it, where it stands, and that the user can take back what the module writes; its lesions."""
+"""The segment: how it says who made it, where it stands, and that nothing of the user's is overwritten; its lesions."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from scipy import ndimage
 
 from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
-from Testing.scene.fake_engine import FakeEngine, pump
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, is_ours
+from IterMask3DLib.scene.records import NeedsConfirmation, found_text
+from Testing.scene.engine import Gate, pump, settled
 from Testing.scene.samples import anomaly_of, centred, phantom_node, reopened, volume_node, voxels
 
 
@@ -61,25 +64,95 @@ def three_spots() -> Any:
 
 
 @pytest.fixture
-def nodes(logic: Any) -> ResultNodes:
-    return logic.process(three_spots()).nodes
+def spots(choices: Request) -> Request:
+    """Choices that find the three spots and nothing else."""
+    return replace(choices, settings={"median_multiple": 20.0})
 
 
-def test_an_automatic_result_says_so_until_the_user_edits_it(logic: Any, nodes: ResultNodes) -> None:
-    edited: list[ResultNodes] = []
-    logic.on_edited = edited.append
-    assert made(nodes) == AUTOMATIC
+@pytest.fixture
+def nodes(logic: Any, spots: Request) -> ResultNodes:
+    return logic.process(three_spots(), spots).nodes
+
+
+def edit(nodes: ResultNodes) -> Any:
+    """Erases a part of the anomaly as a user does; gives what is left."""
     mask = anomaly_of(nodes)
     mask[14:16, 26, 22] = False
     write(nodes, mask)
-    assert made(nodes) == EDITED and set(edited) == {nodes}
+    return mask
+
+
+def test_an_automatic_result_says_so_until_the_user_edits_it(logic: Any, nodes: ResultNodes, spots: Request) -> None:
+    edited: list[ResultNodes] = []
+    logic.on_edited = edited.append
+    assert made(nodes) == AUTOMATIC and not logic.is_edited(nodes)
+    edit(nodes)
+    assert made(nodes) == EDITED and set(edited) == {nodes} and logic.is_edited(nodes)
     edited.clear()
-    logic.process(nodes.input)
-    assert made(nodes) == AUTOMATIC and not edited
+    logic.process(nodes.input, spots, when_edited="replace")
+    assert made(nodes) == AUTOMATIC and not edited and not logic.is_edited(nodes)
+
+
+def test_a_run_on_an_edited_anomaly_asks_first(logic: Any, nodes: ResultNodes, spots: Request) -> None:
+    left = edit(nodes)
+    sentence = "The anomaly of brain was edited; keep it and write a new segmentation, or replace it"
+    with pytest.raises(NeedsConfirmation, match=sentence):
+        logic.start(nodes.input, spots)
+    with pytest.raises(NeedsConfirmation, match=sentence):
+        logic.choose_again(nodes, gamma=0.1)
+    segmentation, segment_id = logic.edit_iteration(nodes, 3)
+    with pytest.raises(NeedsConfirmation, match=sentence):
+        logic.continue_from(nodes, segmentation, segment_id)
+    assert not logic.busy
+    np.testing.assert_array_equal(anomaly_of(nodes), left)
+
+
+@pytest.mark.parametrize("how", ["segment", "choose again"])
+def test_a_new_segmentation_leaves_the_edited_one_to_the_user(
+    logic: Any, nodes: ResultNodes, spots: Request, how: str
+) -> None:
+    found = anomaly_of(nodes)
+    left, mine, segment_id = edit(nodes), nodes.segmentation, nodes.segment_id
+    if how == "segment":
+        logic.process(nodes.input, spots, when_edited="new")
+    else:
+        logic.wait_for(logic.choose_again, nodes, settings={"start": "best"}, when_edited="new")
+    assert nodes.segmentation is not mine and nodes.segmentation.GetName() != mine.GetName()
+    assert made(nodes) == AUTOMATIC and not is_ours(mine)
+    np.testing.assert_array_equal(anomaly_of(nodes), found)
+    kept = slicer.util.arrayFromSegmentBinaryLabelmap(mine, segment_id, nodes.input).T > 0
+    np.testing.assert_array_equal(kept, left)
+    # The same again is asked no more: nobody has edited the new one.
+    logic.process(nodes.input, spots)
+
+
+def test_what_is_edited_during_a_run_is_not_overwritten_either(
+    logic: Any, gate: Gate, nodes: ResultNodes, spots: Request
+) -> None:
+    mine, segment_id = nodes.segmentation, nodes.segment_id
+    told: list[str] = []
+    gate.allow(2)
+    logic.start(nodes.input, spots, when_edited="replace", on_log=told.append)
+    pump(logic, lambda: len(nodes.steps) == 2)
+    left = edit(nodes)
+    gate.allow(None)
+    settled(logic)
+    assert nodes.segmentation is not mine
+    np.testing.assert_array_equal(slicer.util.arrayFromSegmentBinaryLabelmap(mine, segment_id, nodes.input).T > 0, left)
+    assert any("edited during the run" in text for text in told)
+
+
+def test_that_an_anomaly_was_edited_is_known_in_a_scene_that_was_opened_again(
+    logic: Any, nodes: ResultNodes, spots: Request, tmp_path: Path
+) -> None:
+    edit(nodes)
+    opened = reopened(tmp_path / "scene.mrb")
+    with pytest.raises(NeedsConfirmation):
+        logic.start(opened.input, spots)
 
 
 @pytest.mark.parametrize(
-    "edit",
+    "change",
     [
         lambda logic, nodes: logic.use_iteration(nodes, 4),
         lambda logic, nodes: logic.threshold_heatmap(nodes, 0.05),
@@ -89,21 +162,23 @@ def test_an_automatic_result_says_so_until_the_user_edits_it(logic: Any, nodes: 
     ids=["use an iteration", "threshold", "delete", "keep"],
 )
 def test_what_the_user_does_through_the_panel_counts_as_editing_and_can_be_undone(
-    logic: Any, nodes: ResultNodes, edit: Callable[..., Any]
+    logic: Any, nodes: ResultNodes, change: Callable[..., Any]
 ) -> None:
     checkpoints: list[int] = []
     logic.before_write = lambda node: checkpoints.append(int(anomaly_of(nodes).sum()))
     before = int(anomaly_of(nodes).sum())
-    edit(logic, nodes)
-    assert made(nodes) == EDITED
+    change(logic, nodes)
+    assert made(nodes) == EDITED and logic.is_edited(nodes)
     assert checkpoints == [before] and int(anomaly_of(nodes).sum()) != before
 
 
-def test_a_run_lets_the_user_save_the_undo_state_before_it_writes(logic: Any, nodes: ResultNodes) -> None:
+def test_a_run_lets_the_user_save_the_undo_state_before_it_writes(
+    logic: Any, nodes: ResultNodes, spots: Request
+) -> None:
     seen: list[tuple[Any, int]] = []
     logic.before_write = lambda node: seen.append((node, node.GetSegmentation().GetNumberOfSegments()))
-    logic.process(nodes.input)
-    logic.process(phantom_node("new"))
+    logic.process(nodes.input, spots)
+    logic.process(phantom_node("new"), spots)
     assert seen[0] == (nodes.segmentation, 1)
     assert len(seen) == 2 and seen[1][1] == 0
 
@@ -112,11 +187,10 @@ def test_going_on_from_an_edited_mask_gives_a_semiautomatic_result_and_another_g
     logic: Any, nodes: ResultNodes
 ) -> None:
     segmentation, segment_id = logic.edit_iteration(nodes, 3)
-    logic.continue_from(nodes, segmentation, segment_id)
-    pump(logic, lambda: not logic.busy)
-    assert made(nodes) == EDITED
-    logic.choose_again(nodes, gamma=0.1)
-    pump(logic, lambda: not logic.busy)
+    logic.wait_for(logic.continue_from, nodes, segmentation, segment_id)
+    # By a person's hand, but nobody's work that could be lost.
+    assert made(nodes) == EDITED and not logic.is_edited(nodes)
+    logic.wait_for(logic.choose_again, nodes, gamma=0.1)
     assert made(nodes) == AUTOMATIC
 
 
@@ -147,15 +221,17 @@ def test_the_segment_has_name_colour_terminology_and_the_grid_of_the_input(nodes
     )
 
 
-def test_the_segmentation_stands_under_the_study_of_the_volume_and_the_rest_in_one_folder_there(logic: Any) -> None:
+def test_the_segmentation_stands_under_the_study_of_the_volume_and_the_rest_in_one_folder_there(
+    logic: Any, spots: Request
+) -> None:
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     volume = three_spots()
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "Patient")
     study = hierarchy.CreateStudyItem(patient, "Study")
     hierarchy.CreateItem(study, volume)
-    nodes = logic.process(volume).nodes
+    nodes = logic.process(volume, spots).nodes
     logic.edit_iteration(nodes, 2)
-    logic.process(volume)
+    logic.process(volume, spots)
     item = hierarchy.GetItemByDataNode
     assert hierarchy.GetItemParent(item(nodes.segmentation)) == study
     (folder,) = {
@@ -168,13 +244,13 @@ def test_the_segmentation_stands_under_the_study_of_the_volume_and_the_rest_in_o
     assert children(study) == ["brain"]
 
 
-def test_a_result_that_is_removed_leaves_nothing_but_the_volume_and_the_colours(logic: Any) -> None:
+def test_a_result_that_is_removed_leaves_nothing_but_the_volume_and_the_colours(logic: Any, spots: Request) -> None:
     volume = three_spots()
-    logic.process(phantom_node("first"))
+    logic.process(phantom_node("first"), spots)
     before = sorted(
         node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode") if "Color" not in node.GetClassName()
     )
-    logic.process(volume)
+    logic.process(volume, spots)
     nodes = ResultNodes.find(volume)
     assert nodes is not None
     nodes.remove()
@@ -255,9 +331,18 @@ def test_the_lesions_are_saved_with_the_columns_of_the_command_line(
         logic.save_lesions(nodes, tmp_path / "nowhere" / "lesions.csv")
 
 
-def test_an_empty_anomaly_has_no_lesions_and_can_be_saved(make_logic: Callable[..., Any], tmp_path: Path) -> None:
-    logic = make_logic(FakeEngine())
-    nodes = logic.process(phantom_node()).nodes
+def test_an_empty_anomaly_has_no_lesions_and_can_be_saved(logic: Any, nodes: ResultNodes, tmp_path: Path) -> None:
     assert logic.threshold_heatmap(nodes, 1e6) == 0
     assert logic.measure_lesions(nodes) == [] and not anomaly_of(nodes).any()
     assert logic.save_lesions(nodes, tmp_path / "none.csv").read_text(encoding="utf-8").count("\n") == 1
+
+
+def test_what_was_found_is_said_in_words_that_fit_its_number(logic: Any, choices: Request) -> None:
+    assert [found_text(*found) for found in ((0.0, 0), (1.25, 1), (3.0, 2))] == [
+        "no anomaly",
+        "1.2 ml in 1 lesion",
+        "3.0 ml in 2 lesions",
+    ]
+    nothing = replace(choices, settings={"median_multiple": 1e5})
+    summary = logic.process(phantom_node(), nothing)
+    assert summary.anomaly_ml == 0 and summary.text.startswith("No anomaly, ")

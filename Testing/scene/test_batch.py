@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import pytest
 import slicer
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.records import BatchCase, Progress, RunOptions
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.scene.records import BatchCase, BatchSummary, RunProgress
 from Testing.brains import phantom
-from Testing.scene.fake_engine import FakeEngine, pump
+from Testing.scene.engine import settled
 from Testing.scene.samples import anomaly_of, phantom_node
 
 
@@ -37,104 +38,96 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def batch(logic: Any, folder: Path, **options: Any) -> tuple[list[BatchCase], list[BatchCase]]:
-    told: list[BatchCase] = []
-    done: list[list[BatchCase]] = []
-    logic.start_batch(
-        folder / "in",
-        folder / "out",
-        on_case=told.append,
-        on_done=done.append,
-        on_error=lambda *e: pytest.fail(str(e)),
-        **options,
-    )
-    pump(logic, lambda: not logic.busy)
-    return done[0], told
+def batch(logic: Any, folder: Path, request: Request, *more: Any, **named: Any) -> BatchSummary:
+    return logic.wait_for(logic.start_batch, folder / "in", folder / "out", request, *more, **named)
 
 
-def statuses(cases: list[BatchCase]) -> dict[str, str]:
+def statuses(cases: tuple[BatchCase, ...]) -> dict[str, str]:
     return {case.name: case.status for case in cases}
 
 
-def test_a_folder_is_segmented_and_a_failing_case_does_not_stop_the_others(logic: Any, folder: Path) -> None:
-    progress: list[Progress] = []
-    cases, told = batch(logic, folder, on_progress=progress.append)
-    assert statuses(cases) == {"a": "done", "b": "failed", "c": "done"}
-    assert "constant" in cases[1].message and "ml in" in cases[0].message
-    assert [case.status for case in told if case.name == "a"][:1] == ["running"]
-    assert [p.fraction for p in progress] == sorted(p.fraction for p in progress) and progress[-1].fraction == 1
+def test_a_folder_is_segmented_and_a_failing_case_does_not_stop_the_others(
+    logic: Any, choices: Request, folder: Path
+) -> None:
+    progress: list[RunProgress] = []
+    told: list[BatchCase] = []
+    summary = batch(logic, folder, choices, on_progress=progress.append, on_case=told.append)
+    assert statuses(summary.cases) == {"a": "done", "b": "failed", "c": "done"}
+    assert "constant" in summary.cases[1].message and "ml in" in summary.cases[0].message
+    assert not summary.cancelled and summary.text == "2 done, 1 failed."
+    assert [case.status for case in told if case.name == "a"][:2] == ["waiting", "running"]
+    fractions = [p.fraction for p in progress]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
     assert progress[0].text == "Case 1 of 3: a"
-    summary = rows(folder / "out" / "summary.csv")
-    assert [row["status"] for row in summary] == ["done", "failed", "done"]
+    rows_ = rows(folder / "out" / "summary.csv")
+    assert [row["status"] for row in rows_] == ["done", "failed", "done"]
     record = json.loads((folder / "out" / "a" / "a_run.json").read_text(encoding="utf-8"))
-    assert float(summary[0]["anomaly_ml"]) == record["results"]["anomaly_ml"] > 0
+    assert float(rows_[0]["anomaly_ml"]) == record["results"]["anomaly_ml"] > 0
     assert not slicer.util.getNodesByClass("vtkMRMLVolumeNode") and not (folder / "out" / "b").exists()
 
 
 def test_each_case_is_what_segmenting_it_in_the_scene_finds(
-    make_logic: Callable[..., Any], folder: Path, toy: str
+    logic: Any, choices: Request, folder: Path, toy: str
 ) -> None:
     (folder / "in" / "b.nii.gz").unlink()
-    options = RunOptions(model=toy, gamma=0.5, start="best", seed=2)
-    logic = make_logic()
-    batch(logic, folder, options=options)
-    nodes = logic.process(phantom_node(), options).nodes
+    choices = replace(choices, model=toy, seed=2, settings={"gamma": 0.5, "start": "best"})
+    batch(logic, folder, choices)
+    nodes = logic.process(phantom_node(), choices).nodes
     for case in ("a", "c"):
-        np.testing.assert_array_equal(
-            np.asarray(nib.load(folder / "out" / case / f"{case}_anomaly.nii.gz").dataobj) > 0, anomaly_of(nodes)
-        )
+        mask = np.asarray(nib.load(folder / "out" / case / f"{case}_anomaly.nii.gz").dataobj) > 0
+        np.testing.assert_array_equal(mask, anomaly_of(nodes))
         record = json.loads((folder / "out" / case / f"{case}_run.json").read_text(encoding="utf-8"))
         assert record["seed"] == 2 and record["settings"]["start"] == "best"
 
 
-def test_what_is_there_is_skipped_and_only_the_rest_is_done(logic: Any, folder: Path) -> None:
-    batch(logic, folder)
+def test_what_is_there_is_skipped_and_only_the_rest_is_done(logic: Any, choices: Request, folder: Path) -> None:
+    batch(logic, folder, choices)
     shutil.rmtree(folder / "out" / "c")
     before = (folder / "out" / "a" / "a_run.json").stat().st_mtime_ns
-    cases, _ = batch(logic, folder)
-    assert statuses(cases) == {"a": "skipped", "b": "failed", "c": "done"}
+    summary = batch(logic, folder, choices)
+    assert statuses(summary.cases) == {"a": "skipped", "b": "failed", "c": "done"}
+    assert summary.text == "1 done, 1 failed, 1 skipped, they were there already."
     assert (folder / "out" / "a" / "a_run.json").stat().st_mtime_ns == before
-    summary = rows(folder / "out" / "summary.csv")
-    assert summary[0]["status"] == "skipped" and float(summary[0]["anomaly_ml"]) > 0
-    cases, _ = batch(logic, folder, skip_existing=False)
-    assert statuses(cases)["a"] == "done"
+    rows_ = rows(folder / "out" / "summary.csv")
+    assert rows_[0]["status"] == "skipped" and float(rows_[0]["anomaly_ml"]) > 0
+    assert statuses(batch(logic, folder, choices, False).cases)["a"] == "done"
 
 
-def test_a_batch_that_is_stopped_keeps_what_is_done(make_logic: Callable[..., Any], folder: Path) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
-    done: list[list[BatchCase]] = []
-    first: list[str] = []
-    logic.start_batch(
-        folder / "in",
-        folder / "out",
-        on_case=lambda case: first.append(case.name) if case.status == "done" else None,
-        on_done=done.append,
-    )
-    engine.allow(30)
-    pump(logic, lambda: bool(first))
-    logic.cancel()
-    engine.allow(1000)
-    pump(logic, lambda: not logic.busy)
-    found = statuses(done[0])
-    assert found["a"] == "done" and found["c"] == "stopped"
-    assert [row["status"] for row in rows(folder / "out" / "summary.csv")] == list(found.values())
-    assert not (folder / "out" / "c").exists()
-    assert not [path for path in (folder / "out").iterdir() if path.name.startswith(".")]
+def test_a_batch_that_is_stopped_keeps_what_is_done(logic: Any, choices: Request, folder: Path) -> None:
+    for name in "defghi":
+        shutil.copy(folder / "in" / "a.nii.gz", folder / "in" / f"{name}.nii.gz")
+    done: list[BatchSummary] = []
+
+    def stop(case: BatchCase) -> None:
+        if case.status == "running":
+            logic.cancel()
+
+    logic.start_batch(folder / "in", folder / "out", choices, on_case=stop, on_done=done.append)
+    settled(logic)
+    found = statuses(done[0].cases)
+    assert done[0].cancelled and found["i"] == "stopped" and "stopped before the rest" in done[0].text
+    assert not any(status in ("waiting", "running") for status in found.values())
+    written = {name for name, status in found.items() if status == "done"}
+    assert {path.name for path in (folder / "out").iterdir() if path.is_dir()} == written
+    if (folder / "out" / "summary.csv").exists():
+        assert [row["status"] for row in rows(folder / "out" / "summary.csv")] == list(found.values())
 
 
-def test_folders_that_hold_nothing_or_cannot_be_written_are_told_at_once(logic: Any, folder: Path) -> None:
+def test_folders_that_hold_nothing_or_cannot_be_written_are_told(logic: Any, choices: Request, folder: Path) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices"):
-        logic.start_batch(folder / "empty", folder / "out")
-    with pytest.raises(UserError, match="nowhere is not a folder"):
-        logic.start_batch(folder / "nowhere", folder / "out")
+    out = folder / "out"
+    for given, sentence in (
+        ("empty", "holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices"),
+        ("nowhere", "nowhere is not a folder"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            logic.wait_for(logic.start_batch, folder / given, out, choices)
     (folder / "taken").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match=r"taken cannot be written \(.*\); choose another folder"):
-        logic.start_batch(folder / "in", folder / "taken")
-    shutil.copy(folder / "in" / "a.nii.gz", folder / "in" / "a.nii.gz".replace(".gz", ""))
-    with pytest.raises(UserError, match="would write the case a; give them different names"):
-        logic.start_batch(folder / "in", folder / "out")
-    with pytest.raises(UserError, match="Gamma is 0"):
-        logic.start_batch(folder / "in", folder / "out", RunOptions(gamma=0.0))
+    with pytest.raises(UserError, match=r"taken cannot be written \(.*\)"):
+        logic.wait_for(logic.start_batch, folder / "in", folder / "taken", choices)
+    shutil.copy(folder / "in" / "a.nii.gz", folder / "in" / "a.nii")
+    with pytest.raises(UserError, match="would write the case a; give them different file names"):
+        batch(logic, folder, choices)
+    with pytest.raises(UserError, match="request: device is 'tpu'"):
+        logic.start_batch(folder / "in", out, replace(choices, device="tpu"))
     assert not logic.busy

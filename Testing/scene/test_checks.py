@@ -10,15 +10,18 @@ import slicer
 import vtk
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.records import RunOptions, Severity
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.scene.records import Severity
 from Testing.brains import phantom
 from Testing.scene.samples import brain_node, centred, head_node, phantom_node, volume_node, voxels
 
 ARRAY, AFFINE = phantom()
 
 
-def said(logic: Any, node: Any, mask: Any = None, options: RunOptions | None = None) -> list[tuple[Severity, str]]:
-    return [(finding.severity, finding.text) for finding in logic.check_input(node, mask, options or RunOptions())]
+def said(logic: Any, node: Any, mask: Any = None, model: str | None = None) -> list[tuple[Severity, str]]:
+    if logic.description is None:
+        logic.wait_for(logic.describe)
+    return [(check.severity, check.text) for check in logic.check_input(node, mask, model)]
 
 
 def resampled(spacing: tuple[float, float, float]) -> Any:
@@ -27,12 +30,7 @@ def resampled(spacing: tuple[float, float, float]) -> Any:
 
 
 def test_the_bundled_brain_is_as_it_should_be(logic: Any) -> None:
-    ((severity, text),) = said(logic, brain_node())
-    assert (
-        severity is Severity.INFO
-        and text.startswith("The volume is skull-stripped already (")
-        and text.endswith(" ml).")
-    )
+    assert said(logic, brain_node()) == [(Severity.INFO, "The volume is skull-stripped already.")]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +71,10 @@ def test_a_volume_of_colours_is_refused(logic: Any) -> None:
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 3)
     node.SetAndObserveImageData(image)
     (severity, text) = said(logic, node)[0]
-    assert severity is Severity.ERROR and text == "photo holds several numbers a voxel; one is needed."
+    assert (
+        severity is Severity.ERROR
+        and text == "photo holds 3 numbers a voxel: it is in colour, or 4D; make a volume of one of them."
+    )
 
 
 def test_a_parent_transform_is_an_error_that_names_the_transform(logic: Any) -> None:
@@ -141,8 +142,7 @@ def test_the_modality_of_a_dicom_header_counts(logic: Any) -> None:
 def test_a_volume_with_skull_is_told_to_be_stripped_first(logic: Any) -> None:
     noise = np.random.default_rng(0).integers(1, 60, ARRAY.shape).astype(np.int16)
     assert any(
-        "not skull-stripped: the brain is extracted first" in text
-        for _, text in said(logic, volume_node(ARRAY + noise, AFFINE))
+        "has a skull: it is stripped first" in text for _, text in said(logic, volume_node(ARRAY + noise, AFFINE))
     )
 
 
@@ -160,12 +160,12 @@ def test_brain_masks_that_do_not_fit_are_errors(logic: Any) -> None:
     )
     zeros = volume_node(np.zeros(ARRAY.shape, np.uint8), AFFINE, "zeros")
     with pytest.raises(UserError, match="The brain mask zeros is empty; draw the brain or choose another mask"):
-        logic.start(node, brain_mask=zeros)
+        logic.start(node, Request(), zeros)
     assert said(logic, node, volume_node((ARRAY > 0).astype(np.uint8), AFFINE, "good"))[0][0] is Severity.WARNING
 
 
 def test_a_model_that_is_not_there_is_an_error(logic: Any) -> None:
-    assert said(logic, phantom_node(), options=RunOptions(model="t2w-1mm"))[0] == (
+    assert said(logic, phantom_node(), model="t2w-1mm")[0] == (
         Severity.ERROR,
         "Model t2w-1mm is neither bundled, installed, nor a folder; choose another one.",
     )
@@ -181,3 +181,25 @@ def test_errors_come_first_and_the_check_leaves_the_volume_alone(logic: Any) -> 
     )
     assert findings[0][0] is Severity.ERROR and any("T2w" in text for _, text in findings[1:])
     np.testing.assert_array_equal(voxels(node), before)
+
+
+def test_a_sequence_is_refused_in_words_and_the_volume_that_shows_a_frame_is_not(logic: Any) -> None:
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "perfusion")
+    for index in range(3):
+        frame = phantom_node("frame")
+        sequence.SetDataNodeAtValue(frame, str(index))
+        slicer.mrmlScene.RemoveNode(frame)
+    assert said(logic, sequence) == [
+        (Severity.ERROR, "perfusion is a sequence; choose the volume that shows one of its frames.")
+    ]
+    browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
+    browser.AddSynchronizedSequenceNode(sequence)
+    assert not any(severity is Severity.ERROR for severity, _ in said(logic, browser.GetProxyNode(sequence)))
+
+
+def test_every_input_of_a_model_is_checked_and_names_are_held_against_its_own(logic: Any) -> None:
+    volumes = {"T1w": phantom_node("sub-01_T1w"), "FLAIR": phantom_node("sub-01_T2w")}
+    texts = [text for _, text in said(logic, volumes)]
+    assert "sub-01_T2w looks like T2w by its name; the model was trained on FLAIR." in texts
+    assert not any(text.startswith("sub-01_T1w looks") for text in texts)
+    assert said(logic, {"T1w": phantom_node("T1w"), "FLAIR": None}) == [(Severity.ERROR, "No volume is chosen.")]

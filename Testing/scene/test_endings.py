@@ -1,10 +1,11 @@
-"""However a run ends, nothing of it goes on: no thread, timer, observer or orphan node."""
+"""However a run ends, nothing of it goes on: no engine, timer, observer or orphan node."""
 
 from __future__ import annotations
 
 import gc
+import os
 import random
-import threading
+import signal
 from collections import Counter
 from collections.abc import Callable
 from types import FunctionType
@@ -14,23 +15,21 @@ import pytest
 import slicer
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.request import Request
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import RunState
-from Testing.scene.fake_engine import Clicker, FakeEngine, pump
+from IterMask3DLib.scene.run.engine_client import engine_command
+from IterMask3DLib.scene.run.transport import Command, pipes_to
+from Testing.scene.engine import SWEEP, Clicker, Gate, TestEngine, pump, settled
 from Testing.scene.samples import phantom_node
 
-RUNS = 100
-PASSES = 17
-
-
-def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "IterMask3D"]
+RUNS = 30
+PASSES = SWEEP + 2
 
 
 def nodes_by_class() -> Counter[str]:
-    return Counter(
-        slicer.mrmlScene.GetNthNode(index).GetClassName() for index in range(slicer.mrmlScene.GetNumberOfNodes())
-    )
+    scene = slicer.mrmlScene
+    return Counter(scene.GetNthNode(index).GetClassName() for index in range(scene.GetNumberOfNodes()))
 
 
 def observers() -> int:
@@ -40,22 +39,22 @@ def observers() -> int:
     return sum((each.__module__ or "").startswith("IterMask3DLib.scene") for each in functions)
 
 
-def running(logic: Any, engine: FakeEngine, passes: int) -> Any:
-    """A run that has done so many passes and waits for leave to do the next."""
+def running(logic: Any, gate: Gate, choices: Request, passes: int, **callbacks: Any) -> Any:
+    """A run of which so many passes came through, and no more do for now."""
     node = phantom_node()
-    logic.start(node)
-    engine.allow(passes)
+    gate.allow(passes)
+    logic.start(node, choices, **callbacks)
     pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == passes)
     return node
 
 
-def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Callable[..., Any]) -> None:
+def test_many_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Callable[..., Any], choices: Request) -> None:
     draw = random.Random(11)
     before = observers()
     timers: list[Clicker] = []
-    logic = make_logic(FakeEngine(), lambda call: timers.append(Clicker(call)) or timers[-1])
+    logic = make_logic(lambda call: timers.append(Clicker(call)) or timers[-1])
     node = phantom_node()
-    logic.process(node)
+    logic.process(node, choices)
     known = (nodes_by_class(), observers())
     assert known[1] > before
     ends: Counter[str] = Counter()
@@ -63,7 +62,8 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Call
         stop_at = draw.randint(0, PASSES)
         logic.start(
             node,
-            on_step=lambda step, stop_at=stop_at: logic.cancel() if step.item == stop_at else None,
+            choices,
+            on_step=lambda item, step, stop_at=stop_at: logic.cancel() if item == stop_at else None,
             on_done=lambda summary: ends.update([summary.cancelled]),
             on_error=lambda sentence, trace: pytest.fail(sentence + trace),
         )
@@ -71,109 +71,162 @@ def test_a_hundred_runs_cancelled_anywhere_leave_nothing_behind(make_logic: Call
             logic.cancel()
         while logic.busy:
             timers[0].tick()
-    assert ends[True] > RUNS / 2 and sum(ends.values()) == RUNS
-    logic.process(node)
+    assert ends[True] > RUNS / 4 and sum(ends.values()) == RUNS
+    logic.process(node, choices)
     assert (nodes_by_class(), observers()) == known
-    assert len(threads()) == 1 and not timers[0].active
+    assert not timers[0].active
     logic.close()
-    assert threads() == []
     assert observers() == before
 
 
-def test_closing_the_scene_during_a_run_ends_it_and_leaves_an_empty_scene(make_logic: Callable[..., Any]) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
+def test_closing_the_scene_during_a_run_ends_it_and_leaves_an_empty_scene(
+    logic: Any, gate: Gate, choices: Request
+) -> None:
     empty = nodes_by_class()
     heard: list[tuple[str, str]] = []
-    node = phantom_node()
-    logic.start(node, on_error=lambda *told: heard.append(told), on_done=lambda _: pytest.fail("it was not done"))
-    engine.allow(5)
-    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 5)
+    running(
+        logic,
+        gate,
+        choices,
+        4,
+        on_error=lambda *told: heard.append(told),
+        on_done=lambda _: pytest.fail("it was not done"),
+    )
     slicer.mrmlScene.Clear(False)
     assert heard == [("The scene was closed; the run was cancelled.", "")]
     assert not logic.busy and logic.state is RunState.IDLE
-    engine.allow(1000)
+    gate.allow(None)
     for _ in range(20):
         logic.poll()
     assert nodes_by_class() == empty and ResultNodes.all() == []
-    # What the worker still said about that run does not reach the next one.
-    again = logic.process(phantom_node("again"))
+    # What the engine still said about that run does not reach the next one.
+    again = logic.process(phantom_node("again"), choices)
     assert [step.number for step in again.nodes.steps] == list(range(1, len(again.nodes.steps) + 1))
 
 
-def test_removing_the_volume_during_a_run_ends_it_with_a_sentence(make_logic: Callable[..., Any]) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
+def test_removing_the_volume_during_a_run_ends_it_with_a_sentence(logic: Any, gate: Gate, choices: Request) -> None:
     heard: list[tuple[str, str]] = []
-    node = phantom_node()
-    logic.start(node, on_error=lambda *told: heard.append(told))
-    engine.allow(3)
-    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 3)
+    node = running(logic, gate, choices, 3, on_error=lambda *told: heard.append(told))
     slicer.mrmlScene.RemoveNode(node)
-    engine.allow(1000)
-    pump(logic, lambda: not logic.busy)
+    gate.allow(None)
+    settled(logic)
     assert heard == [("The volume was removed from the scene; the run was cancelled.", "")]
-    assert logic.process(phantom_node("other")).anomaly_ml > 0
+    assert logic.process(phantom_node("other"), choices).anomaly_ml > 0
 
 
-@pytest.mark.parametrize("role", ["browser", "maskSequence", "iteration_table", "segmentation", "heatmap", "root"])
-def test_removing_a_node_of_the_result_during_a_run_fails_in_a_sentence_or_not_at_all(
-    make_logic: Callable[..., Any], role: str
+@pytest.mark.parametrize("role", ["browser", "step.mask", "step.error_map", "iteration_table", "root"])
+def test_removing_what_a_run_writes_into_ends_it_with_a_sentence(
+    logic: Any, gate: Gate, choices: Request, role: str
 ) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
-    node = phantom_node()
-    engine.allow(1000)
-    logic.process(node)
-    ended: list[str] = []
-    engine._gate = threading.Semaphore(0)
-    logic.start(node, on_done=lambda _: ended.append("done"), on_error=lambda sentence, trace: ended.append(sentence))
-    engine.allow(3)
+    heard: list[tuple[str, str]] = []
+    node = running(
+        logic, gate, choices, 3, on_error=lambda *told: heard.append(told), on_done=lambda _: pytest.fail("done")
+    )
     nodes = ResultNodes.find(node)
     assert nodes is not None
+    slicer.mrmlScene.RemoveNode(nodes.root if role == "root" else nodes.node(role))
+    gate.allow(None)
+    settled(logic)
+    assert heard == [("A part of the result was removed from the scene; the run was cancelled.", "")]
+    assert logic.process(node, choices).anomaly_ml > 0
+
+
+@pytest.mark.parametrize("role", ["segmentation", "layer.heatmap", "brain", "lesion_table", "curve_chart"])
+def test_what_a_run_makes_only_in_its_end_may_be_removed_meanwhile(
+    logic: Any, gate: Gate, choices: Request, role: str
+) -> None:
+    node = phantom_node()
+    nodes = logic.process(node, choices).nodes
+    taken = nodes.node(role)
+    done: list[Any] = []
+    gate.allow(3)
+    logic.start(node, choices, on_done=done.append)
     pump(logic, lambda: len(nodes.steps) == 3)
-    taken = getattr(nodes, role)
-    if taken is not None:
+    if slicer.mrmlScene.IsNodePresent(taken):
         slicer.mrmlScene.RemoveNode(taken)
-    engine.allow(1000)
-    pump(logic, lambda: not logic.busy)
-    assert len(ended) == 1 and (ended == ["done"] or ended[0].startswith("The result could not be written: "))
-    assert logic.process(phantom_node("other")).anomaly_ml > 0
+    gate.allow(None)
+    settled(logic)
+    assert not done[0].cancelled and nodes.node(role) is not None
 
 
-def test_closing_the_module_ends_a_run_and_its_thread(make_logic: Callable[..., Any]) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
-    running(logic, engine, 2)
-    assert len(threads()) == 1
-    engine.allow(1000)
+def test_an_end_that_cannot_be_written_is_told_once(
+    logic: Any, choices: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from IterMask3DLib.scene.run import result_writer
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("the hierarchy is gone")
+
+    heard: list[tuple[str, str]] = []
+    monkeypatch.setattr(result_writer.sequences, "end_iterations", broken)
+    logic.start(
+        phantom_node(), choices, on_error=lambda *told: heard.append(told), on_done=lambda _: pytest.fail("done")
+    )
+    settled(logic)
+    ((sentence, trace),) = heard
+    assert sentence == "The result could not be written: the hierarchy is gone" and "broken" in trace
+
+
+def test_closing_the_module_ends_a_run_and_every_question(logic: Any, gate: Gate, choices: Request) -> None:
+    heard: list[str] = []
+    running(logic, gate, choices, 2, on_error=lambda sentence, trace: heard.append(sentence))
+    logic.describe(on_error=lambda sentence, trace: heard.append(sentence))
     logic.close()
-    assert threads() == [] and not logic.busy
+    assert heard == ["The module was closed; the run was cancelled."] * 2 and not logic.busy
     logic.close()
     with pytest.raises(UserError, match="The module was closed"):
-        logic.start(phantom_node("late"))
+        logic.start(phantom_node("late"), choices)
+    with pytest.raises(UserError, match="The module was closed"):
+        logic.describe()
 
 
-def test_one_thread_does_all_runs(make_logic: Callable[..., Any]) -> None:
-    logic = make_logic(FakeEngine())
-    logic.process(phantom_node("one"))
-    (first,) = threads()
-    logic.process(phantom_node("two"))
-    assert threads() == [first]
-
-
-def test_the_memory_of_the_device_is_given_back_but_not_under_a_run(make_logic: Callable[..., Any]) -> None:
-    engine = FakeEngine(gated=True)
-    logic = make_logic(engine)
-    node = running(logic, engine, 2)
-    with pytest.raises(UserError, match="Something is running; cancel it or wait for its end"):
+def test_the_memory_of_the_device_is_given_back_but_not_under_a_run(logic: Any, gate: Gate, choices: Request) -> None:
+    node = running(logic, gate, choices, 2)
+    with pytest.raises(UserError, match="Something is running already; cancel it or wait for its end"):
         logic.free_memory()
-    engine.allow(1000)
-    pump(logic, lambda: not logic.busy)
-    assert "given back" in logic.free_memory() and engine.released == 1
+    gate.allow(None)
+    settled(logic)
+    assert "given back" in logic.wait_for(logic.free_memory)
     # The sweep is still in the scene.
     nodes = ResultNodes.find(node)
     assert nodes is not None
-    logic.choose_again(nodes, gamma=0.1)
-    pump(logic, lambda: not logic.busy)
-    assert engine.prepared == 2 and nodes.curve is not None and nodes.curve.gamma == 0.1
+    logic.wait_for(logic.choose_again, nodes, gamma=0.1)
+    assert gate.asked["recall"] == 1 and nodes.curve is not None and nodes.curve.gamma == 0.1
+
+
+def test_an_engine_that_is_killed_is_one_sentence_and_the_next_click_starts_another(
+    make_logic: Callable[..., Any], choices: Request
+) -> None:
+    engine = TestEngine()
+    logic = make_logic(open_transport=engine.open)
+    engine.gate.allow(3)
+    heard: list[tuple[str, str]] = []
+    node = phantom_node()
+    logic.start(node, choices, on_error=lambda *told: heard.append(told))
+    pump(logic, lambda: (nodes := ResultNodes.find(node)) is not None and len(nodes.steps) == 3)
+    os.kill(engine.pid, signal.SIGKILL)
+    engine.gate.allow(None)
+    settled(logic)
+    ((sentence, _),) = heard
+    assert "The engine ended unexpectedly (it was killed" in sentence and "run again" in sentence
+    nodes = ResultNodes.find(node)
+    assert nodes is not None and len(nodes.steps) >= 3
+    logic.process(node, choices)
+    # What the dead engine knew of the run comes from the scene.
+    os.kill(engine.pid, signal.SIGKILL)
+    pump(logic, lambda: not logic._controller.client.running)
+    logic.wait_for(logic.choose_again, nodes, gamma=0.1)
+    assert engine.gate.asked["recall"] == 1
+    logic.close()
+    engine.close()
+
+
+def test_an_engine_that_cannot_be_started_is_told_in_a_sentence(
+    make_logic: Callable[..., Any], choices: Request
+) -> None:
+    logic = make_logic(open_transport=pipes_to(Command(("/nowhere/itermask3d", "serve"))))
+    with pytest.raises(UserError, match="The engine cannot be started: /nowhere/itermask3d: No such file"):
+        logic.process(phantom_node(), choices)
+    logic.use_engine(pipes_to(engine_command()))
+    assert logic.wait_for(logic.describe).default_model == "t1w-2mm"
+    assert logic.process(phantom_node("other"), choices).anomaly_ml > 0

@@ -1,4 +1,4 @@
-"""Results lie where the anatomy is, however the volume lies in space; checked in RAS, also in the files that are read by others."""
+"""Results lie where the anatomy is, however the volume lies in space; checked in RAS, also in the files others read."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
-from nibabel.orientations import axcodes2ornt, inv_ornt_aff
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.preprocessing.intensity import zscore_clip3
-from IterMask3DLib.preprocessing.prepare import Grid, prepare
-from IterMask3DLib.core.image import Image
-from IterMask3DLib.scene.gridmap import GridMap
-from IterMask3DLib.scene.records import SaveOptions
-from Testing.brains import phantom
-from Testing.scene.samples import SPOT_MM, SPOT_RAS, anomaly_of, centred, head_node, oblique, volume_node, voxels
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.preprocessing.intensity import SCALES
+from Testing.scene.samples import (
+    SPOT_MM,
+    SPOT_RAS,
+    affine_of,
+    anomaly_of,
+    centred,
+    head_node,
+    oblique,
+    volume_node,
+    voxels,
+)
 
 SHAPE = (44, 52, 44)
 SPOT_ML = 4 / 3 * np.pi * SPOT_MM**3 / 1000
@@ -43,10 +48,10 @@ def head(request: pytest.FixtureRequest) -> Any:
     return head_node(centred(directions, shape), shape)
 
 
-def affine_of(node: Any) -> NDArray[np.float64]:
-    matrix = vtk.vtkMatrix4x4()
-    node.GetIJKToRASMatrix(matrix)
-    return np.array([[matrix.GetElement(r, c) for c in range(4)] for r in range(4)])
+@pytest.fixture
+def choices(choices: Request) -> Request:
+    """With a threshold between the brain and the spot."""
+    return Request(choices.model, "cpu", backend="pytorch", settings={"median_multiple": 30.0})
 
 
 def centre(mask: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -58,9 +63,9 @@ def millilitres(mask: NDArray[Any], affine: NDArray[np.float64]) -> float:
 
 
 def test_the_segmentation_and_the_heatmap_lie_on_the_grid_of_the_input_and_over_the_lesion(
-    logic: Any, head: Any
+    logic: Any, head: Any, choices: Request
 ) -> None:
-    summary = logic.process(head)
+    summary = logic.process(head, choices)
     nodes, affine = summary.nodes, affine_of(head)
     for node in (nodes.heatmap, nodes.reconstruction, nodes.brain):
         assert voxels(node).shape == voxels(head).shape
@@ -73,8 +78,8 @@ def test_the_segmentation_and_the_heatmap_lie_on_the_grid_of_the_input_and_over_
     assert summary.anomaly_ml == pytest.approx(millilitres(anomaly_of(nodes), affine))
 
 
-def test_the_segment_itself_is_in_the_place_of_the_lesion(logic: Any, head: Any) -> None:
-    nodes = logic.process(head).nodes
+def test_the_segment_itself_is_in_the_place_of_the_lesion(logic: Any, head: Any, choices: Request) -> None:
+    nodes = logic.process(head, choices).nodes
     image = slicer.vtkOrientedImageData()
     nodes.segmentation.GetBinaryLabelmapRepresentation(nodes.segment_id, image)
     matrix = vtk.vtkMatrix4x4()
@@ -89,30 +94,33 @@ def test_the_segment_itself_is_in_the_place_of_the_lesion(logic: Any, head: Any)
     )
 
 
-def test_on_the_spacing_of_the_model_every_voxel_of_the_heatmap_is_the_error_of_that_voxel(logic: Any) -> None:
+def test_on_the_spacing_of_the_model_every_voxel_of_the_heatmap_is_the_error_of_that_voxel(
+    logic: Any, choices: Request
+) -> None:
     for directions in (GRIDS["oblique"], GRIDS["left-handed"], GRIDS["sagittal slices"]):
         head = head_node(centred(*directions), directions[1])
-        summary = logic.process(head)
+        summary = logic.process(head, choices)
         array = voxels(head)
-        scaled = zscore_clip3(array, array != 0).array
-        passes = sum(step.phase == "shrink" for step in summary.nodes.steps)
-        expected = np.where(array != 0, scaled**2 * (1 + 0.5**passes), 0)
+        scaled, _ = SCALES["zscore_clip3"](array.astype(np.float32), array != 0)
+        expected = np.where(array != 0, scaled**2, 0)
         np.testing.assert_allclose(voxels(summary.nodes.heatmap), expected, rtol=1e-5, atol=1e-5)
         np.testing.assert_array_equal(anomaly_of(summary.nodes), expected > summary.nodes.curve.threshold)
         np.testing.assert_array_equal(voxels(summary.nodes.brain) > 0, array != 0)
 
 
-def test_the_iterations_lie_over_the_input_as_well(logic: Any, head: Any) -> None:
-    nodes = logic.process(head).nodes
+def test_the_iterations_lie_over_the_input_as_well(logic: Any, head: Any, choices: Request) -> None:
+    nodes = logic.process(head, choices).nodes
     logic.show_iteration(nodes, len(nodes.steps) - 1)
     for proxy, level in ((nodes.proxy("mask"), 0), (nodes.proxy("error_map"), 6)):
         np.testing.assert_allclose(centre(voxels(proxy) > level, affine_of(proxy)), SPOT_RAS, atol=2.0)
     assert np.linalg.det(affine_of(nodes.proxy("mask"))) > 0
 
 
-def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: Any, tmp_path: Path) -> None:
-    nodes = logic.process(head).nodes
-    logic.save(nodes, tmp_path, SaveOptions(report=False, iterations=False, lesions=False))
+def test_saved_files_lie_over_the_lesion_for_other_programs(
+    logic: Any, head: Any, choices: Request, tmp_path: Path
+) -> None:
+    nodes = logic.process(head, choices).nodes
+    logic.wait_for(logic.save, nodes, tmp_path, ("segmentation", "anomaly", "heatmap"))
     for name, level in (("brain_anomaly.nii.gz", 0), ("brain_heatmap.nii.gz", 6)):
         file = nib.load(tmp_path / name)
         np.testing.assert_allclose(file.affine, affine_of(head), atol=1e-4)
@@ -123,7 +131,7 @@ def test_saved_files_lie_over_the_lesion_for_other_programs(logic: Any, head: An
     np.testing.assert_allclose(lps * (-1, -1, 1), SPOT_RAS, atol=1.0)
 
 
-def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(logic: Any) -> None:
+def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(logic: Any, choices: Request) -> None:
     head = head_node(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
     moved = oblique(33)
     moved[:3, 3] = [15, -40, 8]
@@ -131,20 +139,22 @@ def test_a_volume_under_a_transform_is_refused_until_the_transform_is_hardened(l
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(moved))
     head.SetAndObserveTransformNodeID(transform.GetID())
     with pytest.raises(UserError, match="brain hangs under the transform registration; harden the transform first"):
-        logic.start(head)
+        logic.start(head, choices)
     logic.harden_transform(head)
     assert head.GetParentTransformNode() is None
-    nodes = logic.process(head).nodes
+    nodes = logic.process(head, choices).nodes
     np.testing.assert_allclose(affine_of(nodes.heatmap), affine_of(head))
     expected = moved[:3, :3] @ SPOT_RAS + moved[:3, 3]
     np.testing.assert_allclose(centre(anomaly_of(nodes), affine_of(head)), expected, atol=1.0)
     np.testing.assert_allclose(logic.lesions(nodes)[0].centroid_ras, expected, atol=1.0)
 
 
-def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_be_hardened(logic: Any) -> None:
+def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_be_hardened(
+    logic: Any, choices: Request
+) -> None:
     head = head_node(centred(*GRIDS["as the scanner's axes"]), SHAPE)
     head.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode").GetID())
-    assert logic.process(head).anomaly_ml > 0
+    assert logic.process(head, choices).anomaly_ml > 0
     bent = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
     bent.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     head.SetAndObserveTransformNodeID(bent.GetID())
@@ -152,36 +162,15 @@ def test_a_transform_that_does_nothing_is_no_obstacle_and_one_that_bends_cannot_
         logic.harden_transform(head)
 
 
-@pytest.mark.parametrize("spacing", [4.0, 3.0])
-def test_masks_go_to_the_input_and_back_without_a_voxel_lost_in_all_48_orientations(spacing: float) -> None:
-    array, affine = phantom()
-    mask = np.random.default_rng(1).random((64, 64, 64)) > 0.5
-    for code in [a + b + c for a in "RLAPSI" for b in "RLAPSI" for c in "RLAPSI"]:
-        if len({"RLAPSI".index(letter) // 2 for letter in code}) < 3:
-            continue
-        orientation = axcodes2ornt(tuple(code))
-        turned = nib.as_closest_canonical(nib.Nifti1Image(array, affine)).as_reoriented(orientation)
-        volume = Image(
-            np.asarray(turned.dataobj), oblique(12) @ affine @ inv_ornt_aff(orientation, array.shape), "brain"
-        )
-        made = prepare(volume, Grid(spacing, (48, 48, 48), "zscore_clip3"))
-        within = np.zeros(made.brain.shape, dtype=bool)
-        within[made.brain] = mask[: made.brain.shape[0], : made.brain.shape[1], : made.brain.shape[2]][made.brain]
-        grids = GridMap.between(made.affine, made.brain.shape, volume.affine, volume.array.shape)
-        np.testing.assert_array_equal(grids.toInput(within), made.restore_mask(within) > 0)
-        if spacing >= 4:
-            np.testing.assert_array_equal(grids.toModel(grids.toInput(within)), within)
-
-
-def test_a_volume_that_was_turned_since_the_run_does_not_take_its_masks(logic: Any) -> None:
+def test_a_volume_that_was_turned_since_the_run_does_not_take_its_masks(logic: Any, choices: Request) -> None:
     head = head_node(centred(*GRIDS["as the scanner's axes"]), SHAPE)
-    nodes = logic.process(head).nodes
+    nodes = logic.process(head, choices).nodes
     head.ApplyTransformMatrix(slicer.util.vtkMatrixFromArray(oblique(10)))
     with pytest.raises(UserError, match="The volume has been moved since the run; run Segment again"):
         logic.use_iteration(nodes, 0)
 
 
-def test_a_brain_mask_from_a_segmentation_or_a_label_map_is_the_brain_of_the_run(logic: Any) -> None:
+def test_a_brain_mask_from_a_segmentation_or_a_label_map_is_the_brain_of_the_run(logic: Any, choices: Request) -> None:
     head = head_node(centred(*GRIDS["anisotropic"]), GRIDS["anisotropic"][1])
     half = (voxels(head) != 0) & (np.arange(80) < 45)[:, None, None]
     labels = volume_node(half.astype(np.uint8), affine_of(head), "half")
@@ -194,7 +183,7 @@ def test_a_brain_mask_from_a_segmentation_or_a_label_map_is_the_brain_of_the_run
             np.ascontiguousarray(part.T).astype(np.uint8), segments, segment, head
         )
     for mask in (labels, segments):
-        nodes = logic.process(head, brain_mask=mask).nodes
+        nodes = logic.process(head, choices, mask).nodes
         np.testing.assert_array_equal(voxels(nodes.brain) > 0, half)
         assert nodes.brain_mask is mask
         assert not voxels(nodes.heatmap)[~half].any()

@@ -1,12 +1,13 @@
-"""The models of this machine: listed without torch, installed, cleared; and what is said of the machine itself."""
+"""The models of the engine: listed without torch, installed, cleared; and what is said of the machine itself."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,117 +15,120 @@ import pytest
 
 from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.diagnostics import NEEDED
-from IterMask3DLib.scene.records import RunOptions
+from IterMask3DLib.core.request import Request
 from Testing.brains import toy_model
+from Testing.scene.engine import TestEngine
 from Testing.scene.samples import phantom_node
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_bundled_model_is_the_first_and_says_what_it_is(logic: Any) -> None:
-    model = logic.models()[0]
-    assert (model.name, model.modality, model.origin, model.spacing) == ("t1w-2mm", "T1w", "bundled", 2.0)
-    assert model.problem is None and model.passes == 100 and model.gamma > 0
-    assert "IXI" in model.training and model.licence
+@pytest.fixture
+def own(make_logic: Callable[..., Any], no_installed_models: Path) -> Iterator[Any]:
+    """A logic with an engine and a folder of models of its own."""
+    engine = TestEngine(XDG_DATA_HOME=str(no_installed_models))
+    logic = make_logic(open_transport=engine.open)
+    yield logic
+    logic.close()
+    engine.close()
 
 
-def test_a_model_is_installed_from_a_folder_or_a_zip_file_and_can_be_used(make_logic: Any, tmp_path: Path) -> None:
-    logic = make_logic()
+def models(logic: Any) -> dict[str, Any]:
+    return {model["name"]: model for model in logic.wait_for(logic.describe).models}
+
+
+def test_the_bundled_model_is_the_default_and_says_what_it_is(logic: Any) -> None:
+    assert logic.description is None
+    description = logic.wait_for(logic.describe)
+    assert logic.description is description
+    model = description.model()
+    assert model is description.model("t1w-2mm") is description.model(model["folder"])
+    assert (model["name"], model["inputs"], model["origin"], model["spacing"]) == ("t1w-2mm", ["T1w"], "bundled", 2.0)
+    assert model["problem"] is None and model["settings"]["sweep_passes"] == 100 and model["settings"]["gamma"] > 0
+    assert "IXI" in model["training"] and model["licence"]
+    assert description.missing == () and description.model("nowhere") is None
+
+
+def test_models_are_installed_used_and_cleared(own: Any, choices: Request, tmp_path: Path) -> None:
+    assert own.wait_for(own.clear_models) == 0
     folder = toy_model(tmp_path / "tiny")
-    installed = logic.install_model(folder)
-    assert (installed.name, installed.origin, installed.folder) == ("tiny", "installed", logic.model_folder() / "tiny")
+    assert own.wait_for(own.install_model, folder) == "tiny"
+    installed = models(own)["tiny"]
+    assert installed["origin"] == "installed" and own.description.model_folder / "tiny" == Path(installed["folder"])
     other = toy_model(tmp_path / "zipped")
-    logic.install_model(shutil.make_archive(str(tmp_path / "zipped"), "zip", other))
-    assert [model.name for model in logic.models() if model.origin == "installed"] == ["tiny", "zipped"]
-    assert logic.process(phantom_node(), RunOptions(model="tiny", gamma=0.5)).nodes.provenance["model"] == "tiny"
+    own.wait_for(own.install_model, shutil.make_archive(str(tmp_path / "zipped"), "zip", other))
+    assert [name for name, model in models(own).items() if model["origin"] == "installed"] == ["tiny", "zipped"]
+    summary = own.process(phantom_node(), replace(choices, model="tiny"))
+    assert summary.nodes.provenance["model"] == "tiny"
     with pytest.raises(UserError, match="exists already"):
-        logic.install_model(folder)
-    assert logic.install_model(folder, overwrite=True).name == "tiny"
-
-
-def test_clearing_removes_installed_models_alone(logic: Any, tmp_path: Path) -> None:
-    assert logic.clear_models() == 0
-    logic.install_model(toy_model(tmp_path / "one"))
-    logic.install_model(toy_model(tmp_path / "two"))
-    assert logic.clear_models() == 2
-    assert [model.origin for model in logic.models()] == ["bundled"]
-    assert (tmp_path / "one").is_dir()
+        own.wait_for(own.install_model, folder)
+    assert own.wait_for(own.install_model, folder, overwrite=True) == "tiny"
+    assert own.wait_for(own.clear_models) == 2
+    assert {model["origin"] for model in models(own).values()} == {"bundled"} and folder.is_dir()
 
 
 def test_what_is_no_model_is_refused_in_a_sentence(logic: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="a model folder holds"):
-        logic.install_model(tmp_path / "empty")
+        logic.wait_for(logic.install_model, tmp_path / "empty")
     (tmp_path / "notes.zip").write_text("no archive", encoding="utf-8")
     with pytest.raises(UserError, match="neither a model folder nor a readable zip file"):
-        logic.install_model(tmp_path / "notes.zip")
-    assert logic.clear_models() == 0
+        logic.wait_for(logic.install_model, tmp_path / "notes.zip")
+    assert not logic.busy
 
 
-def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refused(
-    make_logic: Any, tmp_path: Path
-) -> None:
-    logic = make_logic()
-    installed = logic.install_model(toy_model(tmp_path / "toy"))
-    (installed.folder / "card.json").write_text("{", encoding="utf-8")
-    model = logic.models()[-1]
-    assert model.name == "toy" and model.problem is not None and "install the model again" in model.problem
-    assert logic.check_input(phantom_node(), None, RunOptions(model="toy"))[0].text == model.problem
+def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refused(own: Any, tmp_path: Path) -> None:
+    own.wait_for(own.install_model, toy_model(tmp_path / "toy"))
+    (Path(models(own)["toy"]["folder"]) / "card.json").write_text("{", encoding="utf-8")
+    problem = models(own)["toy"]["problem"]
+    assert "card.json" in problem
+    assert own.check_input(phantom_node(), None, "toy")[0].text == problem
     with pytest.raises(UserError, match=r"card\.json"):
-        logic.process(phantom_node(), RunOptions(model="toy"))
+        own.process(phantom_node(), Request(model="toy"))
 
 
 def test_diagnostics_hold_what_someone_who_helps_wants_to_know(logic: Any) -> None:
-    text = logic.diagnostics()
-    for part in (
-        f"IterMask3D {__version__}",
-        "Slicer ",
-        "VTK ",
-        "Python 3.",
-        "torch ",
-        "CUDA",
-        "Model t1w-2mm (bundled): T1w, 2 mm",
-    ):
+    text = logic.wait_for(logic.diagnostics)
+    for part in (f"IterMask3D {__version__}", "Slicer ", "VTK ", "Python 3.", "torch ", "CUDA", "Model t1w-2mm"):
         assert part in text, part
 
 
-def test_the_packages_it_asks_for_are_those_of_the_distribution(logic: Any) -> None:
-    listed = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("\ndependencies = [")[1].split("]")[0]
-    wanted = set(re.findall(r'"([A-Za-z0-9_.-]+)[>=<]', listed)) - {"numpy"}
-    assert set(NEEDED.values()) == wanted
-    assert logic.missing_packages() == []
-
-
-def test_the_logic_opens_lists_models_and_checks_inputs_without_torch() -> None:
+def test_the_logic_works_without_any_package_of_the_engine_in_its_own_process(toy: str) -> None:
     code = """
 import sys
 from importlib.abc import MetaPathFinder
+GONE = ("torch", "scipy", "SimpleITK", "nibabel", "safetensors", "platformdirs", "matplotlib", "jinja2", "hypothesis")
 class Missing(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name.split(".")[0] in ("torch", "scipy", "SimpleITK", "nibabel", "safetensors", "platformdirs", "matplotlib", "jinja2"):
+        if name.split(".")[0] in GONE:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Missing())
 from Testing.slicer_host import start_scene
 start_scene()
 import numpy, slicer.util
+from IterMask3DLib.core.request import Request
 from IterMask3DLib.scene.logic import SceneLogic
 logic = SceneLogic()
-node = slicer.util.addVolumeFromArray(numpy.arange(64000, dtype="int16").reshape(40, 40, 40), name="brain")
-assert [model.name for model in logic.models()] == ["t1w-2mm"] and logic.model_folder() is None
+rng = numpy.random.default_rng(0)
+head = numpy.zeros((40, 44, 40), "int16")
+head[5:35, 5:39, 5:35] = rng.integers(200, 400, (30, 34, 30))
+matrix = numpy.diag([4.0, 4.0, 4.0, 1.0])
+node = slicer.util.addVolumeFromArray(head, ijkToRAS=matrix, name="brain")
+assert logic.wait_for(logic.describe).default_model == "t1w-2mm"
 assert logic.check_input(node)
-told = []
-logic.start(node, on_error=lambda sentence, trace: told.append((sentence, trace)))
-logic.wait()
-assert told == [("The Python package platformdirs is missing; install the packages IterMask3D needs first.", "")], told
+summary = logic.process(node, Request(model=sys.argv[1], device="cpu", settings={"gamma": 0.5}))
+assert summary.anomaly_ml is not None
+logic.threshold_heatmap(summary.nodes, 0.5)
+assert logic.lesions(summary.nodes)
+assert not set(GONE) & {name.split(".")[0] for name in sys.modules}
 logic.close()
 """
     paths = os.pathsep.join([str(ROOT), str(ROOT / "IterMask3D")])
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, toy],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

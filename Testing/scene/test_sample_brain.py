@@ -1,4 +1,4 @@
-"""The bundled brain with the bundled model, through the scene: the same as the command line, and the main thread stays free."""
+"""The bundled brain with the bundled model, through the scene: the same as without it, and the main thread stays free."""
 
 from __future__ import annotations
 
@@ -8,30 +8,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import slicer
 
-from IterMask3DLib.models.store import find_model, load_model
+from IterMask3DLib.core.image import Case
+from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.core.result import ANOMALY, HEATMAP
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.preprocessing.read import read_image
-from IterMask3DLib.run import Request, segment
+from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
-from IterMask3DLib.scene.records import RunOptions
-from Testing.scene.fake_engine import Clicker
+from Testing.scene.engine import Clicker
 from Testing.scene.samples import anomaly_of, brain_node, reopened, voxels
 
-PASSES = 8
 SLOWEST_S = 0.1
+REQUEST = Request(device="cpu", backend="pytorch", seed=1, settings={"sweep_passes": 8})
 
 
 def run(logic: Any, timer: Clicker, begin: Callable[..., Any]) -> tuple[Any, list[float]]:
-    """Ticks as the application does until the run has ended; the CPU seconds of the main thread in each tick, and in the call itself."""
+    """Ticks as the application does until the run has ended.
+
+    Gives its end, and the CPU seconds of the main thread in each tick, and in the call itself.
+    """
     done: list[Any] = []
     costs = []
     clock = time.thread_time()
     begin(on_done=done.append)
     costs.append(time.thread_time() - clock)
     while logic.busy:
-        logic._runs._worker.wait(0.1)
+        time.sleep(0.02)
         clock = time.thread_time()
         timer.tick()
         costs.append(time.thread_time() - clock)
@@ -39,19 +44,25 @@ def run(logic: Any, timer: Clicker, begin: Callable[..., Any]) -> tuple[Any, lis
     return summary, costs
 
 
-def test_the_bundled_brain_in_the_scene_is_segmented_as_by_the_command_line_without_holding_the_main_thread(
+def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not_hold_the_main_thread(
     make_logic: Callable[..., Any], tmp_path: Path
 ) -> None:
     timers: list[Clicker] = []
-    logic = make_logic(None, lambda call: timers.append(Clicker(call)) or timers[-1])
+
+    def factory(call: Callable[[], None]) -> Clicker:
+        timers.append(Clicker(call))
+        return timers[-1]
+
+    logic = make_logic(factory)
     node = brain_node()
-    options = RunOptions(passes=PASSES, seed=1)
-    summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, options, **hears))
+    summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, REQUEST, **hears))
     nodes = summary.nodes
-    outcome = segment(read_image(str(sample_volume())), load_model(find_model(None)), Request(passes=PASSES, seed=1))
-    np.testing.assert_array_equal(anomaly_of(nodes), outcome.anomaly)
-    np.testing.assert_array_equal(voxels(nodes.heatmap), outcome.heatmap)
-    assert summary.anomaly_ml > 0 and nodes.provenance["model_sha256"] == outcome.provenance["model_sha256"]
+    model = load_model(find_model(None))
+    alone = finish(run_case(Case.of(read_image(str(sample_volume()))), model, REQUEST))
+    np.testing.assert_array_equal(anomaly_of(nodes), alone.array(ANOMALY))
+    np.testing.assert_array_equal(voxels(nodes.heatmap), alone.array(HEATMAP))
+    assert summary.anomaly_ml > 0 and nodes.provenance["model_sha256"] == alone.provenance["model_sha256"]
+    assert nodes.unit == "× healthy"
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
 
     point = max(nodes.curve.chosen - 1, 0)
@@ -59,8 +70,8 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_by_the_command_line_with
     again = (anomaly_of(nodes), voxels(nodes.heatmap))
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
     opened = reopened(tmp_path / "scene.mrb")
-    assert opened == ResultNodes.find(slicer.util.getNode(node.GetName()))
-    other = make_logic(None, lambda call: timers.append(Clicker(call)) or timers[-1])
+    assert opened == ResultNodes.find(opened.input)
+    other = make_logic(factory)
     run(other, timers[-1], lambda **hears: other.choose_again(opened, point=point, **hears))
     np.testing.assert_array_equal(anomaly_of(opened), again[0])
     np.testing.assert_array_equal(voxels(opened.heatmap), again[1])

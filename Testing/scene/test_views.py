@@ -10,7 +10,8 @@ import pytest
 import slicer
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.scene.records import RunOptions
+from IterMask3DLib.core.request import Request
+from Testing.scene.engine import SWEEP, Gate
 from Testing.scene.samples import anomaly_of, phantom_node, voxels
 from Testing.slicer_host.layouts import FOUR_UP, Layouts
 
@@ -23,8 +24,8 @@ def layouts(scene: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def nodes(logic: Any) -> Any:
-    return logic.process(phantom_node()).nodes
+def nodes(logic: Any, choices: Request) -> Any:
+    return logic.process(phantom_node(), choices).nodes
 
 
 def test_the_heatmap_lies_over_the_volume_with_an_opacity_and_goes_again(layouts: Any, logic: Any, nodes: Any) -> None:
@@ -79,14 +80,14 @@ def test_the_colours_get_lighter_with_the_error(nodes: Any) -> None:
     assert (np.diff(lightness) > 0).all() and (rgba[:, 3] == 1).all()
 
 
-def test_the_heatmap_becomes_the_anomaly_at_a_threshold_without_the_network(logic: Any, nodes: Any) -> None:
+def test_the_heatmap_becomes_the_anomaly_at_a_threshold_without_the_network(logic: Any, gate: Gate, nodes: Any) -> None:
     heatmap = voxels(nodes.heatmap)
     threshold = float(np.quantile(heatmap[heatmap > 0], 0.9))
-    passes = len(logic._bench.engine.seen)
+    asked = gate.asked.total()
     ml = logic.threshold_heatmap(nodes, threshold)
     np.testing.assert_array_equal(anomaly_of(nodes), heatmap > threshold)
     assert ml == pytest.approx((heatmap > threshold).sum() * 4**3 / 1000)
-    assert len(logic._bench.engine.seen) == passes
+    assert gate.asked.total() == asked
     assert sum(lesion.volume_ml for lesion in logic.lesions(nodes)) == pytest.approx(ml)
     slicer.mrmlScene.RemoveNode(nodes.heatmap)
     with pytest.raises(UserError, match="There is no heatmap yet; run Segment first"):
@@ -116,26 +117,62 @@ def test_comparing_shows_three_volumes_side_by_side_and_the_layout_comes_back(
     assert layouts.node.GetViewArrangement() == FOUR_UP
 
 
-def test_the_curve_is_a_plot_of_thresholds_fit_and_chosen_point(layouts: Any, logic: Any) -> None:
-    nodes = logic.process(phantom_node(), RunOptions(gamma=0.2)).nodes
-    layouts.node.SetViewArrangement(FOUR_UP)
-    assert logic.showCurve(nodes)
-    assert layouts.node.GetViewArrangement() != FOUR_UP
-    logic.hideCurve()
-    assert layouts.node.GetViewArrangement() == FOUR_UP
+def test_the_heatmap_and_the_mask_stay_out_of_the_comparison(layouts: Any, logic: Any, nodes: Any) -> None:
+    logic.show_iteration(nodes, 2)
+    logic.show_mask(nodes, True)
+    logic.compare(nodes)
+    assert logic.comparing
+    logic.show_heatmap(nodes, True, 0.4)
+    logic.show_mask(nodes, True)
+    original, error = layouts.composite("IterMask3DOriginal"), layouts.composite("IterMask3DError")
+    assert not original.GetForegroundVolumeID() and not original.GetLabelVolumeID()
+    assert error.GetForegroundOpacity() == pytest.approx(0.7)
+    logic.show_heatmap(nodes, False)
+    assert error.GetForegroundVolumeID() == nodes.heatmap.GetID()
+    logic.leave_compare()
+    assert not logic.comparing
+    logic.show_heatmap(nodes, True, 0.4)
+    assert layouts.composite("Red").GetForegroundVolumeID() == nodes.heatmap.GetID()
+
+
+def test_the_curve_is_a_plot_of_thresholds_fit_and_chosen_point(logic: Any, nodes: Any) -> None:
     curve, table = nodes.curve, nodes.curve_table.GetTable()
-    columns = {
-        table.GetColumnName(i): [table.GetColumn(i).GetValue(r) for r in range(12)]
-        for i in range(table.GetNumberOfColumns())
-    }
-    np.testing.assert_array_equal(columns["Point"], np.arange(1, 13))
+    count = table.GetNumberOfColumns()
+    columns = {table.GetColumnName(i): [table.GetColumn(i).GetValue(r) for r in range(SWEEP)] for i in range(count)}
+    np.testing.assert_array_equal(columns["Point"], np.arange(1, SWEEP + 1))
     np.testing.assert_array_equal(columns["Threshold"], curve.thresholds)
-    np.testing.assert_array_equal(columns["Fit"], curve.fit)
+    np.testing.assert_array_equal(columns["Fit"], curve.drawn_fit)
     series = [nodes.curve_chart.GetNthPlotSeriesNode(i) for i in range(3)]
     assert [node.GetName() for node in series] == ["Threshold", "Fit", "Chosen"]
     chosen = nodes.chosen_table.GetTable()
     assert (chosen.GetColumn(0).GetValue(0), chosen.GetColumn(1).GetValue(0)) == (curve.chosen + 1, curve.threshold)
-    assert "gamma 0.2" in nodes.curve_chart.GetTitle() and "R²" in nodes.curve_chart.GetTitle()
+
+
+def test_the_curve_fits_into_a_panel(logic: Any, nodes: Any) -> None:
+    chart = nodes.curve_chart
+    assert len(chart.GetTitle()) < 40 and chart.GetTitle().startswith("Threshold ")
+    assert max(chart.GetTitleFontSize(), chart.GetAxisTitleFontSize(), chart.GetAxisLabelFontSize()) <= 12
+    assert chart.GetYAxisLogScale()
+    logic.set_curve_log(nodes, False)
+    assert not chart.GetYAxisLogScale()
+    # What the user chose stays with the next curve.
+    logic.wait_for(logic.choose_again, nodes, gamma=0.1)
+    assert not chart.GetYAxisLogScale()
+    logic.set_curve_log(nodes, True)
+    assert chart.GetYAxisLogScale()
+
+
+def test_a_hopeless_fit_is_no_fit_in_words(logic: Any, nodes: Any) -> None:
+    record = {**nodes.curve.to_record(), "used_fit": False, "r_squared": -183.16}
+    nodes.set_artifact("curve", record)
+    assert logic.curve_text(nodes).endswith("; no fit)") and "183" not in logic.curve_text(nodes)
+
+
+def test_a_threshold_of_zero_is_drawn_on_a_linear_axis(logic: Any, nodes: Any) -> None:
+    record = nodes.curve.to_record()
+    nodes.set_artifact("curve", {**record, "thresholds": [0.0, *record["thresholds"][1:]]})
+    logic.set_curve_log(nodes, True)
+    assert not nodes.curve_chart.GetYAxisLogScale()
 
 
 def test_a_layout_the_user_chose_meanwhile_stays(layouts: Any, logic: Any, nodes: Any) -> None:
@@ -155,6 +192,5 @@ def test_the_layout_comes_back_when_the_scene_is_closed_during_a_comparison(
 
 def test_without_a_layout_nothing_can_be_compared_and_nothing_fails(logic: Any, nodes: Any) -> None:
     assert slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode") is None
-    assert not logic.compare(nodes) and not logic.showCurve(nodes)
+    assert not logic.compare(nodes) and not logic.comparing
     logic.leave_compare()
-    logic.hideCurve()

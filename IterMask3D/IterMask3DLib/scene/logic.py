@@ -6,6 +6,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +80,8 @@ class SceneLogic:
         self.on_state_changed: Callable[[RunState], None] | None = None
         self.description: Description | None = None
         transport = open_transport or pipes_to(engine_command())
-        self._controller = Controller(transport, timer_factory, lambda state: _call(self.on_state_changed, state))
-        self._watch = EditWatch(lambda nodes: _call(self.on_edited, nodes))
+        self._controller = Controller(transport, timer_factory, partial(self._tell, "on_state_changed"))
+        self._watch = EditWatch(partial(self._tell, "on_edited"))
         self._layouts = Layouts()
         # A crc of each volume that the engine holds a run of, by the run's id.
         self._volumes: dict[str, int] = {}
@@ -159,6 +160,11 @@ class SceneLogic:
     def _watch_edits(self) -> None:
         for nodes in ResultNodes.all():
             self._watch.watch(nodes)
+
+    def _tell(self, hook: str, argument: Any) -> None:
+        call = getattr(self, hook)
+        if call is not None:
+            call(argument)
 
     # The engine
 
@@ -346,7 +352,7 @@ class SceneLogic:
             text = _("The anomaly of {name} was edited; keep it and write a new segmentation, or replace it.")
             raise NeedsConfirmation(text.format(name=nodes.input.GetName()))
         target.replace_edited = when_edited == "replace"
-        hooks = Hooks(self._watch, lambda node: _call(self.before_write, node), lambda: self.follow_run)
+        hooks = Hooks(self._watch, partial(self._tell, "before_write"), lambda: self.follow_run)
         return ResultWriter(target, Listener(**callbacks), hooks)
 
     def _run(self, conversation: Any, writer: ResultWriter) -> None:
@@ -390,7 +396,7 @@ class SceneLogic:
         """Writes the anomaly by the user's hand, with the undo checkpoint before, and measures it."""
         with self._watch.own_writing(nodes):
             node = ensure_segmentation(nodes)
-            _call(self.before_write, node)
+            self._tell("before_write", node)
             write_segment(node, ensure_segment(nodes), array, nodes.input)
             tag_edited(nodes)
         place_results(nodes)
@@ -534,8 +540,3 @@ def _crc(channels: Mapping[str, Any]) -> int:
     for node in channels.values():
         crc = zlib.crc32(affine_of(node).tobytes(), zlib.crc32(np.ascontiguousarray(voxels_of(node)), crc))
     return crc
-
-
-def _call(call: Callable[[Any], None] | None, argument: Any) -> None:
-    if call is not None:
-        call(argument)

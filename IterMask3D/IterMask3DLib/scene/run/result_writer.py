@@ -222,7 +222,8 @@ class ResultWriter:
                 yield partial(self._write_layer, name, kind, arrays[name], affine, peak)
         yield partial(self._write_volume, "brain", "brain mask", LayerKind.MASK, arrays["brain"], affine)
         self._outcome = fields
-        yield lambda: lesions.write_lesions(self._nodes, self._lesions())
+        if ANOMALY in fields["layers"]:
+            yield lambda: lesions.write_lesions(self._nodes, self._lesions())
 
     def _write_volume(self, role: str, shown: str, kind: LayerKind, array: NDArray[Any], affine: Affine) -> Any:
         node = self._nodes.own(role, shown, layer_class(kind))
