@@ -89,7 +89,7 @@ def recalled(
     except (KeyError, TypeError, ValueError):
         raise UserError("The threshold curve that was kept of the run cannot be read; run Segment again.") from None
     if (i, j, k) != prepared.brain.shape or not _same_place(affine, prepared.affine):
-        raise UserError(f"{prepared.case.reference.label} has changed since the run; run Segment again.")
+        raise UserError(f"{prepared.case.name} has changed since the run; run Segment again.")
     masks = _masks_of(arrays["masks"], (k, j, i))
     right = len(curve.steps) == len(curve.thresholds) > 0
     if not right or not 1 <= min(curve.steps) <= max(curve.steps) <= len(masks):
