@@ -1,4 +1,4 @@
-"""The main job on real brains: the bundled one with the bundled model, its copies in other orientations, and volumes of the data folder."""
+"""The main job on real brains: the bundled one with the bundled model, and volumes of the data folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from IterMask3DLib import cli
 from IterMask3DLib.core.resources import sample_volume
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import data_file
 from Testing.test_cli import FILES
 
@@ -104,4 +104,4 @@ def test_a_volume_of_another_scanner_is_segmented_at_its_own_resolution(tmp_path
 
 def test_a_raw_head_is_extracted_and_segmented(tmp_path: Path) -> None:
     folder = segment(data_file("heads", "head_b_T1w.nii.gz"), tmp_path / "out")
-    assert "built-in extraction" in (folder / f"{folder.name}_report.html").read_text(encoding="utf-8")
+    assert "built-in skull stripping" in (folder / f"{folder.name}_report.html").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import torch
 
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
-from IterMask3DLib.runtime.openvino import OpenVINOUNet
+from IterMask3DLib.runtime.openvino import OpenVINONetwork
 
 Executor = Callable[[torch.Tensor], torch.Tensor]
 
@@ -43,7 +43,7 @@ def executors(network: UNet3D, given: torch.Tensor) -> dict[str, Executor]:
         "folded, channels last": lambda x: last(x.contiguous(memory_format=torch.channels_last_3d)),
         "folded, channels last, torch.compile": lambda x: compiled(x.contiguous(memory_format=torch.channels_last_3d)),
         "folded, ONNX Runtime": on_onnx_runtime(folded, given),
-        "folded, OpenVINO": OpenVINOUNet(folded),
+        "folded, OpenVINO": OpenVINONetwork(folded),
     }
 
 
@@ -70,7 +70,8 @@ def main() -> None:
     print(f"{' x '.join(map(str, options.side))} voxels, widths {options.widths}, {torch.get_num_threads()} threads")
     for name, each in seconds.items():
         off = float((outputs[name] - outputs["plain"]).abs().max() / outputs["plain"].abs().max())
-        print(f"{name:40s} {statistics.median(each):8.3f} s  ratio {plain / statistics.median(each):5.2f}  difference {off:.1e}")
+        middle = statistics.median(each)
+        print(f"{name:40s} {middle:8.3f} s  ratio {plain / middle:5.2f}  difference {off:.1e}")
 
 
 if __name__ == "__main__":

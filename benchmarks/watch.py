@@ -45,7 +45,7 @@ class Memory:
 
 @contextmanager
 def watched() -> Generator[Memory, None, None]:
-    """Samples the resident memory of this process every 2 ms (Linux), after giving back what earlier work left unused."""
+    """Samples this process's resident memory every 2 ms (Linux), after giving back what earlier work left unused."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     memory, stop = Memory(), threading.Event()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import phantom
 
 

@@ -18,7 +18,7 @@ from IterMask3DLib.evaluation.detectors import ModelDetector, Thresholded, one_p
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, mean_brain
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import Model, save_model
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.run import finish, run_case
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import varied

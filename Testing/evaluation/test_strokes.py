@@ -19,7 +19,8 @@ from IterMask3DLib.evaluation.strokes import (
     shape_files,
     size_class,
 )
-from IterMask3DLib.preprocessing.read import read_image, write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.registration import mni_to_brain, template_to_brain
 from Testing.brains import data_file, phantom
 

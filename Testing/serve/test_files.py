@@ -14,7 +14,7 @@ import pytest
 
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.core.result import Step
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.results.case_writer import WHAT, case_files
 from Testing.serve.conftest import InProcess
 from Testing.serve.door import LONGEST_SECONDS, Asked, Door, case_fields

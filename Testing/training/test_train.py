@@ -18,7 +18,7 @@ from IterMask3DLib import cli
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.methods.loading import load_model
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.loop import StageTrainer
 from IterMask3DLib.training.monitor import TrainingProgress

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
-from IterMask3DLib.preprocessing.read import write_nifti
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.options import TrainingOptions, training_options
 from IterMask3DLib.training.run import TrainingRequest

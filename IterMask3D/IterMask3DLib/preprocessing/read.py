@@ -17,7 +17,7 @@ from IterMask3DLib.core.image import Image
 from IterMask3DLib.core.limits import check_size, check_voxels, short
 from IterMask3DLib.preprocessing.dicom import read_dicom
 from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
-from IterMask3DLib.preprocessing.nifti import read_nifti, write_nifti  # noqa: F401
+from IterMask3DLib.preprocessing.nifti import read_nifti
 from IterMask3DLib.preprocessing.resampling import affine_of
 
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
