@@ -1,6 +1,7 @@
-"""Takes the picture of the README: the module's panel after a run on the bundled brain, beside real slice and 3D views.
+"""Takes the pictures of the README: the panel after a run on the bundled brain beside real views, and the panel alone.
 
     python -m Testing.slicer_host.screenshot Resources/Screenshots/panel.png
+    python -m Testing.slicer_host.screenshot --states Resources/Screenshots    # closed, running, with a result, with none
 
 The panel stands on the stand-ins of this package; the views are rendered by Slicer's own displayable managers. The
 panel is longer than the views are high: its second half stands beside the first.
@@ -9,7 +10,8 @@ panel is longer than the views are high: its second half stands beside the first
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from Testing.slicer_host.application import LoadedModule, start_application
 from Testing.slicer_host.views import SLICE_VIEWS, Views
 
 ROOT = Path(__file__).resolve().parents[2]
-PANEL_WIDTH = 470
+PANEL_WIDTH, USUAL_WIDTH = 470, 420
 SECOND_HALF = "heatmapCollapsibleButton"
 BAR = 20
 GAP = 3
@@ -35,9 +37,52 @@ LAVENDER = ((0.7568, 0.7647, 0.9098), (0.4549, 0.4706, 0.7451))
 BACKGROUND = "#efefef"
 
 
+def opened(module: LoadedModule) -> Any:
+    """The panel, once the engine has told its models."""
+    widget = module.enter()
+    until(lambda: widget.logic.description is not None)
+    return widget
+
+
+def until(reached: Callable[[], Any]) -> None:
+    """Lets the application run until something is so."""
+    while not reached():
+        slicer.app.processEvents()
+        time.sleep(0.01)
+
+
+def panel_picture(module: LoadedModule, path: Path) -> None:
+    """The panel at its usual width and full length."""
+    panel = module.widgetRepresentation()
+    panel.setFixedWidth(USUAL_WIDTH)
+    panel.show()
+    slicer.app.processEvents()
+    panel.resize(USUAL_WIDTH, panel.layout().totalHeightForWidth(USUAL_WIDTH))
+    slicer.app.processEvents()
+    panel.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888).save(str(path))
+
+
+def states(module: LoadedModule, folder: Path) -> None:
+    """Pictures of the panel as it opens, in mid-run, with a result, and after a run that found nothing."""
+    widget = opened(module)
+    panel_picture(module, folder / "panel_closed.png")
+    brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
+    slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
+    widget.ui.applyButton.click()
+    session = widget.panel.session
+    until(lambda: session.nodes is not None and len(session.nodes.steps) > 3)
+    panel_picture(module, folder / "panel_running.png")
+    until(lambda: not widget.logic.busy)
+    panel_picture(module, folder / "panel_result.png")
+    widget.panel.advanced.method.control("median_multiple").value = 1e6
+    widget.ui.applyButton.click()
+    until(lambda: not widget.logic.busy)
+    panel_picture(module, folder / "panel_nothing_found.png")
+
+
 def segmented_sample(module: LoadedModule) -> Any:
     """Does with the panel what the tutorial says: segments the sample, shows it and selects the largest lesion."""
-    widget = module.enter()
+    widget = opened(module)
     brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
     slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
     slicer.util.setSliceViewerLayers(background=widget.panel.session.parameters.inputVolume, fit=True)
@@ -86,11 +131,17 @@ def view_pictures(views: Views, side: int, place: Sequence[float]) -> dict[str, 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("picture", type=Path)
-    wanted = parser.parse_args(arguments).picture
+    parser.add_argument("picture", type=Path, help="file, or the folder of the pictures with --states")
+    parser.add_argument("--states", action="store_true", help="the panel alone, in each of its states")
+    options = parser.parse_args(arguments)
+    wanted = options.picture
     start_application()
     QtWidgets.QApplication.setStyle("Fusion")
     module = LoadedModule(ROOT / "IterMask3D" / "IterMask3D.py")
+    if options.states:
+        states(module, wanted)
+        module.unload()
+        return
     views = Views()
     widget = segmented_sample(module)
     columns = panel_columns(module, widget)
@@ -101,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     painter = QtGui.QPainter(canvas)
     for index, column in enumerate(columns):
         painter.drawPixmap(index * PANEL_WIDTH, 0, column)
-    largest = widget.logic.lesions(widget.panel.session.result)[0].centroidRas
+    largest = widget.logic.lesions(widget.panel.session.result)[0].centroid_ras
     for name, pixels in view_pictures(views, side, largest).items():
         row, column = PLACES[name]
         x, y = 2 * PANEL_WIDTH + GAP + column * (side + GAP), row * (side + BAR + GAP)
