@@ -1,7 +1,7 @@
 """Takes the pictures of the README: the panel after a run on the bundled brain beside real views, and the panel alone.
 
     python -m Testing.slicer_host.screenshot Resources/Screenshots/panel.png
-    python -m Testing.slicer_host.screenshot --states Resources/Screenshots    # closed, running, with a result, with none
+    python -m Testing.slicer_host.screenshot --states Resources/Screenshots
 
 The panel stands on the stand-ins of this package; the views are rendered by Slicer's own displayable managers. The
 panel is longer than the views are high: its second half stands beside the first.

@@ -79,8 +79,7 @@ class LesionTable:
         return [self._lesions[row].number for row in rows if row < len(self._lesions)]
 
     def _fill(self, unit: str) -> None:
-        error = f" ({unit})" if unit else ""
-        headings = (_("Lesion"), _("ml"), _("Mean error") + error, _("Peak error") + error, _("Center (R, A, S)"))
+        headings = (_("No."), _("ml"), _("Mean error"), _("Peak error"), _("Center (R, A, S)"))
         self._table.setHorizontalHeaderLabels(list(headings))
         self._table.setRowCount(len(self._lesions))
         for row, lesion in enumerate(self._lesions):
@@ -93,14 +92,15 @@ class LesionTable:
             )
             for column, text in enumerate(texts):
                 self._table.setItem(row, column, qt.QTableWidgetItem(text))
-        self._ui.lesionsLabel.text = self._summary()
+        self._ui.lesionsLabel.text = self._summary(unit)
 
-    def _summary(self) -> str:
+    def _summary(self, unit: str) -> str:
         total, count = sum(lesion.volume_ml for lesion in self._lesions), len(self._lesions)
         if count:
             text = _("1 lesion, {total:.1f} ml. Click it to jump to it.") if count == 1 else None
             text = text or _("{count} lesions, {total:.1f} ml. Click one to jump to it.")
-            return text.format(count=count, total=total)
+            text = text.format(count=count, total=total)
+            return text + " " + _("Errors in {unit}.").format(unit=unit) if unit else text
         nodes = self._session.nodes
         if nodes is None or not nodes.outcome:
             return _("No lesions yet.")

@@ -38,11 +38,13 @@ def write_curve(nodes: ResultNodes, curve: ThresholdCurve) -> None:
     chart.SetAxisTitleFontSize(_AXIS_POINTS)
     chart.SetAxisLabelFontSize(_LABEL_POINTS)
     chart.SetLegendFontSize(_LABEL_POINTS)
+    # It would lie over the end of the curve, where the chosen point often is.
+    chart.SetLegendVisibility(False)
     set_log_scale(nodes, chart.GetAttribute(_LINEAR) is None)
 
 
 def set_log_scale(nodes: ResultNodes, on: bool) -> None:
-    """Whether the thresholds are drawn on a logarithmic axis: they grow a hundredfold. Where one is 0, they never are."""
+    """Whether thresholds are drawn on a logarithmic axis: they grow a hundredfold. Where one is 0, they never are."""
     chart, curve = nodes.curve_chart, nodes.curve
     if chart is None or curve is None:
         return
@@ -52,18 +54,21 @@ def set_log_scale(nodes: ResultNodes, on: bool) -> None:
 
 def curve_title(curve: ThresholdCurve) -> str:
     """The choice in a few words."""
-    return _("Threshold {threshold:.3g} at pass {point}").format(threshold=curve.threshold, point=curve.chosen + 1)
+    return _("Threshold {threshold:.3g} at pass {point}", threshold=curve.threshold, point=curve.chosen + 1)
 
 
-def curve_text(curve: ThresholdCurve) -> str:
-    """The choice in a line: what chose the point, and how well the curve is fitted."""
+def curve_text(nodes: ResultNodes) -> str:
+    """The choice in a line: what chose the point, and how well the curve is fitted; "" where there is no curve."""
+    curve = nodes.curve
+    if curve is None:
+        return ""
     if curve.by_hand:
         by = _("chosen by hand")
     elif curve.fixed is not None:
         by = _("the model's own threshold")
     else:
-        by = _("gamma {gamma:g}").format(gamma=curve.gamma)
-    fit = _("fit R² {r_squared:.2f}").format(r_squared=curve.r_squared) if curve.used_fit else _("no fit")
+        by = _("gamma {gamma:g}", gamma=curve.gamma)
+    fit = _("fit R² {r_squared:.2f}", r_squared=curve.r_squared) if curve.used_fit else _("no fit")
     return f"{curve_title(curve)} ({by}; {fit})"
 
 
