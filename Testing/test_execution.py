@@ -16,6 +16,7 @@ from IterMask3DLib.core.image import BoolVolume, Case
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.models.store import Model
@@ -60,7 +61,7 @@ def test_a_pass_equals_that_of_the_plain_network(case: Case, model: Model, backe
     with torch.inference_mode():
         plain = network.execute_plainly()(channels)[0, 0]
     network.execute_plainly(False)
-    ours = run.runtime.runner(network)(channels)[0, 0]
+    ours = run.runtime.runner(network, InferenceUNet)(channels)[0, 0]
     assert run.runtime.backend == backend
     assert float((ours - plain).abs().max()) <= 1e-4 * float(plain.abs().max())
 

@@ -148,7 +148,7 @@ def pass_seconds(model: Model, shape: tuple[int, ...], repeats: int) -> tuple[fl
     """Of a pass on the whole grid, in turns: median seconds of both, largest difference over the output, backend."""
     network, runtime = model.networks[NETWORK], Runtime(Device("cpu"))
     given = torch.randn(1, 2, *shape, generator=torch.Generator().manual_seed(0))
-    runner = runtime.runner(network)
+    runner = runtime.runner(network, InferenceUNet)
     plain, ours = Clock(), Clock()
     one, other = [], []
     with torch.inference_mode():
@@ -168,7 +168,7 @@ def seconds_to_first_pass() -> float:
     """From the bundled model's files to the end of its first pass, its compilation included."""
     begun = time.perf_counter()
     model = load_model(find_model(None))
-    Runtime(Device("cpu")).runner(model.networks[NETWORK])(torch.zeros(1, 2, *model.card.grid.shape))
+    Runtime(Device("cpu")).runner(model.networks[NETWORK], InferenceUNet)(torch.zeros(1, 2, *model.card.grid.shape))
     return time.perf_counter() - begun
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.runtime import openvino
 from IterMask3DLib.runtime.device import Device
@@ -25,7 +26,7 @@ SMALL = (2, 2, 4, 4, 4)
 
 @installed
 def test_the_graph_has_the_published_numbers() -> None:
-    output = Runtime(CPU).runner(fill_published(UNet3D()))(published_input())[0, 0]
+    output = Runtime(CPU).runner(fill_published(UNet3D()), InferenceUNet)(published_input())[0, 0]
     wanted = NUMBERS["unet_out"]
     measured = {"mean": output.mean(), "std": output.std(correction=1), "y[0,0,5,9,21]": output[5, 9, 21]}
     assert {key: float(value) for key, value in measured.items()} == pytest.approx(
@@ -37,7 +38,7 @@ def test_the_graph_has_the_published_numbers() -> None:
 @pytest.mark.parametrize("widths", [SMALL, (8, 16, 32, 64, 128)])
 def test_it_equals_pytorch_on_every_shape_it_meets(widths: tuple[int, ...]) -> None:
     network, runtime = fill_published(UNet3D(widths)), Runtime(CPU)
-    fast, plain = runtime.runner(network), network.execute_plainly()
+    fast, plain = runtime.runner(network, InferenceUNet), network.execute_plainly()
     assert runtime.backend == "openvino"
     for shape in ((32, 32, 32), (48, 32, 64), (32, 32, 32)):
         given = torch.randn(1, 2, *shape, generator=torch.Generator().manual_seed(1))
@@ -57,7 +58,7 @@ def test_a_network_that_builds_no_graph_goes_through_the_converter() -> None:
 
 @installed
 def test_a_result_is_not_overwritten_by_the_next_pass() -> None:
-    runner = Runtime(CPU).runner(fill_published(UNet3D(SMALL)))
+    runner = Runtime(CPU).runner(fill_published(UNet3D(SMALL)), InferenceUNet)
     first = runner(published_input())
     kept = first.clone()
     runner(published_input() * -1)
@@ -83,9 +84,10 @@ def test_nothing_is_sent_anywhere(form: str, tmp_path: Path) -> None:
         "import sys, torch\n"
         "forbidden = ('socket.', 'os.fork', 'os.posix_spawn', 'subprocess.Popen')\n"
         "sys.addaudithook(lambda event, given: event.startswith(forbidden) and sys.exit(3))\n"
+        "from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet\n"
         "from IterMask3DLib.methods.itermask3d.network import UNet3D\n"
         "from IterMask3DLib.runtime.openvino import OpenVINONetwork\n"
-        "network = UNet3D((2, 2, 4, 4, 4)).eval().for_inference()\n"
+        "network = InferenceUNet(UNet3D((2, 2, 4, 4, 4)).eval())\n"
         f"print(OpenVINONetwork({form})(torch.zeros(1, 2, 32, 32, 32)).shape)\n"
     )
     where = environment(HOME=str(tmp_path), USERPROFILE=str(tmp_path))

@@ -49,11 +49,15 @@ class Runtime:
         faster = self.device.kind == "cpu" and self._backend != "pytorch" and openvino.available()
         return "openvino" if faster else "pytorch"
 
-    def runner(self, network: nn.Module) -> Runner:
-        """A network ready to run, in its form for inference where it has one (`for_inference`); made once for each."""
+    def runner(self, network: nn.Module, form: Callable[[Any], nn.Module] | None = None) -> Runner:
+        """A network ready to run; made once for each.
+
+        Args:
+            network: in evaluation mode.
+            form: makes what is run from it, such as the same function in fewer operations; None: the network itself.
+        """
         if network not in self._runners:
-            prepared = network.for_inference() if hasattr(network, "for_inference") else network
-            self._runners[network] = Runner(prepared, self)
+            self._runners[network] = Runner(network if form is None else form(network), self)
         return self._runners[network]
 
     def fall_back(self, smaller: Device, why: str) -> None:

@@ -17,6 +17,7 @@ from IterMask3DLib.core.result import ANOMALY, Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.loop import Sweep, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
 from IterMask3DLib.methods.itermask3d.network import NETWORK
@@ -40,7 +41,7 @@ Shares = Mapping[float, Sequence[float]]
 
 
 def choose_gamma(model: Model, validation: Sequence[Healthy], runtime: Runtime, report: Report) -> Calibration:
-    """The smallest gamma that leaves on average at most 2 % of the healthy brains masked; the published one without any."""
+    """The smallest gamma that leaves at most 2 % of healthy brains masked on average; without any, the published one."""
     if not len(validation):
         report(f"no validation volumes: gamma is the published {Settings.gamma:g}")
         return Calibration({"gamma": Settings.gamma})
@@ -65,8 +66,8 @@ def calibrate(
 ) -> Calibration:
     """A table of normative errors, and the threshold and gamma that go with it.
 
-    The table comes from the training volumes, threshold and gamma from the validation volumes; both with the whole brain
-    hidden first, as a run begins.
+    The table comes from the training volumes, threshold and gamma from the validation volumes; both with the whole
+    brain hidden first, as a run begins.
     """
     settings = replace(
         changed(Settings(), model.card.settings, model.card.name),
@@ -121,7 +122,7 @@ class _HealthyRuns:
         table: NDArray[np.float32] | None = None,
     ) -> None:
         self._brains, self._settings, self._table = brains, settings, table
-        self._network, self._noise = runtime.runner(model.networks[NETWORK]), seeded_noise(0)
+        self._network, self._noise = runtime.runner(model.networks[NETWORK], InferenceUNet), seeded_noise(0)
         self._sweeps: dict[int, Sweep] = {}
 
     def first_errors(self) -> Iterator[tuple[FloatVolume, BoolVolume]]:

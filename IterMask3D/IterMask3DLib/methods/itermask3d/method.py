@@ -15,6 +15,7 @@ from IterMask3DLib.core.request import Edit, FromMask
 from IterMask3DLib.core.result import Result, Step
 from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
 from IterMask3DLib.methods.itermask3d.network import NETWORK, network_of
@@ -99,5 +100,5 @@ def masked_reconstruction(
         case.spacing,
         None if table is None else normative_error_at(table, case.brain),
     )
-    network = runtime.runner(model.networks[NETWORK])
+    network = runtime.runner(model.networks[NETWORK], InferenceUNet)
     return MaskedReconstruction(given, network, seeded_noise(runtime.seed), settings.smoothing_mm, number)

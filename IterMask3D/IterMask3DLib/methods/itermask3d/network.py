@@ -143,12 +143,6 @@ class UNet3D(nn.Module):
         y = self.up_stage_3(torch.cat((y, c2), dim=1))
         return self.up_stage_4(torch.cat((y, c1), dim=1))
 
-    def for_inference(self) -> nn.Module:
-        """The same function, rewritten for speed; see `inference_network`."""
-        from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-
-        return InferenceUNet(self)
-
     def execute_plainly(self, plain: bool = True) -> UNet3D:
         """Runs every up-sampling as published (`plain`) or as a transposed convolution; returns itself."""
         for stage in (self.up_stage_1, self.up_stage_2, self.up_stage_3, self.up_stage_4):
