@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from IterMask3DLib.cli import main
 from IterMask3DLib.evaluation import cases
 from IterMask3DLib.evaluation.cases import LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, ModelDetector
-from IterMask3DLib.training.run import TrainingRequest
+from IterMask3DLib.training.options import training_options
+from IterMask3DLib.training.run import TrainingRequest, train
 from Testing.brains import toy_model
-from Testing.evaluation.cohorts import data_folder
+from Testing.evaluation.cohorts import data_folder, labelled_folder
 from Testing.launcher import launch
 from Testing.toy_methods.models import toy_method_model
 
@@ -30,8 +32,9 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("toy")
     data_folder(folder / "data")
     toy_model(folder / "model")
-    asked = ["evaluate", "autoencoder", str(folder / "data"), "-o", str(folder / "autoencoder"), "--steps", "2"]
-    assert main(asked) == 0
+    small = {"steps": 2, "spacing": 4.0, "widths": [2, 2, 2, 2]}
+    options = training_options("autoencoder", small, "test")
+    train(TrainingRequest(folder / "data" / "ixi", folder / "autoencoder", options))
     return folder
 
 
@@ -138,6 +141,17 @@ def test_a_missing_auto_encoder_is_trained_in_the_output_folder(
     assert trained[0].options.method == "autoencoder" and trained[0].data == toy / "data" / "ixi"
 
 
+def test_the_auto_encoder_is_trained_by_a_command_of_its_own(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = list[TrainingRequest]()
+    monkeypatch.setattr("IterMask3DLib.training.run.train", lambda request, on_event: asked.append(request))
+    assert main(["evaluate", "autoencoder", str(toy / "data"), "-o", str(tmp_path / "ae"), "--steps", "7"]) == 0
+    usual = training_options("autoencoder", {}, "test")
+    assert asked == [TrainingRequest(toy / "data" / "ixi", tmp_path / "ae", replace(usual, steps=7))]
+    assert capsys.readouterr().out.strip() == str(tmp_path / "ae" / "model")
+
+
 def test_without_a_data_folder_a_labelled_set_is_measured_alone(toy: Path, tmp_path: Path) -> None:
     folder = str(toy / "data" / "open_ms")
     asked = ["evaluate", "labelled", folder, "-o", str(tmp_path), "--model", str(toy / "model"), "--modality", "T2"]
@@ -147,7 +161,7 @@ def test_without_a_data_folder_a_labelled_set_is_measured_alone(toy: Path, tmp_p
 
 
 def test_each_model_is_a_line_whatever_its_method(toy: Path, tmp_path: Path) -> None:
-    folder, other = str(toy / "data" / "open_ms"), toy_model(tmp_path / "other")
+    folder, other = str(labelled_folder(tmp_path / "one", cases=1)), toy_model(tmp_path / "other")
     models = [
         word for model in (toy / "model", other, toy / "autoencoder" / "model") for word in ("--model", str(model))
     ]
@@ -232,7 +246,7 @@ def test_a_table_that_is_no_evaluations_is_never_replaced(
 
 @pytest.fixture(scope="module")
 def strangers(toy: Path, toy_methods: Path) -> Path:
-    """Models of methods that only a package of a stranger knows: one channel and a mask, two channels and a case score."""
+    """Models of methods that only a stranger's package knows: one channel and a mask, two channels and a case score."""
     for method in ("toy_reconstruction", "toy_case_score"):
         toy_method_model(toy / "strangers" / method, method)
     return toy / "strangers"
