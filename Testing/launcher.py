@@ -12,8 +12,8 @@ SOURCES = Path(__file__).parents[1] / "IterMask3D"
 
 def command_line(*arguments: object, processes: int = 1) -> list[str]:
     """The words that start `itermask3d`, alone or in several processes that torchrun launches."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
-    return [sys.executable, *launcher, "-m", "IterMask3DLib.cli", *map(str, arguments)]
+    several = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return [sys.executable, *(several if processes > 1 else []), "-m", "IterMask3DLib.cli", *map(str, arguments)]
 
 
 def environment(**more: str) -> dict[str, str]:

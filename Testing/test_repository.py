@@ -19,16 +19,24 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = MODULE / "IterMask3DLib"
 TOP = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
 
+ENGINE = {"core", "preprocessing", "runtime", "models", "methods"}
 MAY_IMPORT = {
-    "engine": {"engine"},
-    "results": {"engine", "results"},
-    "methods": {"engine", "methods"},
-    "training": {"engine", "methods", "training", "progress"},
-    "evaluation": {"engine", "methods", "results", "pipeline", "progress", "evaluation"},
-    "scene": {"engine", "methods", "results", "pipeline", "progress", "scene"},
-    "ui": {"engine", "scene", "ui"},
+    "core": {"core"},
+    "preprocessing": {"core", "preprocessing"},
+    "runtime": {"core", "runtime"},
+    "models": {"core", "models"},
+    "methods": ENGINE,
+    "results": {"core", "preprocessing", "results"},
+    "training": ENGINE | {"results", "training"},
+    "evaluation": ENGINE | {"results", "run", "training", "evaluation"},
+    "serve": ENGINE | {"results", "run", "batch", "serve"},
+    "cli": ENGINE | {"results", "run", "batch", "training", "evaluation", "serve", "cli"},
+    "scene": {"core", "scene"},
+    "ui": {"core", "scene", "ui"},
+    "run.py": ENGINE,
+    "batch.py": {"core", "models", "preprocessing", "results", "run"},
 }
-"""The packages each package may take from; the doors (cli, commands, progress, pipeline) may take from all of them."""
+"""What each package and each file beside them may take from: downhill, and never in a circle."""
 SLICER = {"slicer", "vtk", "qt", "ctk"}
 MAY_USE = {"scene": {"slicer", "vtk"}, "ui": {"slicer", "vtk", "qt", "ctk"}}
 """What of Slicer a package may import; the others nothing."""
@@ -42,15 +50,19 @@ def test_the_module_ships_exactly_the_files_of_its_folder() -> None:
 
 def test_the_extension_is_described_alike_in_cmake_json_and_s4ext() -> None:
     entry = json.loads((ROOT / "IterMask3D.json").read_text(encoding="utf-8"))
-    allowed = {"$schema", "category", "scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory", "enabled", "tier"}
-    assert set(entry) <= allowed and {"$schema", "category", "scm_url"} <= set(entry)
+    where = {"scm_url", "scm_revision", "scm_type", "build_dependencies", "build_subdirectory"}
+    assert set(entry) <= {"$schema", "category", "enabled", "tier"} | where and {
+        "$schema",
+        "category",
+        "scm_url",
+    } <= set(entry)
     assert re.search(r"^project\((\w+)\)$", TOP, re.M).group(1) == "IterMask3D"
     depends = re.search(r'^set\(EXTENSION_DEPENDS "([^"]+)"\)$', TOP, re.M).group(1)
     assert depends.split() == entry["build_dependencies"]
-    older = dict(
-        line.split(" ", 1) for line in (ROOT / "IterMask3D.s4ext").read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    )
-    assert older["category"] == entry["category"] and older["scmurl"] == entry["scm_url"] and older["depends"] == depends
+    lines = (ROOT / "IterMask3D.s4ext").read_text(encoding="utf-8").splitlines()
+    older = dict(line.split(" ", 1) for line in lines if not line.startswith("#"))
+    assert older["category"] == entry["category"] and older["scmurl"] == entry["scm_url"]
+    assert older["depends"] == depends
     assert Path(entry["scm_url"]).name.startswith("Slicer")
 
 
@@ -88,10 +100,14 @@ def roots(names: set[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("package", sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py")))
+PARTS = sorted(path.name for path in LIBRARY.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
+
+
+@pytest.mark.parametrize("package", [part for part in PARTS if part != "__init__.py"])
 def test_imports_run_downhill(package: str) -> None:
     assert package in MAY_IMPORT, f"say in MAY_IMPORT what {package} may import"
-    for path in (LIBRARY / package).rglob("*.py"):
+    part = LIBRARY / package
+    for path in part.rglob("*.py") if part.is_dir() else [part]:
         names = imported_names(path)
         assert not any(name.startswith(".") for name in names), f"{path} imports relatively"
         assert roots(names) & SLICER <= MAY_USE.get(package, set()), path
@@ -99,9 +115,22 @@ def test_imports_run_downhill(package: str) -> None:
         assert own <= MAY_IMPORT[package] | {"__version__"}, f"{path} imports {own}"
 
 
-def test_the_command_line_runs_where_slicer_is_not() -> None:
-    for path in LIBRARY.glob("*.py"):
-        assert not roots(imported_names(path)) & SLICER, path
+def test_no_package_takes_from_itself_by_way_of_others() -> None:
+    known = {package: allowed - {package} for package, allowed in MAY_IMPORT.items()}
+    done: list[str] = []
+    while len(done) < len(known):
+        free = [p for p in known if p not in done and known[p] <= {d.removesuffix(".py") for d in done}]
+        assert free, f"a circle among {sorted(set(known) - set(done))}"
+        done += free
+
+
+def test_each_public_class_has_a_name_of_its_own() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in LIBRARY.rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(path.relative_to(LIBRARY).as_posix())
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
 
 
 def test_slicer_loads_the_module_without_heavy_packages() -> None:
@@ -110,19 +139,20 @@ def test_slicer_loads_the_module_without_heavy_packages() -> None:
 
 
 def test_help_answers_without_loading_torch() -> None:
-    code = "import sys\nfrom IterMask3DLib.cli import main\ntry: main(['--help'])\nexcept SystemExit: sys.exit('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(MODULE)}, capture_output=True, text=True, check=False
-    )
+    code = """import sys
+from IterMask3DLib.cli import main
+try: main(['--help'])
+except SystemExit: sys.exit('torch' in sys.modules)"""
+    environment = {**os.environ, "PYTHONPATH": str(MODULE)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "usage: itermask3d" in done.stdout
 
 
 def repository_files() -> list[Path]:
     """Every file that is, or is about to be, in the repository."""
-    listing = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listing.returncode:
         pytest.skip("needs a git checkout")
     return [path for path in (ROOT / name for name in listing.stdout.split("\0") if name) if path.is_file()]

@@ -12,12 +12,14 @@ from IterMask3DLib.methods.itermask3d.masks import MaskPlan, blob, sample_mask, 
 
 def ellipsoid(shape: tuple[int, int, int] = (80, 96, 80)) -> NDArray[np.bool_]:
     """At 2 mm a brain of 1.4 litres, as adults have."""
-    i, j, k = (np.indices(shape) - (np.array(shape) - 1)[:, None, None, None] / 2) / (np.array([32, 41, 32]))[:, None, None, None]
+    middle, radii = (np.array(shape) - 1) / 2, np.array([32, 41, 32])
+    i, j, k = (np.indices(shape) - middle[:, None, None, None]) / radii[:, None, None, None]
     return i**2 + j**2 + k**2 <= 1
 
 
 @pytest.mark.parametrize(
-    ("millimetres", "mean", "lowest", "highest"), [(2, 0.0105, 0.002, 0.023), (4, 0.071, 0.016, 0.183), (8, 0.40, 0.066, 0.895)]
+    ("millimetres", "mean", "lowest", "highest"),
+    [(2, 0.0105, 0.002, 0.023), (4, 0.071, 0.016, 0.183), (8, 0.40, 0.066, 0.895)],
 )
 def test_blobs_cover_the_share_of_the_brain_measured_on_the_published_code(
     millimetres: int, mean: float, lowest: float, highest: float

@@ -50,8 +50,8 @@ class MethodSpec:
         Settings: frozen dataclass of `core.settings.setting` fields. It may have `resolved(request)`, which gives the
             settings that follow from others.
         implementation: "module:Class" of the `Method`, imported when a run needs it.
-        TrainingSettings: likewise, the choices of a training beside the general ones; None: it cannot be trained here. It
-            may have `check(where)`, which raises `UserError` for choices that do not go together.
+        TrainingSettings: likewise, the choices of a training beside the general ones; None: it cannot be trained here.
+            It may have `check(where)`, which raises `UserError` for choices that do not go together.
         CalibrationSettings: likewise, the choices of a calibration; None: it has nothing to calibrate.
         presets: general choices of a training by preset (default, published), where they are other than usual.
         dimensions: of what a network of it sees: 3 (volumes) or 2 (slices).
@@ -182,7 +182,8 @@ class TrainingTask(ABC):
 
     Attributes:
         stages: in the order in which they are trained.
-        smallest_slice: slices with less brain than this share of the largest one of their volume are left out (2D alone).
+        smallest_slice: slices with less brain than this share of the largest one of their volume are left out, in
+            2D alone.
     """
 
     stages: Sequence[Stage]
@@ -211,7 +212,8 @@ class TrainingTask(ABC):
         Random numbers of PyTorch are seeded for each step.
 
         Args:
-            networks: those of the stage and of the stages before; to be called as functions, which decides their precision.
+            networks: those of the stage and of the stages before; to be called as functions, which decides their
+                precision.
             batch: stacked examples, on the device of the networks.
         """
 

@@ -16,7 +16,7 @@ BACKGROUND = -3.0
 
 @dataclass(frozen=True)
 class Scale:
-    """What takes scaled values back: `value * factor + offset` is in the units of the input, where nothing was clipped."""
+    """Takes scaled values back: where nothing was clipped, `value * factor + offset` is in the units of the input."""
 
     offset: float
     factor: float

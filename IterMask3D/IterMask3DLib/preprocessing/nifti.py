@@ -86,7 +86,7 @@ def write_nifti_series(volumes: Sequence[Callable[[], NDArray[np.bool_]]], affin
 def _write(
     path: Path, affine: Affine, shape: tuple[int, ...], dtype: Any, volumes: Iterable[NDArray[np.generic]]
 ) -> None:
-    stored = np.dtype(np.uint8 if dtype == bool else dtype)
+    stored = np.dtype(np.uint8 if dtype == np.bool_ else dtype)
     header = nibabel.Nifti1Header()
     header.set_data_dtype(stored)
     header.set_data_shape(shape)

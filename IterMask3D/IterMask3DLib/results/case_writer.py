@@ -41,7 +41,8 @@ def write_case(
     """Writes `out/<case>/` with every file of the case and returns it.
 
     What else lies in a folder of earlier results stays there. Raises `UserError` where the folder may not be written
-    (see `overwriting`) or the disk refuses; then, and when interrupted, nothing is left behind and what was there stays.
+    (see `overwriting`) or the disk refuses; then, and when interrupted, nothing is left behind and what was there
+    stays.
     """
     case = result.case.name
     check_writable(out, case, inputs, overwrite)

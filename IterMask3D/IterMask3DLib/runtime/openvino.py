@@ -35,9 +35,9 @@ def load_openvino() -> Any:
 def _core() -> Any:
     """The one core of this process, which stays to its end.
 
-    On processors with AMX each core sets a stack for signal handlers when it begins, and frees it when it ends. Of several
-    that do not end in turn, the next signal (Ctrl-C, the end of a process that was started) would find freed memory, and
-    the process would die.
+    On processors with AMX each core sets a stack for signal handlers when it begins, and frees it when it ends. Of
+    several that do not end in turn, the next signal (Ctrl-C, the end of a process that was started) would find freed
+    memory, and the process would die.
     """
     return load_openvino().Core()
 

@@ -8,7 +8,7 @@ import qt
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.run.transport import Command, OnData, OnEnd, OpenTransport
-from IterMask3DLib.scene.translation import tr
+from IterMask3DLib.scene.translation import tr as _
 
 _START_MS, _CLOSE_MS = 10_000, 2_000
 _LAST_WORDS = 4096
@@ -39,7 +39,7 @@ class EngineProcess:
         if not process.waitForStarted(_START_MS):
             self._ended = True
             why = process.errorString()
-            raise UserError(tr("The engine cannot be started: {program}: {why}.", program=program, why=why))
+            raise UserError(_("The engine cannot be started: {program}: {why}.", program=program, why=why))
 
     def write(self, data: bytes) -> None:
         if not self._ended:

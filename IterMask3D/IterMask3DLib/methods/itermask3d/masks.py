@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 BLOB_GRIDS_MM = (4.0, 4.0, 2.0, 8.0)
-"""Voxel size of the grid a blob is drawn on; each is as likely as its share in this list (published: 1/4, 1/2, 1/8 of 1 mm)."""
+"""Voxel sizes of the grid a blob is drawn on, each as likely as its share (published: grids of 1/4, 1/2, 1/8)."""
 
 SCATTERED_SHARES = (0.02, 0.98)
 """Shares of the brain between which a mask of scattered voxels covers it."""
@@ -24,7 +24,7 @@ _VARIANCE = (0.3, 10.0)
 
 @dataclass(frozen=True)
 class MaskPlan:
-    """How often a mask is which: `full_brain` and `scattered` are probabilities, all other masks are blobs (both 0 as published)."""
+    """How often a mask is the whole brain or scattered voxels (both 0 as published); all other masks are blobs."""
 
     full_brain: float = 0.0
     scattered: float = 0.0
@@ -38,9 +38,10 @@ def sample_mask(
 ) -> NDArray[np.bool_]:
     """Mask of voxels to hide, inside the brain.
 
-    `brain`: bool [x, y, z], at least one voxel; `spacing`: mm, isotropic. Returns bool [x, y, z], at least one voxel. Source: section 3.2 of
-    the paper and its public code, with points kept inside both ends of the grid. Beyond the paper: the whole brain, as the first pass of an
-    inference hides it, and scattered voxels, as its later passes leave them.
+    `brain`: bool [x, y, z], at least one voxel; `spacing`: mm, isotropic. Returns bool [x, y, z], at least one voxel.
+    Source: section 3.2 of the paper and its public code, with points kept inside both ends of the grid. Beyond the
+    paper: the whole brain, as the first pass of an inference hides it, and scattered voxels, as its later passes leave
+    them.
     """
     kind = rng.random()
     if kind < plan.full_brain:
@@ -51,7 +52,7 @@ def sample_mask(
 
 
 def blob(brain: NDArray[np.bool_], factor: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Voxels hit by a cloud of normally distributed points around a random brain voxel, on a grid coarser by `factor`."""
+    """Voxels hit by a cloud of normally distributed points around a random brain voxel, on a coarser grid."""
     coarse = brain[factor // 2 :: factor, factor // 2 :: factor, factor // 2 :: factor]
     voxels = np.argwhere(coarse)
     if len(voxels) == 0:
@@ -72,9 +73,10 @@ def blob(brain: NDArray[np.bool_], factor: int, rng: np.random.Generator) -> NDA
 
 
 def scattered(brain: NDArray[np.bool_], spacing: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """The highest voxels of a random field that is part smooth, part white: what a sweep leaves masked is such dust and clumps.
+    """The highest voxels of a random field, part smooth, part white: a sweep leaves such dust and clumps masked.
 
-    The share of the brain covered, the grain of the smooth part and the weight of the white part are drawn anew each time.
+    The share of the brain covered, the grain of the smooth part and the weight of the white part are drawn anew each
+    time.
     """
     share = rng.uniform(*SCATTERED_SHARES)
     grain = np.exp(rng.uniform(*np.log(SCATTERED_GRAIN_MM)))

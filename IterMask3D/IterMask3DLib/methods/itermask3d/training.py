@@ -43,8 +43,8 @@ class ReconstructionTask(TrainingTask):
     def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
         """A brain with a mask behind noise; the high-frequency image is of the unmasked brain.
 
-        `given`: float32 [2, x, y, z]; `target`: float32 [1, x, y, z]; `region`: bool [1, x, y, z], where errors count, if not
-        everywhere; of a validation also `mask` and `brain`.
+        `given`: float32 [2, x, y, z]; `target`: float32 [1, x, y, z]; `region`: bool [1, x, y, z], where errors count,
+        if not everywhere; of a validation also `mask` and `brain`.
         """
         volume, brain, settings = healthy.channels[0], healthy.brain, self.settings
         plan = MaskPlan(settings.full_brain_share, settings.scattered_share) if kind is None else VALIDATION[kind]

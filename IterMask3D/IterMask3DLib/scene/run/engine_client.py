@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.wire import VERSION, Decoder, Message, WireError, encode
 from IterMask3DLib.scene.run.transport import Command, OpenTransport, Transport
+from IterMask3DLib.scene.translation import tr as _
 
 OnMessage = Callable[[Message], None]
 
@@ -43,7 +44,8 @@ def engine_command(command: str = "") -> Command:
         try:
             return Command(tuple(shlex.split(command, posix=os.name == "posix")))
         except ValueError as error:
-            raise UserError(f"The command of the engine cannot be read ({error}): {command}") from None
+            told = _("The command of the engine cannot be read ({why}): {command}", why=error, command=command)
+            raise UserError(told) from None
     python = shutil.which("PythonSlicer") or sys.executable
     paths = [str(_LIBRARY), *filter(None, [os.environ.get("PYTHONPATH")])]
     # The folder that the application was started in is no place to import from.
@@ -267,4 +269,4 @@ def _ending(code: int | None, words: str) -> str:
     else:
         how = f"exit code {code}" if code else "the connection was closed"
         how += f": {last}" if last else ""
-    return f"The engine ended unexpectedly ({how}); run again, which starts it anew."
+    return _("The engine ended unexpectedly ({how}); run again, which starts it anew.", how=how)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.scene.translation import tr as _
 
 OnData = Callable[[bytes], None]
 """Hears what came from the engine."""
@@ -95,7 +96,8 @@ class _Pipes:
             )
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
-            raise UserError(f"The engine cannot be started: {command.arguments[0]}: {why}.") from None
+            told = _("The engine cannot be started: {program}: {why}.", program=command.arguments[0], why=why)
+            raise UserError(told) from None
         assert self._process.stdin and self._process.stdout and self._process.stderr
         self._stdin, self._stdout, self._stderr = self._process.stdin, self._process.stdout, self._process.stderr
 
