@@ -15,7 +15,7 @@ from IterMask3DLib.evaluation.artefacts import KINDS, SEVERITIES, Artefact, corr
 from Testing.brains import phantom
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "artefacts.json").read_text(encoding="utf-8"))
-VOLUME = np.load(Path(__file__).parents[1] / "engine" / "golden" / "vol32.npy")
+VOLUME = np.load(Path(__file__).parents[1] / "methods" / "golden" / "vol32.npy")
 BRAIN = VOLUME > -3
 MM = (1.0, 1.0, 1.0)
 

@@ -21,7 +21,6 @@ _WHOLE_OF_IT = (
     "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
     "IterMask3DLib.cli evaluate …"
 )
-_NEEDED = ("pandas", "tqdm")
 _OWN = ("model", "save_iterations", "out", "autoencoder", "brains", "data", "folder", "modality")
 
 
@@ -75,9 +74,8 @@ def _count(text: str) -> int:
 
 def run_evaluate(options: argparse.Namespace) -> int:
     """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UserError(f"{' and '.join(missing)} is missing; run: pip install itermask3d[evaluate]")
+    if find_spec("pandas") is None:
+        raise UserError("The package pandas is missing; run: pip install itermask3d[evaluate]")
     request = None if options.protocol == "autoencoder" else request_from(options, "evaluate", _OWN)
     from IterMask3DLib.evaluation import command
 
