@@ -11,8 +11,8 @@ import pytest
 from IterMask3DLib.core.card import CardGrid
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
-from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.training.cache import CachedSlices, CachedVolumes, count_cut, fitted_shape, prepared
 from IterMask3DLib.training.cohort import Source, find_cohort

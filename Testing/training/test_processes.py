@@ -48,7 +48,8 @@ def test_two_processes_train_as_one_with_twice_the_batch(data: Path, tmp_path: P
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     assert one.keys() == two.keys()
     for name in one:
-        # Running statistics and averages too. A bias before a batch norm has no gradient but rounding, which Adam scales up.
+        # Running statistics and averages too. A bias before a batch norm has no gradient but rounding, which Adam
+        # scales up.
         if not name.endswith("conv.bias"):
             torch.testing.assert_close(two[name], one[name], rtol=2e-2, atol=2e-3, msg=name)
     assert done.stdout.count("model two, gamma") == 1

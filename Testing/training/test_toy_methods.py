@@ -20,7 +20,20 @@ from IterMask3DLib.training.run import TrainingRequest, train
 from Testing.launcher import environment, launch
 from Testing.training.toys import column, flat_cohort, paired_cohort, same
 
-QUICK = ("--spacing", 4, "--validate-every", 2, "--checkpoint-every", 2, "--log-every", 1, "--workers", 1, "--device", "cpu")
+QUICK = (
+    "--spacing",
+    4,
+    "--validate-every",
+    2,
+    "--checkpoint-every",
+    2,
+    "--log-every",
+    1,
+    "--workers",
+    1,
+    "--device",
+    "cpu",
+)
 SCORE = {"spacing": 4.0, "validate_every": 2, "checkpoint_every": 2, "log_every": 1, "precision": "fp32"}
 
 
@@ -36,7 +49,8 @@ def score_request(data: Path, run: Path, **changes: object) -> TrainingRequest:
 
 def test_installed_methods_are_listed_without_torch(toy_methods: Path) -> None:
     assert {"itermask3d", "autoencoder", "toy_reconstruction", "toy_case_score"} <= set(method_specs())
-    script = "import sys; from IterMask3DLib.methods.registry import method_specs; print(*method_specs()); print('torch' in sys.modules)"
+    script = "import sys; from IterMask3DLib.methods import registry; print(*registry.method_specs())"
+    script += "; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
     names, torch_was_needed = done.stdout.splitlines()
     assert {"toy_reconstruction", "toy_case_score"} <= set(names.split()) and torch_was_needed == "False"
@@ -44,12 +58,14 @@ def test_installed_methods_are_listed_without_torch(toy_methods: Path) -> None:
 
 def test_a_method_of_volumes_is_trained_with_its_own_options(toy_methods: Path, tmp_path: Path) -> None:
     data = flat_cohort(tmp_path / "data")
-    done = launch("train", data, "-o", tmp_path / "run", "--method", "toy_reconstruction", "--hidden-share", 0.25, *QUICK)
+    done = launch(
+        "train", data, "-o", tmp_path / "run", "--method", "toy_reconstruction", "--hidden-share", 0.25, *QUICK
+    )
     assert done.returncode == 0, done.stderr
     model = load_model(tmp_path / "run" / "model")
     assert model.card.method == "toy_reconstruction" and set(model.networks) == {"filler"}
     # Sides are multiples of what the method needs.
-    assert model.card.grid.shape == (32, 40, 32) and model.card.grid.multiple == 4
+    assert model.card.grid.shape == (32, 36, 32) and model.card.grid.multiple == 4
     assert model.card.training["recipe"]["hidden_share"] == 0.25
     assert "--method toy_reconstruction" in model.card.training["command"]
     assert column(tmp_path / "run" / "losses.csv", "step") == [1, 2, 3, 4]
@@ -105,7 +121,9 @@ def test_stages_that_were_interrupted_go_on_to_the_same_weights_bit_for_bit(
     assert one.files == other.files
 
 
-def test_a_stage_learns_on_what_the_stage_before_has_learned_and_not_on_other_weights(pairs: Path, tmp_path: Path) -> None:
+def test_a_stage_learns_on_what_the_stage_before_has_learned_and_not_on_other_weights(
+    pairs: Path, tmp_path: Path
+) -> None:
     train(score_request(pairs, tmp_path / "run", weights="last"))
     model = load_model(tmp_path / "run" / "model")
     first = load_checkpoint(tmp_path / "run" / "translator" / "checkpoint.pt")

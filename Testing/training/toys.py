@@ -36,7 +36,7 @@ def toy_options(**changes: Any) -> TrainingOptions:
 
 
 def toy_brain(seed: int, stripped: bool = True) -> NDArray[np.uint8]:
-    """A brain-sized ellipsoid with waves and noise on 4 mm voxels, its background 0, or other tissue where it is not stripped."""
+    """A brain-sized ellipsoid with waves and noise on 4 mm voxels; around it 0, or where it is not stripped a head."""
     x, y, z = (np.indices((36, 44, 36)) * 4.0) - np.array([70, 86, 70])[:, None, None, None]
     brain = (x / 60) ** 2 + (y / 72) ** 2 + (z / 58) ** 2 <= 1
     waves = 120 + 50 * np.sin(x / (9 + seed % 3)) * np.cos(y / 11) + 30 * np.sin(z / 13)
@@ -57,7 +57,7 @@ def flat_cohort(folder: Path, count: int = 4) -> Path:
 
 
 def paired_cohort(folder: Path, count: int = 4) -> Path:
-    """A BIDS folder of `count` subjects with a T1w and a T2w volume each, the second one the first turned upside down."""
+    """A BIDS folder of `count` subjects with a T1w and a T2w volume each, the second one the first upside down."""
     for number in range(count):
         stem = folder / f"sub-{number}" / "anat" / f"sub-{number}"
         stem.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What a brain is put through before it is learned from: nothing, flips, quarter turns, or light changes of pose and contrast."""
+"""What a brain is put through before it is learned from: flips, quarter turns, light changes of pose and contrast."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Flip:
 
 @dataclass(frozen=True)
 class QuarterTurns:
-    """Turned by 90, 180 or 270 degrees in the plane of the first and the last axis with this probability, as published."""
+    """Turned by 90, 180 or 270 degrees in the plane of the first and the last axis, as often as published."""
 
     probability: float = 0.1
 

@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all processes, on any device, so that several processes train as one with the whole batch.
+"""Batch norm over the batches of all processes, on any device: they train as one process with the whole batch would.
 
 PyTorch's own synchronised batch norm runs on GPUs alone; this one also runs on CPUs, where its equality is tested.
 """
@@ -24,7 +24,7 @@ class _OverAllProcesses(nn.modules.batchnorm._BatchNorm):
 
         values = x.float()
         variance, mean = torch.var_mean(values, dim=(0, *range(2, x.ndim)), correction=0)
-        # Its gradient is summed over the processes too: what one process normalises by depends on what all of them hold.
+        # Its gradient is summed over the processes too: what one normalises by depends on what all of them hold.
         total = all_reduce(torch.stack((mean, variance + mean.square()))) / distributed.get_world_size()
         mean, variance = total[0], total[1] - total[0].square()
         self._follow(mean.detach(), variance.detach(), values.numel() // values.shape[1] * distributed.get_world_size())

@@ -30,8 +30,8 @@ _CHUNK = 1 << 20
 class CachedVolumes(Sequence[Healthy]):
     """Prepared brains, centred on the grid of a model; of a 2D grid, with all their slices.
 
-    Each is a file of float16 [c, x, y, z], NaN outside the brain. Files are opened when they are read, so a cohort of any
-    size needs no more than one open file; the pages stay in the system's memory.
+    Each is a file of float16 [c, x, y, z], NaN outside the brain. Files are opened when they are read, so a cohort of
+    any size needs no more than one open file; the pages stay in the system's memory.
     """
 
     files: tuple[Path, ...]
@@ -93,15 +93,16 @@ class CachedSlices(Sequence[Healthy]):
 
 
 def _overlap(want: int, have: int) -> tuple[slice, slice]:
-    """Where a side of `have` voxels and one of `want` voxels meet when their middles do: in the wanted one, in the other."""
+    """Where a side of `have` voxels and one of `want` meet when their middles do: in the wanted one, in the other."""
     low = (want - have) // 2
     return slice(max(low, 0), min(low + have, want)), slice(max(-low, 0), min(want - low, have))
 
 
 def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: Report) -> tuple[Path, ...]:
-    """The prepared file of each source, made where it is missing or damaged: one whole file a brain, named by its content.
+    """The prepared file of each source, made where it is missing or damaged; one file a brain, named by its content.
 
-    Each process makes its shard. The grid of `card` has the smallest sides it can have: it grows to the box of the brain.
+    Each process makes its shard. The grid of `card` has the smallest sides it can have: it grows to the box of the
+    brain.
 
     Raises:
         UserError: naming the first volume that cannot be used.
@@ -126,7 +127,7 @@ def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: R
 
 
 def fitted_shape(files: Sequence[Path], dimensions: int) -> tuple[int, ...]:
-    """The smallest grid that holds every prepared brain, as wide along the first axis as along the last, so that it can be turned."""
+    """The smallest grid that holds every prepared brain; its first and last side are equal, for quarter turns."""
     sides = np.array([opened(file).shape[1 : dimensions + 1] for file in files]).max(axis=0)
     sides[[0, -1]] = max(sides[0], sides[-1])
     return tuple(int(side) for side in sides)
@@ -161,8 +162,8 @@ def _is_whole(file: Path) -> bool:
 def _fingerprint(source: Source, card: ModelCard) -> str:
     grid = card.grid
     spacings = " ".join(f"{side:g}" for side in grid.spacings)
-    kind = f"{_FORMAT} {spacings} {len(grid.shape)} {grid.multiple} {card.intensity} {len(source.paths)} {source.mask is not None}"
-    digest = hashlib.sha256(kind.encode())
+    kind = (_FORMAT, spacings, len(grid.shape), grid.multiple, card.intensity, len(source.paths), bool(source.mask))
+    digest = hashlib.sha256(" ".join(map(str, kind)).encode())
     for path in (*source.paths, *([source.mask] if source.mask else [])):
         try:
             with path.open("rb") as file:

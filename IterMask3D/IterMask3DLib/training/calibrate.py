@@ -69,6 +69,8 @@ def calibrate(request: CalibrationRequest, report: Report) -> ModelCard:
         training, validation = CachedVolumes(files[:count], card.grid), CachedVolumes(files[count:], card.grid)
         runtime = Runtime.of(Request(device=request.device))
         found = method.calibrate(model, training, validation, request.settings, runtime, report)
+    # What an earlier calibration measured no longer holds.
+    card = replace(card, figures=tuple(each for each in card.figures if not each.name.startswith("calibration: ")))
     cohort = [
         Figure("calibration: command", request.command),
         Figure("calibration: cohort", request.data.resolve().name),

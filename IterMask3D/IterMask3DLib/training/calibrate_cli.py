@@ -28,9 +28,9 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser = commands.add_parser(
         "calibrate",
         help="choose a model's threshold on healthy volumes",
-        description="Copies MODEL to the model folder OUT, with the settings that fit the healthy volumes of DATA: what is "
-        "normal is measured on those for training, and a threshold is chosen on those for validation. What this adds to the "
-        "paper stands on the card; `segment --quality published` leaves it out.",
+        description="Copies MODEL to the model folder OUT, with the settings that fit the healthy volumes of DATA: "
+        "what is normal is measured on those for training, and a threshold is chosen on those for validation. What this "
+        "adds to the paper stands on the card; `segment --quality published` leaves it out.",
     )
     parser.add_argument("model", metavar="MODEL", help="name or folder of a model")
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of healthy volumes, as of `train`")
@@ -46,7 +46,7 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
 
 
 def _method_among(arguments: Sequence[str]) -> MethodSpec | None:
-    """The method of the first model that the words of a command line name; that of the default model where there is none."""
+    """The method of the first model that the words of a command line name; without one, that of the default model."""
     for word in (*(word for word in arguments[1:] if not word.startswith("-")), None):
         # What is wrong about a model is said when it is read for good.
         with suppress(UserError, OSError):
@@ -68,7 +68,8 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         "-o",
         parsed.out.resolve().name,
     ]
-    kind = find_method(read_card(find_model(parsed.model)).method).CalibrationSettings
+    before = read_card(find_model(parsed.model))
+    kind = find_method(before.method).CalibrationSettings
     if kind is not None:
         settings = changed(kind(), given_settings(parsed, kind), "itermask3d calibrate")
         words += words_of(settings, kind())
@@ -84,6 +85,8 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
     )
     card = calibrate(request, lambda text: print(text, file=sys.stderr, flush=True))
     if current_rank().is_first:
-        found = "".join(f", {name} {value}" for name, value in card.settings.items())
+        found = "".join(
+            f", {name} {value}" for name, value in card.settings.items() if before.settings.get(name) != value
+        )
         print(f"{parsed.out}: model {card.name}{found}, sha256 {', '.join(card.files.values())}")
     return 0

@@ -69,7 +69,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`, on the CPU, or None where there is no file. Raises `UserError` if it is none of this version."""
+    """The checkpoint at `path`, on the CPU, or None where there is no file. Raises `UserError` for another file."""
     state = _load(path)
     try:
         if state is None:

@@ -37,8 +37,8 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser = commands.add_parser(
         "train",
         help="train a model on healthy volumes",
-        description="Trains on the healthy volumes in DATA and writes the model folder RUN/model. Run again, it goes on "
-        "where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli train DATA -o RUN …",
+        description="Trains on the healthy volumes in DATA and writes the model folder RUN/model. Run again, it goes "
+        "on where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli train DATA -o RUN …",
     )
     parser.add_argument(
         "data",
@@ -71,7 +71,7 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
 
 
 def _method_among(arguments: Sequence[str]) -> MethodSpec:
-    """The method that the words of a command line name, or their YAML file; the default where they name none that learns."""
+    """The method that the words of a command line name, or their YAML file; the default where none of it learns."""
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--method")
     finder.add_argument("--config", type=Path)

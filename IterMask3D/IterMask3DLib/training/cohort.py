@@ -50,10 +50,10 @@ def find_cohort(
 ) -> Split:
     """The healthy brains of a BIDS folder (`sub-*`) or of a flat one.
 
-    With several channels the files of a brain are named alike, but for an ending `_CHANNEL` (as always in BIDS). A brain
-    mask lies beside its volume or in `masks`, named like it, with or without an ending such as `_brain_mask`; in BIDS also
-    in `derivatives`. A column `split` of `participants.tsv` says who is train and val, others are left out; without one, a
-    share of the subjects is drawn for validation.
+    With several channels the files of a brain are named alike, but for an ending `_CHANNEL` (as always in BIDS). A
+    brain mask lies beside its volume or in `masks`, named like it, with or without an ending such as `_brain_mask`; in
+    BIDS also in `derivatives`. A column `split` of `participants.tsv` says who is train and val, others are left out;
+    without one, a share of the subjects is drawn for validation.
 
     Raises:
         UserError: if there is nothing to train on.

@@ -35,7 +35,7 @@ def processes_here() -> int:
 
 
 def start_fabric(device: str, precision: str) -> Any:
-    """A launched Fabric over the processes that torchrun started, or over this one. Raises `UserError` without Lightning."""
+    """A launched Fabric over the processes that torchrun started, or this one. Raises `UserError` without Lightning."""
     try:
         from lightning.fabric import Fabric
         from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment

@@ -78,7 +78,7 @@ class Batches:
     def __init__(
         self, examples: StageExamples, places: Sequence[int], first: int, last: int, workers: int, pinned: bool = False
     ) -> None:
-        """`places`: which examples of each step's batch this process takes; `pinned`: memory that a GPU can fetch from."""
+        """`places`: which examples of each step's batch this process takes; `pinned`: memory a GPU fetches from."""
         self.waited = 0.0
         self.workers = _fitting(workers, examples, len(places)) if first < last else 0
         # A loader draws a seed for its workers, which must not come from the numbers that the training draws.
@@ -170,7 +170,7 @@ def usual_workers(device: str, processes: int) -> int:
 
 
 def _fitting(workers: int, examples: StageExamples, batch: int) -> int:
-    """As many workers as the shared memory, through which batches come, has room for; it is 64 MB in most containers."""
+    """As many workers as the shared memory, through which batches come, has room for: 64 MB in most containers."""
     if not _SHARED_MEMORY.is_dir():
         return workers
     example = examples[0, 0]

@@ -1,4 +1,7 @@
-"""The training loop: every random draw follows from the seed and the step, so a resumed run is the run that was never interrupted."""
+"""The training loop of a stage.
+
+Every random draw follows from the seed and the step, so a resumed run is the run that was never interrupted.
+"""
 
 from __future__ import annotations
 
@@ -194,7 +197,10 @@ class StageTrainer:
         return loss.detach()
 
     def _finite(self, pending: list[Tensor], done: int) -> list[float]:
-        """The losses of the steps up to `done` over all processes. Asked for some at a time, so that a GPU need not stop at every step."""
+        """The losses of the steps up to `done` over all processes.
+
+        Asked for some at a time, so that a GPU need not stop at every step.
+        """
         losses = self.fabric.all_reduce(torch.stack(pending), reduce_op="mean").tolist()
         for number, loss in enumerate(losses, start=done - len(losses) + 1):
             if not math.isfinite(loss):

@@ -114,7 +114,5 @@ def write_model(
 
 
 def with_calibration(card: ModelCard, found: Calibration) -> ModelCard:
-    """A card with the settings and figures of a calibration; figures of the same name give way."""
-    names = {figure.name for figure in found.figures}
-    figures = (*(figure for figure in card.figures if figure.name not in names), *found.figures)
-    return replace(card, settings={**card.settings, **found.settings}, figures=figures)
+    """A card with the settings and figures of a calibration."""
+    return replace(card, settings={**card.settings, **found.settings}, figures=(*card.figures, *found.figures))

@@ -46,7 +46,8 @@ OnEvent = Callable[[str | TrainingProgress], None]
 class Monitor:
     """Reports a stage to whoever listens and to files in its folder, from step `first` of `total` on.
 
-    Lines that an interrupted run had written after its last checkpoint are taken back, so each step stands in the tables once.
+    Lines that an interrupted run had written after its last checkpoint are taken back, so each step stands in the
+    tables once.
     """
 
     def __init__(self, folder: Path, stage: str, first: int, total: int, on_event: OnEvent) -> None:
@@ -62,7 +63,7 @@ class Monitor:
             )
 
     def losses(self, step: int, losses: Sequence[float], rate: float, waited: float, seconds: float) -> None:
-        """Hears the losses of the steps up to `step`, the learning rate, and how many of how many seconds no batch was there."""
+        """Hears the losses of the steps up to `step`, their learning rate, and the seconds in which no batch was there."""
         mean, pace, share = math.fsum(losses) / len(losses), len(losses) / seconds, waited / seconds
         row = {"step": step, "loss": f"{mean:.6g}", "learning_rate": f"{rate:.4g}"}
         _append(self._folder / LOSSES, {**row, "steps_per_second": f"{pace:.4g}", "data_wait_share": f"{share:.4f}"})

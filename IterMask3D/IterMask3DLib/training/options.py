@@ -170,7 +170,7 @@ def options_of_stage(options: TrainingOptions, stage: Stage) -> TrainingOptions:
 
 
 def command_of(options: TrainingOptions, preset: str, data: Path, run: Path, masks: Path | None) -> str:
-    """The command that repeats a training, whatever mixture of file and options it was given as; folders by name alone."""
+    """The command that repeats a training, whatever mixture of file and options it came as; folders by name alone."""
     usual = preset_options(find_method(options.method), preset)
     words = ["itermask3d", "train", data.resolve().name, "-o", run.resolve().name]
     if options.method != DEFAULT_METHOD:

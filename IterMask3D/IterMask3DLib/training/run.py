@@ -82,13 +82,13 @@ def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
     if not isinstance(method, Trainable):
         raise UserError(f"The method {spec.name} cannot be trained here; choose another --method.")
     initial = initial_model(options) if options.initial else None
-    split = find_cohort(request.data, options.modality, options.validation_share, options.seed, request.masks)
-    if split.left_out:
-        report(f"warning: {len(split.left_out)} brains lack one of {', '.join(options.modality)} and are left out")
     grid = CardGrid(options.spacing, (spec.side_multiple,) * spec.dimensions, spec.side_multiple, options.slice_spacing)
     card = ModelCard(options.name or request.run.resolve().name, "", spec.name, options.modality, grid, {})
     # Made once before the volumes are prepared, so that what cannot be trained is refused at once.
     _check_batches(method.training_task(card, options.settings), options)
+    split = find_cohort(request.data, options.modality, options.validation_share, options.seed, request.masks)
+    if split.left_out:
+        report(f"warning: {len(split.left_out)} brains lack one of {', '.join(options.modality)} and are left out")
     precision = fast_precision(choose_device(request.device).kind, options.precision)
     fabric = start_fabric(request.device, precision)
     request.run.mkdir(parents=True, exist_ok=True)
@@ -205,12 +205,12 @@ def _volumes(
     shape = options.shape or fitted_shape(files, len(card.grid.shape))
     if options.augmentation == "published" and shape[0] != shape[-1]:
         raise UserError(
-            f"Quarter turns need a grid as wide along its first axis as along its last, not {_sides(shape)}; change --shape."
+            f"Quarter turns need a grid with its first side as long as its last, not {_sides(shape)}; change --shape."
         )
     cut = count_cut(files, shape)
     if cut:
         report(
-            f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; give a larger --shape"
+            f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; enlarge --shape"
         )
     count, grid = len(split.training), replace(card.grid, shape=tuple(shape))
     return CachedVolumes(files[:count], grid), CachedVolumes(files[count:], grid)

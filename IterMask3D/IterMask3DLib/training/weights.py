@@ -21,7 +21,7 @@ from IterMask3DLib.training.options import TrainingOptions
 
 
 def moving_average(networks: nn.Module, decay: float, begun: int = 0) -> AveragedModel:
-    """An exponential moving average of parameters and floating-point buffers, often a little better than the last weights.
+    """An exponential moving average of parameters and buffers, often a little better than the last weights.
 
     Its decay is smaller early on, min(decay, (1 + step) / (10 + step)), to forget the beginning.
 
@@ -102,7 +102,7 @@ class ChosenWeights:
 
 
 def chosen_weights(folder: Path, options: TrainingOptions) -> ChosenWeights:
-    """The best weights on validation or the last ones, as the options say; the moving average of either where there is one.
+    """The best weights on validation or the last ones, as the options say; their moving average where there is one.
 
     Raises:
         UserError: where a file of the stage is gone or damaged.

@@ -41,7 +41,7 @@ Shares = Mapping[float, Sequence[float]]
 
 
 def choose_gamma(model: Model, validation: Sequence[Healthy], runtime: Runtime, report: Report) -> Calibration:
-    """The smallest gamma that leaves at most 2 % of healthy brains masked on average; without any: the published one."""
+    """The smallest gamma that leaves at most 2 % of healthy brains masked on average, or the published one."""
     if not len(validation):
         report(f"no validation volumes: gamma is the published {Settings.gamma:g}")
         return Calibration({"gamma": Settings.gamma})
