@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from IterMask3DLib.core.card import ModelCard
@@ -41,7 +40,8 @@ class AutoEncoder(nn.Module):
         self.encode, self.decode = nn.Sequential(*down), nn.Sequential(*up)
 
     def forward(self, volume: Tensor) -> Tensor:
-        return torch.as_tensor(self.decode(self.encode(volume)))
+        output: Tensor = self.decode(self.encode(volume))
+        return output
 
 
 def network_of(card: ModelCard) -> AutoEncoder:
