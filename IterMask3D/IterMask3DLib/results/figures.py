@@ -121,7 +121,7 @@ def draw_lightbox(picture: Picture) -> str:
     _show_image(axes, picture, _mosaic(picture.volume, indices, picture.window[0]))
     if picture.anomaly is not None:
         _outline(axes, _mosaic(picture.anomaly, indices, False, rim=1), 0.9)
-    style = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
+    style: dict[str, Any] = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
     for place in range(len(indices)):
         row, column = divmod(place, _LIGHTBOX_COLUMNS)
         for text, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
@@ -177,7 +177,7 @@ def _show(axes: Axes, picture: Picture, plane: Plane, index: int, heat: bool) ->
 
 def _show_image(axes: Axes, picture: Picture, image: NDArray[Any], plane: Plane = "axial") -> None:
     low, high = picture.window
-    grey = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
+    grey: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
     axes.imshow(image, aspect=picture.frame.aspect(plane), **grey)
     axes.set_axis_off()
 
@@ -189,7 +189,7 @@ def _outline(axes: Axes, anomaly: NDArray[Any], width: float) -> None:
 
 def _label(axes: Axes, plane: Plane) -> None:
     places = ((0.06, 0.5), (0.94, 0.5), (0.5, 0.94), (0.5, 0.06))
-    style = {"color": "white", "fontsize": 10, "ha": "center", "va": "center", "alpha": 0.85}
+    style: dict[str, Any] = {"color": "white", "fontsize": 10, "ha": "center", "va": "center", "alpha": 0.85}
     for text, (x, y) in zip(LABELS[plane], places, strict=True):
         axes.text(x, y, text, transform=axes.transAxes, **style)
 

@@ -157,7 +157,7 @@ class PollingPipes(_Pipes):
         while not self._ended:
             left = deadline - time.monotonic()
             came = False
-            for key, _ in self._selector.select(max(0.0, min(left, _EXIT_SECONDS))):
+            for key, _events in self._selector.select(max(0.0, min(left, _EXIT_SECONDS))):
                 came = (not self._ended and key.data()) or came
             # Where something it started holds its stdout open, the end of the process is no end of the data.
             if not came and self._process.poll() is not None and not self._read():
