@@ -72,6 +72,12 @@ def test_a_yaml_file_may_name_the_method_and_former_names_keep_working(
     assert (second.method, second.weights, second.settings.full_brain_share) == ("itermask3d", "last", 0.3)
 
 
+def test_no_option_takes_the_folder_that_comes_after_it(requested: list[TrainingRequest]) -> None:
+    assert cli.main(["train", "--modality", "T1w,T2w", "--shape", "80", "96", "80", "data", "-o", "run"]) == 0
+    assert requested[0].data == Path("data")
+    assert (requested[0].options.modality, requested[0].options.shape) == (("T1w", "T2w"), (80, 96, 80))
+
+
 def test_the_auto_encoder_has_its_own_usual_values(requested: list[TrainingRequest]) -> None:
     assert cli.main(["train", "data", "-o", "run", "--method", "autoencoder", "--batch", "3"]) == 0
     options = requested[0].options
@@ -154,7 +160,7 @@ def test_a_file_that_holds_no_options_is_one_error_line(
     ("method", "given"),
     [
         ("itermask3d", {"preset": "published", "epochs": 3, "shape": [64, 64, 64], "scattered_share": 0.25}),
-        ("itermask3d", {"preset": "published", "steps": 30, "modality": ["T2w"]}),
+        ("itermask3d", {"preset": "published", "steps": 30, "modality": ["T2w", "FLAIR"]}),
         ("itermask3d", {"epochs": 3, "ema": 0.9}),
         ("autoencoder", {"widths": [2, 4, 4, 4], "schedule": "constant"}),
     ],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from IterMask3DLib.core.settings import About, about, default_of
@@ -11,7 +12,9 @@ from IterMask3DLib.core.settings import About, about, default_of
 _NONE = "none"
 
 
-def add_settings(group: Any, record: Any, usual: Any = None, leave_out: Sequence[str] = ()) -> None:
+def add_settings(
+    group: Any, record: Any, usual: Any = None, leave_out: Sequence[str] = (), lengths: Mapping[str, int] | None = None
+) -> None:
     """Adds an option for each setting of a record; one that is not given is missing in what is parsed.
 
     Args:
@@ -19,10 +22,12 @@ def add_settings(group: Any, record: Any, usual: Any = None, leave_out: Sequence
         record: type of the settings.
         usual: a record whose values are shown as the defaults; None: those of the type.
         leave_out: settings without an option.
+        lengths: of those that are whole numbers of no fixed length.
     """
     for name, (field, one) in about(record).items():
         if name in leave_out:
             continue
+        one = replace(one, length=(lengths or {}).get(name, one.length))
         default = default_of(field) if usual is None else getattr(usual, name)
         shape = {"dest": name, "default": argparse.SUPPRESS, **_shape(one)}
         group.add_argument(flag(name), help=_help(one, default), **shape)
@@ -38,7 +43,7 @@ def given_settings(parsed: argparse.Namespace, record: Any) -> dict[str, Any]:
 def words_of(record: Any, usual: Any) -> list[str]:
     """The words of a command line that turn one settings record into another: only what differs."""
     words = []
-    for name in about(record):
+    for name, (_, known) in about(record).items():
         value = getattr(record, name)
         if value == getattr(usual, name):
             continue
@@ -46,6 +51,7 @@ def words_of(record: Any, usual: Any) -> list[str]:
             words.append(flag(name) if value else flag(name).replace("--", "--no-", 1))
         else:
             values = value if isinstance(value, tuple) else (_NONE if value is None else value,)
+            values = (",".join(values),) if known.kind == "texts" else values
             words += [flag(name), *map(str, values)]
     return words
 
@@ -62,7 +68,7 @@ def _shape(one: About) -> dict[str, Any]:
     if one.kind == "choice":
         return {"choices": one.choices}
     if one.kind == "texts":
-        return {"nargs": "+", "metavar": "NAME"}
+        return {"type": _names, "metavar": "NAME[,NAME]"}
     if one.kind == "wholes":
         return {"type": int, "nargs": one.length or "+", "metavar": "N"}
     kinds: dict[str, tuple[Callable[[str], Any], str]] = {
@@ -72,6 +78,10 @@ def _shape(one: About) -> dict[str, Any]:
     }
     convert, metavar = kinds[one.kind]
     return {"type": _or_none(convert) if one.optional else convert, "metavar": metavar}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _or_none(convert: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -96,5 +106,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return " ".join(map(str, value))
+        return (" " if isinstance(value[0], int) else ",").join(map(str, value))
     return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -29,8 +29,8 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
         "calibrate",
         help="choose a model's threshold on healthy volumes",
         description="Copies MODEL to the model folder OUT, with the settings that fit the healthy volumes of DATA: "
-        "what is normal is measured on those for training, and a threshold is chosen on those for validation. What this "
-        "adds to the paper stands on the card; `segment --quality published` leaves it out.",
+        "what is normal is measured on those for training, and a threshold is chosen on those for validation. What "
+        "this adds to the paper stands on the card; `segment --quality published` leaves it out.",
     )
     parser.add_argument("model", metavar="MODEL", help="name or folder of a model")
     parser.add_argument("data", type=Path, metavar="DATA", help="folder of healthy volumes, as of `train`")

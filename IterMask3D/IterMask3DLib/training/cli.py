@@ -66,7 +66,8 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
     spec = _method_among(arguments)
     usual = preset_options(spec, "default")
     leave_out = () if spec.dimensions == 2 else ("slice_spacing",)
-    add_settings(parser.add_argument_group("training"), TrainingOptions, usual, leave_out)
+    lengths = {"shape": spec.dimensions}
+    add_settings(parser.add_argument_group("training"), TrainingOptions, usual, leave_out, lengths)
     add_settings(parser.add_argument_group(f"training of {spec.title}"), spec.TrainingSettings)
 
 

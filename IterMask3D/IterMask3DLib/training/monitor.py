@@ -63,7 +63,7 @@ class Monitor:
             )
 
     def losses(self, step: int, losses: Sequence[float], rate: float, waited: float, seconds: float) -> None:
-        """Hears the losses of the steps up to `step`, their learning rate, and the seconds in which no batch was there."""
+        """Hears the losses of the steps up to `step`, their rate, and in how much of the time no batch was there."""
         mean, pace, share = math.fsum(losses) / len(losses), len(losses) / seconds, waited / seconds
         row = {"step": step, "loss": f"{mean:.6g}", "learning_rate": f"{rate:.4g}"}
         _append(self._folder / LOSSES, {**row, "steps_per_second": f"{pace:.4g}", "data_wait_share": f"{share:.4f}"})
