@@ -1,7 +1,8 @@
 """The engine for tests of the scene: its real process, started once, between which and the scene a test can stand.
 
-A test can let it make only so many passes, let one of them fail, and count what was asked. The models are real ones whose
-networks are tiny; the one of `blind_model` gives nothing back, so that every error is the squared scaled intensity.
+A test can let it make only so many passes, let one of them fail, and count what was asked. The models are real ones
+whose networks are tiny; the one of `blind_model` gives nothing back, so that every error is the squared scaled
+intensity.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import os
 import select
 import subprocess
-import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,6 @@ class TestEngine:
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._decoder = Decoder()
-        self._words = tempfile.TemporaryFile()
         self._links: dict[int, tuple[Link, int]] = {}
         self._open: list[Link] = []
         self._waiting: deque[Message] = deque()
@@ -107,7 +107,7 @@ class TestEngine:
                 command.arguments,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._words,
+                stderr=subprocess.DEVNULL,
                 bufsize=0,
                 env={**os.environ, **command.environment, "OMP_NUM_THREADS": "1", **self._environment},
                 start_new_session=True,
@@ -121,7 +121,6 @@ class TestEngine:
             self._process.stdin.close()
             self._process.wait(LONGEST_SECONDS)
             self._process.stdout.close()
-        self._words.close()
 
     def ask(self, link: Link, message: Message) -> int:
         """Passes a request on under a number that no other link uses."""
@@ -135,10 +134,8 @@ class TestEngine:
     def tell(self, kind: str, number: int, message: Message | None = None) -> None:
         assert self._process is not None and self._process.stdin is not None
         sent = Message(kind, number, *((message.fields, message.arrays) if message is not None else ()))
-        try:
+        with suppress(OSError):  # It was killed, as the end of its output says.
             self._process.stdin.write(b"".join(encode(sent)))
-        except OSError:  # It was killed, as the end of its output says.
-            pass
 
     def drop(self, link: Link) -> None:
         """A link was closed: what it asked for is cancelled, and nobody hears of it."""

@@ -1,4 +1,4 @@
-"""Another choice on the curve makes only what comes after it again, and finds exactly what a fresh run with it finds."""
+"""Another choice on the curve makes again only what comes after it, and finds what a fresh run with it finds."""
 
 from __future__ import annotations
 

@@ -172,7 +172,8 @@ def test_closing_the_module_ends_a_run_and_every_question(logic: Any, gate: Gate
     running(logic, gate, choices, 2, on_error=lambda sentence, trace: heard.append(sentence))
     logic.describe(on_error=lambda sentence, trace: heard.append(sentence))
     logic.close()
-    assert heard == ["The module was closed; the run was cancelled."] * 2 and not logic.busy
+    assert heard == ["The module was closed; the run was cancelled.", "The engine was ended; ask again."]
+    assert not logic.busy
     logic.close()
     with pytest.raises(UserError, match="The module was closed"):
         logic.start(phantom_node("late"), choices)

@@ -68,7 +68,7 @@ def test_its_records_are_the_present_ones(results: dict[str, ResultNodes], name:
 def test_its_choices_are_the_present_ones(results: dict[str, ResultNodes]) -> None:
     assert results["edited"].request == Request()
     assert results["automatic"].request == Request(
-        precision="half", seed=7, settings={"gamma": 0.3, "sweep_passes": 4, "start": "best"}
+        precision="half", quality="full", seed=7, settings={"gamma": 0.3, "sweep_passes": 4, "start": "best"}
     )
 
 

@@ -51,7 +51,7 @@ def head(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def choices(choices: Request) -> Request:
     """With a threshold between the brain and the spot."""
-    return Request(choices.model, "cpu", backend="pytorch", settings={"median_multiple": 30.0})
+    return Request(choices.model, "cpu", backend="pytorch", settings={"median_multiple": 100.0})
 
 
 def centre(mask: NDArray[Any], affine: NDArray[np.float64]) -> NDArray[np.float64]:

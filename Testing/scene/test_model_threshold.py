@@ -1,4 +1,4 @@
-"""A model that gives the threshold itself, smooths residuals and grows regions: the scene follows it as the command line."""
+"""A model that gives the threshold itself, smooths residuals and grows regions: the scene follows it too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bundled brain with the bundled model, through the scene: the same as without it, and the main thread stays free."""
+"""The bundled brain with the bundled model, through the scene: as without it, and the main thread stays free."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
+from IterMask3DLib.scene.run.engine_client import engine_command
+from IterMask3DLib.scene.run.transport import pipes_to
 from Testing.scene.engine import Clicker
 from Testing.scene.samples import anomaly_of, brain_node, reopened, voxels
 
@@ -53,7 +55,8 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not
         timers.append(Clicker(call))
         return timers[-1]
 
-    logic = make_logic(factory)
+    # With nothing between the engine and the scene, as in the panel.
+    logic = make_logic(factory, pipes_to(engine_command()))
     node = brain_node()
     summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, REQUEST, **hears))
     nodes = summary.nodes
@@ -71,7 +74,7 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
     opened = reopened(tmp_path / "scene.mrb")
     assert opened == ResultNodes.find(opened.input)
-    other = make_logic(factory)
+    other = make_logic(factory, pipes_to(engine_command()))
     run(other, timers[-1], lambda **hears: other.choose_again(opened, point=point, **hears))
     np.testing.assert_array_equal(anomaly_of(opened), again[0])
     np.testing.assert_array_equal(voxels(opened.heatmap), again[1])

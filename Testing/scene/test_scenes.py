@@ -95,7 +95,7 @@ def test_a_scene_that_was_opened_again_holds_everything(
 ) -> None:
     shape = (48, 56, 48)
     node = head_node(centred(directions, shape), shape)
-    wanted = replace(choices, seed=7, settings={"gamma": 0.3, "sweep_passes": 5})
+    wanted = replace(choices, seed=7, settings={"median_multiple": 100.0, "sweep_passes": 5})
     nodes = logic.process(node, wanted).nodes
     if ending == ".mrml":
         store_all(tmp_path)
@@ -112,7 +112,7 @@ def test_a_scene_that_was_opened_again_holds_everything(
 
 
 def store_all(folder: Path) -> None:
-    """Writes every node that a file of its own is for, as the application's save dialog does before it writes a .mrml file."""
+    """Writes every node that has a file of its own, as the application does before it writes a .mrml file."""
     for node in slicer.util.getNodesByClass("vtkMRMLStorableNode"):
         if node.GetSaveWithScene() and not node.GetHideFromEditors() and node.GetDefaultStorageNodeClassName():
             if node.GetStorageNode() is None:

@@ -21,7 +21,8 @@ from IterMask3DLib.core.lesion import Lesion
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import Step
 from IterMask3DLib.scene.nodes import curve as curves
-from IterMask3DLib.scene.nodes import lesions, sequences, tables
+from IterMask3DLib.scene.nodes import lesions as lesion_nodes
+from IterMask3DLib.scene.nodes import sequences
 from IterMask3DLib.scene.nodes.edits import EditWatch
 from IterMask3DLib.scene.nodes.hierarchy import place_results
 from IterMask3DLib.scene.nodes.input_check import check_input, refuse
@@ -30,7 +31,6 @@ from IterMask3DLib.scene.nodes.segmentations import (
     ensure_segment,
     ensure_segmentation,
     is_edited,
-    segment_ml,
     tag_edited,
     write_segment,
 )
@@ -217,14 +217,12 @@ class SceneLogic:
         known = self.description.model(model) if self.description is not None else None
         checks = check_input(_channels(volumes, known), brain_mask, known)
         if known is None and self.description is not None:
-            text = _("Model {name} is neither bundled, installed, nor a folder; choose another one.")
-            text = text.format(name=model or self.description.default_model)
+            name = model or self.description.default_model
+            text = _("Model {name} is neither bundled, installed, nor a folder; choose another one.", name=name)
             checks.insert(0, InputCheck(Severity.ERROR, text))
         return checks
 
-    def harden_transform(self, volume: Any) -> None:
-        """Writes the transform a volume hangs under into its geometry. Raises `UserError` for one that bends."""
-        harden_transform(volume)
+    harden_transform = staticmethod(harden_transform)
 
     # Runs
 
@@ -244,8 +242,8 @@ class SceneLogic:
             volumes: a volume node, or one for each input of the model by its name, the reference first.
             brain_mask: label map, volume of 0 and 1, or segmentation; None: the brain is found.
             output_segmentation: one of the user's that the anomaly goes into; None: the result's own.
-            when_edited: what becomes of an anomaly that a person has edited: `ask` raises `NeedsConfirmation`, `new` leaves
-                it to the user and makes another segmentation, `replace` replaces it.
+            when_edited: what becomes of an anomaly that a person has edited: `ask` raises `NeedsConfirmation`, `new`
+                leaves it to the user and makes another segmentation, `replace` replaces it.
         """
         self._controller.refuse_while_busy()
         request.check()
@@ -290,8 +288,10 @@ class SceneLogic:
         """
         curve = self._kept(nodes)
         if point is not None and not 0 <= point < len(curve.thresholds):
-            text = _("The curve has points 1 to {last}; {point} is not one of them.")
-            raise UserError(text.format(last=len(curve.thresholds), point=point + 1))
+            last = len(curve.thresholds)
+            raise UserError(
+                _("The curve has points 1 to {last}; {point} is not one of them.", last=last, point=point + 1)
+            )
         if gamma is None and point is None and curve.by_hand:
             point = curve.chosen
         request, changes = nodes.request, dict(settings or {})
@@ -309,7 +309,7 @@ class SceneLogic:
     def continue_from(
         self, nodes: ResultNodes, segmentation: Any, segment_id: str, *, when_edited: str = "ask", **callbacks: Any
     ) -> None:
-        """The loop goes on from a mask the user drew, at the chosen threshold. Earlier iterations stay. Raises `UserError`."""
+        """Goes on from a mask the user drew, at the chosen threshold. Earlier iterations stay. Raises `UserError`."""
         curve = self._kept(nodes)
         mask = sequences.mask_on_model(nodes, segments_on(segmentation, segment_id, nodes.input))
         if not mask.any():
@@ -319,9 +319,7 @@ class SceneLogic:
         target = Target(nodes.channels, nodes.request, nodes.brain_mask, nodes.run_id, nodes, edited_mask=mask)
         self._resume(target, edit, when_edited, callbacks)
 
-    def is_edited(self, nodes: ResultNodes) -> bool:
-        """Whether a person has changed the anomaly since a run wrote it."""
-        return is_edited(nodes)
+    is_edited = staticmethod(is_edited)
 
     def _kept(self, nodes: ResultNodes) -> Any:
         """The curve of a result that can be gone on with. Raises `UserError`."""
@@ -332,8 +330,7 @@ class SceneLogic:
         refuse(check_input(nodes.channels))
         known = self._volumes.get(nodes.run_id)
         if known is not None and known != _crc(nodes.channels):
-            text = _("{name} has changed since the run; run Segment again.")
-            raise UserError(text.format(name=nodes.input.GetName()))
+            raise UserError(_("{name} has changed since the run; run Segment again.", name=nodes.input.GetName()))
         return conversations.kept_curve(nodes)
 
     def _resume(self, target: Target, edit: Mapping[str, Any], when_edited: str, callbacks: Mapping[str, Any]) -> None:
@@ -345,12 +342,14 @@ class SceneLogic:
 
     def _writer(self, target: Target, when_edited: str, callbacks: Mapping[str, Any]) -> ResultWriter:
         """Raises `NeedsConfirmation` where an edited anomaly would be replaced without leave."""
-        nodes = target.nodes
+        nodes, name = target.nodes, target.reference.GetName()
         if nodes is not None and target.segmentation is nodes.segmentation:
             target.segmentation = None
         if when_edited == "ask" and nodes is not None and is_edited(nodes, target.segmentation):
-            text = _("The anomaly of {name} was edited; keep it and write a new segmentation, or replace it.")
-            raise NeedsConfirmation(text.format(name=nodes.input.GetName()))
+            text = _(
+                "The anomaly of {name} was edited; keep it and write a new segmentation, or replace it.", name=name
+            )
+            raise NeedsConfirmation(text)
         target.replace_edited = when_edited == "replace"
         hooks = Hooks(self._watch, partial(self._tell, "before_write"), lambda: self.follow_run)
         return ResultWriter(target, Listener(**callbacks), hooks)
@@ -404,37 +403,22 @@ class SceneLogic:
 
     # Views
 
-    def show_mask(self, nodes: ResultNodes, visible: bool, opacity: float = 0.5) -> None:
-        """The mask of the shown iteration as the label layer."""
-        layers.show_mask(nodes, visible, opacity)
-
-    def show_heatmap(self, nodes: ResultNodes, visible: bool, opacity: float = 0.6, live: bool = False) -> None:
-        """The heatmap over the volume; `live`: the error map of the shown iteration instead."""
-        layers.show_heatmap(nodes, visible, opacity, live)
-
-    def show_legend(self, nodes: ResultNodes, visible: bool) -> None:
-        """The colour legend of the heatmap."""
-        layers.show_legend(nodes, visible)
-
-    def set_heatmap_range(self, nodes: ResultNodes, low: float, high: float) -> None:
-        """The scores that get the first and the last colour."""
-        layers.set_heatmap_range(nodes, low, high)
-
-    def set_heatmap_threshold(self, nodes: ResultNodes, low: float | None) -> None:
-        """Makes smaller scores transparent; None shows all."""
-        layers.set_heatmap_threshold(nodes, low)
-
-    def heatmap_range(self, nodes: ResultNodes) -> tuple[float, float]:
-        """0 and the largest score."""
-        return layers.heatmap_range(nodes)
+    show_mask = staticmethod(layers.show_mask)
+    show_heatmap = staticmethod(layers.show_heatmap)
+    show_legend = staticmethod(layers.show_legend)
+    set_heatmap_range = staticmethod(layers.set_heatmap_range)
+    set_heatmap_threshold = staticmethod(layers.set_heatmap_threshold)
+    heatmap_range = staticmethod(layers.heatmap_range)
+    curve_text = staticmethod(curves.curve_text)
+    set_curve_log = staticmethod(curves.set_log_scale)
 
     def threshold_heatmap(self, nodes: ResultNodes, threshold: float) -> float:
         """Writes the voxels whose score is above a threshold into the anomaly; returns their ml. Raises `UserError`."""
         need_input(nodes)
         if nodes.heatmap is None:
             raise UserError(_("There is no heatmap yet; run Segment first."))
-        self._write_edited(nodes, (voxels_of(nodes.heatmap) > threshold).view(np.uint8))
-        return segment_ml(nodes)
+        found = self._write_edited(nodes, (voxels_of(nodes.heatmap) > threshold).view(np.uint8))
+        return sum(lesion.volume_ml for lesion in found)
 
     @property
     def comparing(self) -> bool:
@@ -449,44 +433,26 @@ class SceneLogic:
         """The user's layout comes back."""
         self._layouts.leave()
 
-    def curve_text(self, nodes: ResultNodes) -> str:
-        """The chosen point in a line, "" where there is no curve."""
-        curve = nodes.curve
-        return curves.curve_text(curve) if curve is not None else ""
-
-    def set_curve_log(self, nodes: ResultNodes, on: bool) -> None:
-        """Whether the curve is drawn on a logarithmic axis."""
-        curves.set_log_scale(nodes, on)
-
     # Lesions
 
-    def lesions(self, nodes: ResultNodes) -> list[Lesion]:
-        """The lesions as last measured, largest first."""
-        return tables.read_lesions(nodes.lesion_table)
+    lesions = staticmethod(lesion_nodes.lesions_of)
+    jump_to_lesion = staticmethod(lesion_nodes.jump_to)
+    save_lesions = staticmethod(saving.save_lesions)
 
     def measure_lesions(self, nodes: ResultNodes) -> list[Lesion]:
         """Measures the lesions of the anomaly as it is now. Raises `UserError`."""
-        found = lesions.measure(nodes).lesions if nodes.segment_id else ()
+        found = lesion_nodes.measure(nodes).lesions if nodes.segment_id else ()
         if nodes.segment_id:
-            lesions.write_lesions(nodes, found)
+            lesion_nodes.write_lesions(nodes, found)
         return list(found)
-
-    def jump_to_lesion(self, nodes: ResultNodes, number: int) -> None:
-        """Brings the slice views to a lesion. Raises `UserError`."""
-        lesions.jump_to(nodes, number)
 
     def delete_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
-        return self._write_edited(nodes, lesions.listed(nodes).without(numbers))
+        return self._write_edited(nodes, lesion_nodes.listed(nodes).without(numbers))
 
     def keep_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes all other lesions out of the anomaly. Raises `UserError`."""
-        return self._write_edited(nodes, lesions.listed(nodes).only(numbers))
-
-    def save_lesions(self, nodes: ResultNodes, path: str | Path) -> Path:
-        """Writes the lesions of the anomaly as it is now as CSV. Raises `UserError`."""
-        saving.save_lesions(nodes, Path(path))
-        return Path(path)
+        return self._write_edited(nodes, lesion_nodes.listed(nodes).only(numbers))
 
     # Files
 
@@ -538,5 +504,5 @@ def _crc(channels: Mapping[str, Any]) -> int:
     """Differs whenever voxels or places of volumes do."""
     crc = 0
     for node in channels.values():
-        crc = zlib.crc32(affine_of(node).tobytes(), zlib.crc32(np.ascontiguousarray(voxels_of(node)), crc))
+        crc = zlib.crc32(affine_of(node).tobytes(), zlib.crc32(np.ascontiguousarray(voxels_of(node)).data, crc))
     return crc

@@ -175,6 +175,6 @@ def found_text(ml: float, count: int) -> str:
     """What was found, in a few words."""
     if not count:
         return _("no anomaly")
-    return (_("{ml:.1f} ml in 1 lesion") if count == 1 else _("{ml:.1f} ml in {count} lesions")).format(
-        ml=ml, count=count
-    )
+    if count == 1:
+        return _("{ml:.1f} ml in 1 lesion", ml=ml)
+    return _("{ml:.1f} ml in {count} lesions", ml=ml, count=count)

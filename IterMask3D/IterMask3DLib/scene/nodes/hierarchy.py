@@ -1,4 +1,4 @@
-"""Where results stand in the subject hierarchy: the segmentation beside its volume, under the same study, the rest in a folder there."""
+"""Where results stand in the subject hierarchy: the segmentation beside its volume, the rest in a folder there."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def folder_of(nodes: ResultNodes) -> int:
 
 
 def remove_item(item: int) -> None:
-    """Takes an item away and nothing else; 0 is none. The application does so for nodes by itself, other hosts of MRML do not."""
+    """Takes an item away, 0 is none. The application does so for nodes by itself, other hosts of MRML do not."""
     if item:
         slicer.mrmlScene.GetSubjectHierarchyNode().RemoveItem(item, False, False)
 

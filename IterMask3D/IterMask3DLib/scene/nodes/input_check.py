@@ -1,4 +1,4 @@
-"""What is wrong or odd about an input, in words, before anything is computed. Quick: of large volumes a sample is looked at."""
+"""What is wrong or odd about an input, in words, before anything is computed; of large volumes a sample is checked."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def check_input(
     if not channels or None in channels.values():
         return [InputCheck(Severity.ERROR, _("No volume is chosen."))]
     checks = _model(model)
-    wanted = list(model["inputs"]) if model is not None else []
+    inputs = list(model["inputs"]) if model is not None else []
     for number, (name, node) in enumerate(channels.items()):
         unusable = _unusable(node)
         if unusable:
@@ -61,7 +61,7 @@ def check_input(
         checks += _values(node.GetName(), array) or [
             *_geometry(node),
             *(_brain(node, array, brain_mask) if number == 0 else ()),
-            *_modality(node, wanted[0] if len(wanted) == 1 else name),
+            *_modality(node, inputs[0] if len(inputs) == len(channels) == 1 else name),
         ]
     order = list(Severity)
     return sorted(dict.fromkeys(checks), key=lambda check: order.index(check.severity))
@@ -82,21 +82,25 @@ def _unusable(node: Any) -> str:
     """Why a node is no volume that a run can be made on; "" where it is one."""
     name = node.GetName()
     if node.IsA("vtkMRMLSequenceNode"):
-        return _("{name} is a sequence; choose the volume that shows one of its frames.").format(name=name)
+        return _("{name} is a sequence; choose the volume that shows one of its frames.", name=name)
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLTensorVolumeNode"):
-        return _("{name} is not a scalar volume; choose one with a single number a voxel.").format(name=name)
+        return _("{name} is not a scalar volume; choose one with a single number a voxel.", name=name)
     image = node.GetImageData()
     # An image has its size before its voxels while it is being made.
     if image is None or min(shape_of(node)) < 2 or image.GetPointData().GetScalars() is None:
-        return _("{name} holds no 3D image; load the volume again.").format(name=name)
+        return _("{name} holds no 3D image; load the volume again.", name=name)
     if image.GetNumberOfScalarComponents() != 1:
-        return _("{name} holds {count} numbers a voxel: it is in colour, or 4D; make a volume of one of them.").format(
-            name=name, count=image.GetNumberOfScalarComponents()
+        return _(
+            "{name} holds {count} numbers a voxel: it is in colour, or 4D; make a volume of one of them.",
+            name=name,
+            count=image.GetNumberOfScalarComponents(),
         )
     transform = parent_transform(node)
     if transform is not None:
-        return _("{name} hangs under the transform {transform}; harden the transform first.").format(
-            name=name, transform=transform.GetName()
+        return _(
+            "{name} hangs under the transform {transform}; harden the transform first.",
+            name=name,
+            transform=transform.GetName(),
         )
     try:
         check_voxels(name, voxels_of(node), affine_of(node))
@@ -108,14 +112,14 @@ def _unusable(node: Any) -> str:
 def _values(name: str, array: NDArray[Any]) -> list[InputCheck]:
     values = np.unique(array)
     if len(values) <= _FEW_VALUES:
-        text = _("{name} has only {count} different values: it looks like a label map, not an MR volume.").format(
-            name=name, count=len(values)
+        text = _(
+            "{name} has only {count} different values: it looks like a label map, not an MR volume.",
+            name=name,
+            count=len(values),
         )
         return [InputCheck(Severity.WARNING, text)]
     if values[0] < _CT_AIR:
-        text = _("{name} goes down to {value:g}: it looks like a CT, not an MR volume.").format(
-            name=name, value=values[0]
-        )
+        text = _("{name} goes down to {value:g}: it looks like a CT, not an MR volume.", name=name, value=values[0])
         return [InputCheck(Severity.WARNING, text)]
     return []
 
@@ -124,11 +128,9 @@ def _geometry(node: Any) -> list[InputCheck]:
     spacing = np.array(node.GetSpacing())
     size = " x ".join(f"{s:.2g}" for s in spacing)
     if spacing.max() > _COARSE_MM:
-        text = _("Voxels are {size} mm; small lesions can be missed and edges can look anomalous.").format(size=size)
+        text = _("Voxels are {size} mm; small lesions can be missed and edges can look anomalous.", size=size)
     elif spacing.max() > _UNEVEN * spacing.min():
-        text = _("Voxels are {size} mm, far from cubes; details along the thick side are interpolated.").format(
-            size=size
-        )
+        text = _("Voxels are {size} mm, far from cubes; details along the thick side are interpolated.", size=size)
     else:
         return []
     return [InputCheck(Severity.WARNING, text)]
@@ -138,7 +140,7 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[InputCheck]:
     """Whether there can be a brain, and where it is taken from."""
     whole_ml = float(np.prod(shape_of(node))) * voxel_millilitres(affine_of(node))
     if whole_ml < _BRAIN_ML[0]:
-        text = _("{name} covers {ml:,.0f} ml, less than a brain.").format(name=node.GetName(), ml=whole_ml)
+        text = _("{name} covers {ml:,.0f} ml, less than a brain.", name=node.GetName(), ml=whole_ml)
         return [InputCheck(Severity.WARNING, text)]
     if mask is not None:
         problem = _unusable_mask(node, mask)
@@ -149,8 +151,10 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[InputCheck]:
     brain_ml = share * whole_ml
     if (corners == background).all() and share <= 1 - _CORNER_SHARE:
         if brain_ml < _BRAIN_ML[0]:
-            text = _("Only {ml:,.0f} ml of {name} are not background: there is no whole brain.").format(
-                ml=brain_ml, name=node.GetName()
+            text = _(
+                "Only {ml:,.0f} ml of {name} are not background: there is no whole brain.",
+                ml=brain_ml,
+                name=node.GetName(),
             )
             return [InputCheck(Severity.WARNING, text)]
         if brain_ml <= _BRAIN_ML[1]:
@@ -162,16 +166,18 @@ def _brain(node: Any, array: NDArray[Any], mask: Any) -> list[InputCheck]:
 def _unusable_mask(node: Any, mask: Any) -> str:
     name = mask.GetName()
     if parent_transform(mask) is not None:
-        return _("The brain mask {name} hangs under a transform; harden the transform first.").format(name=name)
+        return _("The brain mask {name} hangs under a transform; harden the transform first.", name=name)
     if mask.IsA("vtkMRMLSegmentationNode"):
         if mask.GetSegmentation().GetNumberOfSegments() == 0:
-            return _("The brain mask {name} has no segment; draw the brain or choose another mask.").format(name=name)
+            return _("The brain mask {name} has no segment; draw the brain or choose another mask.", name=name)
         return ""
     if mask.GetImageData() is None:
-        return _("The brain mask {name} holds no image; load it again.").format(name=name)
+        return _("The brain mask {name} holds no image; load it again.", name=name)
     if shape_of(mask) != shape_of(node) or not np.allclose(affine_of(mask), affine_of(node), atol=1e-2):
-        return _("The brain mask {name} is not on the grid of {volume}; resample it to that grid.").format(
-            name=name, volume=node.GetName()
+        return _(
+            "The brain mask {name} is not on the grid of {volume}; resample it to that grid.",
+            name=name,
+            volume=node.GetName(),
         )
     return ""
 
@@ -180,12 +186,15 @@ def _modality(node: Any, wanted: str) -> list[InputCheck]:
     """Doubts whether a volume is of the modality that the model's input is named by."""
     found = _dicom_modality(node)
     if found and found != "MR":
-        text = _("{name} is {found} by its DICOM header, not MR.").format(name=node.GetName(), found=found)
+        text = _("{name} is {found} by its DICOM header, not MR.", name=node.GetName(), found=found)
         return [InputCheck(Severity.WARNING, text)]
     guesses = _guess(node.GetName()) if wanted else set()
     if guesses and wanted not in guesses:
-        text = _("{name} looks like {guesses} by its name; the model was trained on {wanted}.").format(
-            name=node.GetName(), guesses=" or ".join(sorted(guesses)), wanted=wanted
+        text = _(
+            "{name} looks like {guesses} by its name; the model was trained on {wanted}.",
+            name=node.GetName(),
+            guesses=" or ".join(sorted(guesses)),
+            wanted=wanted,
         )
         return [InputCheck(Severity.WARNING, text)]
     return []

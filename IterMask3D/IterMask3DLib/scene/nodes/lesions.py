@@ -48,12 +48,17 @@ def measure(nodes: ResultNodes) -> MeasuredLesions:
 def listed(nodes: ResultNodes) -> MeasuredLesions:
     """The same, if they are those of the table. Raises `UserError` where the segment was edited since."""
     found = measure(nodes)
-    rows = tables.read_lesions(nodes.lesion_table)
+    rows = lesions_of(nodes)
     now, then = ([(x.volume_ml, *x.centroid_ras) for x in each] for each in (found.lesions, rows))
     # Nearly: a table that was saved comes back with six digits.
     if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
         raise UserError(_("The anomaly has changed since its lesions were measured; measure them again."))
     return found
+
+
+def lesions_of(nodes: ResultNodes) -> list[Lesion]:
+    """The lesions as last measured, largest first."""
+    return tables.read_lesions(nodes.lesion_table)
 
 
 def write_lesions(nodes: ResultNodes, lesions: Sequence[Lesion]) -> None:
@@ -63,7 +68,7 @@ def write_lesions(nodes: ResultNodes, lesions: Sequence[Lesion]) -> None:
 
 def jump_to(nodes: ResultNodes, number: int) -> None:
     """Brings every slice view to the centroid of a lesion. Raises `UserError`."""
-    rows = tables.read_lesions(nodes.lesion_table)
+    rows = lesions_of(nodes)
     _known(rows, [number])
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.JumpSliceByCentering(*rows[number - 1].centroid_ras)
@@ -73,6 +78,4 @@ def _known(lesions: Sequence[Lesion], numbers: Sequence[int]) -> None:
     there = {lesion.number for lesion in lesions}
     missing = [str(number) for number in numbers if number not in there]
     if missing:
-        raise UserError(
-            _("There is no lesion {numbers}; measure the lesions again.").format(numbers=", ".join(missing))
-        )
+        raise UserError(_("There is no lesion {numbers}; measure the lesions again.", numbers=", ".join(missing)))

@@ -40,7 +40,7 @@ def layer_class(kind: LayerKind) -> str:
 
 
 class ResultNodes:
-    """Everything that belongs to the result of one input; a thin handle on its root node, made anew when it is needed."""
+    """Everything that belongs to the result of one input: a thin handle on its root node, made anew when needed."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -232,7 +232,7 @@ class ResultNodes:
 
     @property
     def outcome(self) -> dict[str, Any]:
-        """What the engine said of the result beside its volumes (fields of the message `result`); {} before a run ended."""
+        """What the engine said beside volumes and lesions (fields of its message `result`); {} before a run ended."""
         return dict(self._json(names.OUTCOME))
 
     @property
@@ -297,7 +297,7 @@ def need_input(nodes: ResultNodes) -> None:
 
 
 def _remove_with_parts(node: Any) -> None:
-    """Removes a node with its displays, its storage and its place in the subject hierarchy, which a scene would keep."""
+    """Removes a node with its displays, storage and place in the subject hierarchy, which a scene would keep."""
     remove_item(item_of(node))
     parts = []
     if node.IsA("vtkMRMLDisplayableNode"):

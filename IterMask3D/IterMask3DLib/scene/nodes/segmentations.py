@@ -1,4 +1,4 @@
-"""The segment of the anomaly: its place, its looks, and how it says that a machine, or a machine and a person, made it."""
+"""The segment of the anomaly: its place, its looks, and how it says who made it, a machine alone or a person too."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from vtk.util import numpy_support
 
 from IterMask3DLib import __version__
-from IterMask3DLib.core.geometry import bounding_box, voxel_millilitres
+from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.scene.nodes import names
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
-from IterMask3DLib.scene.nodes.volumes import affine_of, segments_on
+from IterMask3DLib.scene.nodes.volumes import segments_on
 
 COLOR = (1.0, 0.3, 0.1)
 _FILL = 0.15
@@ -102,13 +102,8 @@ def read_segment(nodes: ResultNodes) -> NDArray[np.bool_]:
     return segments_on(nodes.segmentation, nodes.segment_id, nodes.input)
 
 
-def segment_ml(nodes: ResultNodes) -> float:
-    """Millilitres of the anomaly as it is now."""
-    return float(read_segment(nodes).sum()) * voxel_millilitres(affine_of(nodes.input))
-
-
 def fingerprint(nodes: ResultNodes) -> tuple[int, ...]:
-    """Differs whenever the voxels of the anomaly do, not when those of a neighbour in its label map do; () without a segment."""
+    """Differs whenever the voxels of the anomaly do, not those of a neighbour in its label map; () without one."""
     segment = _segment(nodes)
     if segment is None:
         return ()

@@ -108,7 +108,7 @@ def step_of(nodes: ResultNodes, item: int) -> Step:
     """The numbers of an iteration. Raises `UserError` where there is none of that number."""
     steps = nodes.steps
     if not 0 <= item < len(steps):
-        raise UserError(_("There is no iteration {number}.").format(number=item + 1))
+        raise UserError(_("There is no iteration {number}.", number=item + 1))
     return steps[item]
 
 
@@ -118,7 +118,7 @@ def iteration_mask(nodes: ResultNodes, item: int) -> Any:
     sequence = nodes.sequence(MASK)
     node = sequence.GetDataNodeAtValue(str(item + 1)) if sequence is not None else None
     if node is None:
-        raise UserError(_("Iteration {number} has no mask.").format(number=item + 1))
+        raise UserError(_("Iteration {number} has no mask.", number=item + 1))
     return node
 
 

@@ -48,7 +48,7 @@ def clear_steps(node: Any) -> None:
 
 
 def append_step(node: Any, step: Step, brain_ml: float) -> None:
-    """Adds an iteration: its numbers, and a column for each of its scalars; shares of the brain in percent, and in ml."""
+    """Adds an iteration, with a column for each of its scalars; shares of the brain in percent, and in ml."""
     table = node.GetTable()
     columns = [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())]
     values: dict[str, Any] = {

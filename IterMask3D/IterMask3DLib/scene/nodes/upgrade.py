@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import slicer
+import vtk
 
 from IterMask3DLib.core.artifacts import MaskHistory, ThresholdCurve
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, LayerKind
@@ -39,12 +40,12 @@ _PRECISION = {None: "auto", True: "half", False: "single"}
 
 
 def upgrade(root: Any) -> None:
-    """Changes what an earlier version wrote into the root of a result and its nodes; the present version's stays as it is."""
+    """Changes what an earlier version wrote into the root of a result and its nodes; the present stays as it is."""
     scene = slicer.mrmlScene
     if root.GetParameter(names.FORMAT) == names.PRESENT_FORMAT or scene.IsBatchProcessing() or scene.IsImporting():
         return
     _rename_nodes(root)
-    _rename_columns(root.GetNodeReference(names.reference("iteration_table")))
+    _convert_steps(root.GetNodeReference(names.reference("iteration_table")))
     run_id = root.GetParameter("stamp")
     root.SetParameter(names.RUN_ID, run_id)
     root.SetParameter(names.FOLDER, root.GetParameter(names.FOLDER) or run_id)
@@ -73,11 +74,14 @@ def _rename_nodes(root: Any) -> None:
                 proxy.GetDisplayNode().SetAttribute(names.ROLE, role)
 
 
-def _rename_columns(node: Any) -> None:
-    table = node.GetTable() if node is not None else None
-    for index in range(table.GetNumberOfColumns() if table is not None else 0):
+def _convert_steps(node: Any) -> None:
+    """Iterations are counted from 1, as the browser shows them, and a column has another name."""
+    table = node.GetTable() if node is not None else vtk.vtkTable()
+    for index in range(table.GetNumberOfColumns()):
         column = table.GetColumn(index)
         column.SetName(_COLUMNS.get(column.GetName(), column.GetName()))
+    for row in range(table.GetNumberOfRows()):
+        table.SetValueByName(row, "Iteration", vtk.vtkVariant(row + 1))
 
 
 def _tag_segment(root: Any) -> None:

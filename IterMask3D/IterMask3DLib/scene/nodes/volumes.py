@@ -1,4 +1,4 @@
-"""Volume nodes as arrays in their place in space, and back. Arrays are VTK's own, [k, j, i], unless a docstring says else."""
+"""Volume nodes as arrays in their place in space, and back. Arrays are in VTK's order, [k, j, i]."""
 
 from __future__ import annotations
 
@@ -57,8 +57,10 @@ def harden_transform(node: Any) -> None:
     transform = node.GetParentTransformNode()
     if transform is not None and not transform.IsTransformToWorldLinear():
         raise UserError(
-            _("{transform} bends space; resample {volume} with it instead.").format(
-                transform=transform.GetName(), volume=node.GetName()
+            _(
+                "{transform} bends space; resample {volume} with it instead.",
+                transform=transform.GetName(),
+                volume=node.GetName(),
             )
         )
     node.HardenTransform()
@@ -92,13 +94,13 @@ def brain_mask_on(node: Any, volume: Any) -> NDArray[np.uint8]:
     array = segments_on(node, None, volume) if is_segmentation else voxels_of(node) > 0
     if not array.any():
         raise UserError(
-            _("The brain mask {name} is empty; draw the brain or choose another mask.").format(name=node.GetName())
+            _("The brain mask {name} is empty; draw the brain or choose another mask.", name=node.GetName())
         )
     return array.view(np.uint8)
 
 
 def grid_between(model_node: Any, input_node: Any) -> GridTransform:
-    """The way between the model grid, on which a node lies, and the input's. Raises `UserError` where it was turned since."""
+    """The way between the grid of a model and that of an input. Raises `UserError` where one was turned since."""
     return GridTransform.between(
         affine_of(model_node), shape_of(model_node), affine_of(input_node), shape_of(input_node)
     )

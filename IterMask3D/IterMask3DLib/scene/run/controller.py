@@ -1,7 +1,7 @@
 """Talks with the engine for the scene: one conversation at a time, whose answers become nodes in small portions.
 
-All of it belongs to the main thread, which never stands still: what came from the engine waits in a queue, and each `poll`
-works on it for a moment.
+All of it belongs to the main thread, which never stands still: what came from the engine waits in a queue, and each
+`poll` works on it for a moment.
 """
 
 from __future__ import annotations
@@ -218,12 +218,12 @@ class Controller:
         self.poll()
 
     def end_engine(self, sentence: str) -> None:
-        """Ends the engine, and with it what was asked of it. `sentence`: what the job and the questions hear."""
+        """Ends the engine, and with it what was asked of it. `sentence`: what the job hears."""
         self.abort(sentence)
         questions, self._questions = self._questions, {}
         self.client.close()
         for listener in questions.values():
-            listener.on_error(sentence, "")
+            listener.on_error(_("The engine was ended; ask again."), "")
         if self._timer is not None:
             self._timer.stop()
 
@@ -306,7 +306,7 @@ class Controller:
             if isinstance(error, UserError):
                 self.abort(str(error))
             else:
-                told = _("The result could not be written: {error}").format(error=error)
+                told = _("The result could not be written: {error}", error=error)
                 self.abort(told, traceback.format_exc())
 
     def _end(self, job: Job) -> None:

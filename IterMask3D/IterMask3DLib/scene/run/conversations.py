@@ -127,11 +127,9 @@ class BatchListener:
         cases = tuple(self._cases.values())
         counted = {status: sum(case.status == status for case in cases) for status in ("done", "failed", "skipped")}
         words = [
-            _("{count} done").format(count=counted["done"]),
-            _("{count} failed").format(count=counted["failed"]) if counted["failed"] else "",
-            _("{count} skipped, they were there already").format(count=counted["skipped"])
-            if counted["skipped"]
-            else "",
+            _("{count} done", count=counted["done"]),
+            _("{count} failed", count=counted["failed"]) if counted["failed"] else "",
+            _("{count} skipped, they were there already", count=counted["skipped"]) if counted["skipped"] else "",
             _("stopped before the rest") if message.fields["cancelled"] else "",
         ]
         return BatchSummary(cases, message.fields["cancelled"], f"{', '.join(filter(None, words))}.")
@@ -140,6 +138,6 @@ class BatchListener:
         case = BatchCase(fields["name"], fields["path"], fields["status"], fields["message"])
         self._cases[case.name] = case
         done, total = fields["done"], fields["total"]
-        text = _("Case {number} of {total}: {name}").format(number=min(done + 1, total), total=total, name=case.name)
+        text = _("Case {number} of {total}: {name}", number=min(done + 1, total), total=total, name=case.name)
         self._listener.on_progress(RunProgress("batch", text, fields["fraction"], done, total))
         self._on_case(case)

@@ -62,7 +62,7 @@ class Target:
 
 @dataclass
 class Hooks:
-    """What the logic adds: the guard around the module's own writing, the undo checkpoint, whether the browser follows."""
+    """What the logic adds: the guard around own writing, the undo checkpoint, and whether the browser follows."""
 
     watch: EditWatch
     before_write: Callable[[Any], None]
@@ -143,9 +143,9 @@ class ResultWriter:
         ml = sum(lesion.volume_ml for lesion in found) if ANOMALY in self._outcome.get("layers", ()) else None
         what = self._what_was_found(ml, len(found))
         if cancelled:
-            text = _("Cancelled; {kept} iterations are kept ({found}).").format(kept=len(nodes.steps), found=what)
+            text = _("Cancelled; {kept} iterations are kept ({found}).", kept=len(nodes.steps), found=what)
         else:
-            text = _("{found}, {seconds:.0f} s.").format(found=what[:1].upper() + what[1:], seconds=seconds)
+            text = _("{found}, {seconds:.0f} s.", found=what[:1].upper() + what[1:], seconds=seconds)
         return RunSummary(nodes, cancelled, ml, found, warnings, seconds, text)
 
     @property
@@ -194,8 +194,12 @@ class ResultWriter:
         self._newest = item
         at = self._pace.after(fields["elapsed"], step.seconds, step.expected_total - step.number)
         assert at.remaining is not None
-        text = _("{phase}: pass {done} of about {total}, {time} left").format(
-            phase=_sentence(step.phase), done=at.done, total=at.total, time=clock(at.remaining)
+        text = _(
+            "{phase}: pass {done} of about {total}, {time} left",
+            phase=_sentence(step.phase),
+            done=at.done,
+            total=at.total,
+            time=clock(at.remaining),
         )
         self._tell(RunProgress(step.phase, text, at.fraction, at.done, at.total, at.remaining))
         self.listener.on_step(item, step)
@@ -269,7 +273,7 @@ class ResultWriter:
             return found_text(ml, count)
         score = self._outcome.get("case_score")
         if score is not None:
-            return _("score {score:.3g}").format(score=score)
+            return _("score {score:.3g}", score=score)
         return _("done") if self._outcome else _("no threshold was chosen yet")
 
 
@@ -280,7 +284,7 @@ def show_iteration(nodes: ResultNodes, item: int) -> None:
 
 
 def forget_outcome(nodes: ResultNodes) -> None:
-    """Takes away what an earlier run found, so that a cancelled one is not mistaken for it; the segmentation is the user's."""
+    """Takes away what an earlier run found, so that a cancelled one is not mistaken for it; but not the anomaly."""
     for role in (*(f"{names.LAYER}{name}" for name in nodes.layers), "brain", *curve.ROLES):
         nodes.discard(role)
     if nodes.lesion_table is not None:

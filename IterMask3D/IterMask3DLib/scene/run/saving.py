@@ -1,4 +1,4 @@
-"""Saves a result: through Slicer what only Slicer can write, small tables here, the rest with the engine's one writer."""
+"""Saves a result: through Slicer what only Slicer can write, small tables here, the rest by the engine's one writer."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ class Saving:
         unknown = set(what) - set(SAVEABLE)
         if unknown:
             raise UserError(
-                _("{name} is nothing that can be saved; choose of {known}.").format(
-                    name=", ".join(sorted(unknown)), known=", ".join(SAVEABLE)
+                _(
+                    "{name} is nothing that can be saved; choose of {known}.",
+                    name=", ".join(sorted(unknown)),
+                    known=", ".join(SAVEABLE),
                 )
             )
         if not what:
@@ -76,7 +78,7 @@ class Saving:
         """Puts a file of the engine in its place."""
         if message.kind == "file":
             data = message.arrays["bytes"]
-            yield partial(self._put, str(message.fields["name"]), lambda path: path.write_bytes(data))
+            yield partial(self._put, str(message.fields["name"]), lambda path: path.write_bytes(data.data))
 
     def _here(self) -> Iterator[Portion]:
         """What needs no engine."""
@@ -105,8 +107,9 @@ class Saving:
         volumes[_BRAIN] = nodes.brain
         if None in volumes.values():
             raise UserError(
-                _("A volume of the result of {case} is no longer in the scene; run Segment again.").format(
-                    case=nodes.input.GetName()
+                _(
+                    "A volume of the result of {case} is no longer in the scene; run Segment again.",
+                    case=nodes.input.GetName(),
                 )
             )
         fields, arrays = images_of(nodes.channels)
@@ -131,7 +134,7 @@ class Saving:
         # Slicer's functions return False where others raise.
         path = self._folder / self._name(ending)
         if not write(str(path)):
-            raise UserError(_("{path} could not be written; choose another folder.").format(path=path))
+            raise UserError(_("{path} could not be written; choose another folder.", path=path))
         self._written.append(path)
 
     def _name(self, ending: str) -> str:
@@ -143,15 +146,15 @@ def case_name(nodes: ResultNodes) -> str:
     return re.sub(r"[^\w.+-]+", "_", nodes.input.GetName()).strip("._") or "case"
 
 
-def save_lesions(nodes: ResultNodes, path: Path) -> None:
+def save_lesions(nodes: ResultNodes, path: str | Path) -> Path:
     """Writes the lesions of the anomaly as it is now as CSV. Raises `UserError`."""
-    found = measure(nodes).lesions
+    found, path = measure(nodes).lesions, Path(path)
     try:
         write_lesions(path, found)
     except OSError as error:
         raise _refused(path, error) from None
+    return path
 
 
 def _refused(path: Path, error: OSError) -> UserError:
-    text = _("{path} cannot be written ({reason}); choose another place.")
-    return UserError(text.format(path=path, reason=reason(error)))
+    return UserError(_("{path} cannot be written ({why}); choose another place.", path=path, why=reason(error)))

@@ -13,7 +13,7 @@ from IterMask3DLib.scene.view.displays import LARGE_ERROR, legend_of, show_from
 from IterMask3DLib.scene.view.layouts import COMPARE_VIEWS
 
 
-def show_heatmap(nodes: ResultNodes, visible: bool, opacity: float, live: bool) -> None:
+def show_heatmap(nodes: ResultNodes, visible: bool, opacity: float = 0.6, live: bool = False) -> None:
     """The heatmap over the volume; `live`: the error map of the shown iteration instead."""
     node = nodes.proxy(ERROR_MAP) if live else nodes.heatmap
     if visible and node is not None:
@@ -28,7 +28,7 @@ def show_heatmap(nodes: ResultNodes, visible: bool, opacity: float, live: bool) 
             composite.SetForegroundVolumeID(None)
 
 
-def show_mask(nodes: ResultNodes, visible: bool, opacity: float) -> None:
+def show_mask(nodes: ResultNodes, visible: bool, opacity: float = 0.5) -> None:
     """The mask of the shown iteration as the label layer."""
     node = nodes.proxy(MASK)
     for composite in _composites():
