@@ -58,7 +58,7 @@ class Tick:
         """See `start`."""
 
 
-class Bench:
+class MainThread:
     """A logic whose calls are timed."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ def main() -> None:
     from IterMask3DLib.core.resources import sample_volume
     from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 
-    bench = Bench()
+    bench = MainThread()
     logic = bench.logic
     node = large_volume() if given.large else slicer.util.loadVolume(str(sample_volume()), {})
     request = Request(quality=given.quality, device=given.device)
