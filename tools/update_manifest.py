@@ -10,9 +10,14 @@ _LEFT_OUT = ("CMakeLists.txt",)
 
 def shipped_files(module: Path = MODULE) -> tuple[list[str], list[str]]:
     """Scripts and resources of the module, as paths relative to it."""
-    files = [path for path in module.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    files = [path for path in module.rglob("*") if path.is_file() and not _left_by_a_tool(path.relative_to(module))]
     names = sorted(path.relative_to(module).as_posix() for path in files if path.name not in _LEFT_OUT)
     return [name for name in names if name.endswith(".py")], [name for name in names if not name.endswith(".py")]
+
+
+def _left_by_a_tool(path: Path) -> bool:
+    """Whether a path is a cache: of Python, or hidden."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.parts)
 
 
 def manifest(module: Path = MODULE) -> str:
