@@ -91,7 +91,8 @@ def slice_png(case: LoadedCase, mask: BoolVolume | None) -> bytes:
     index = int(truth.sum(axis=(0, 1)).argmax() if truth.any() else middle)
     volume, truth, filled = (cut(array, "axial", index) for array in (volume, truth, filled))
     aspect = frame.aspect("axial")
-    figure = Figure(figsize=(_INCHES, _INCHES * volume.shape[0] * aspect / volume.shape[1]), dpi=90)
+    size = (_INCHES, _INCHES * volume.shape[0] * aspect / volume.shape[1])
+    figure = Figure(figsize=size, dpi=90, facecolor="black")
     axis = figure.add_axes((0, 0, 1, 1))
     axis.axis("off")
     inside = volume[volume > 0]
