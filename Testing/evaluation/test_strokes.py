@@ -11,14 +11,7 @@ from scipy import ndimage
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.core.resources import resource
-from IterMask3DLib.evaluation.strokes import (
-    SyntheticLesion,
-    paint,
-    place_shape,
-    plan_lesions,
-    shape_files,
-    size_class,
-)
+from IterMask3DLib.evaluation.strokes import SyntheticLesion, paint, place_shape, plan_lesions, shape_files, size_class
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.registration import mni_to_brain, template_to_brain

@@ -19,11 +19,7 @@ from IterMask3DLib.evaluation.table import BEHIND, CASE_COLUMNS, COLUMNS, ORACLE
 
 TITLES = {"ours": "Ours", "other": "Other"}
 WHOLE = dict(
-    zip(
-        FIGURES,
-        (0.5, 0.3, 0.6, 0.4, 0.9, 0.5, 2.0, 8.0, -1.0, 1.0, 0.5, 1.0, 0.3, None, 4.0, 5.0),
-        strict=True,
-    )
+    zip(FIGURES, (0.5, 0.3, 0.6, 0.4, 0.9, 0.5, 2.0, 8.0, -1.0, 1.0, 0.5, 1.0, 0.3, None, 4.0, 5.0), strict=True)
 )
 
 

@@ -21,17 +21,8 @@ BEHIND = "dice_behind_first"
 DETECTION_SCORES = ("masked_share", "mean_score", "first_error", "case_score")
 """What tells artefacts from healthy brains; the first two are the published ones, the others go beyond."""
 
-CASE_COLUMNS = (
-    "section",
-    "case",
-    "subject",
-    "group",
-    "finder",
-    *FIGURES,
-    "masked_share",
-    "masked_ml",
-    *DETECTION_SCORES[1:],
-)
+CASE_COLUMNS: tuple[str, ...] = ("section", "case", "subject", "group", "finder", *FIGURES, "masked_share", "masked_ml")
+CASE_COLUMNS += DETECTION_SCORES[1:]
 COLUMNS = ("section", "group", "finder", "metric", "value", "low_95", "high_95", "cases")
 TableEntry = tuple[str, str, str, Estimate]
 """Section, group, metric, figure."""
