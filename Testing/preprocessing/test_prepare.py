@@ -17,7 +17,7 @@ from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.result import Layer
 from IterMask3DLib.preprocessing.prepare import Prepared, prepare
 from Testing.brains import phantom, phantom_image, toy_card
-from Testing.preprocessing.grids import oblique
+from Testing.preprocessing.grids import oblique, rotation
 
 COARSE = CardGrid(4.0, (48, 48, 48))
 FINE = CardGrid(2.0, (80, 96, 80))
@@ -142,20 +142,16 @@ def test_on_awkward_grids_a_place_stays_within_half_a_voxel(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["thick", "fine", "oblique", "sheared"])
 def test_both_grids_name_the_same_points_of_space(name: str) -> None:
-    volume = grids()[name]
-    prepared = prepared_on(volume, FINE)
-    rng = np.random.default_rng(0)
-    places = rng.integers(10, 70, size=(40, 3))
-    for place in places:
-        single = np.zeros(prepared.brain.shape, dtype=np.float32)
-        single[tuple(place)] = 1
-        home = np.argwhere(score_home(prepared, single) > 0)
-        if len(home) == 0 or max(volume.spacing) > 2:
-            continue
-        weights = score_home(prepared, single)[tuple(home.T)]
-        back = volume.affine[:3, :3] @ np.average(home, axis=0, weights=weights) + volume.affine[:3, 3]
+    image = grids()[name]
+    prepared = prepared_on(image, FINE)
+    # A bump that fades within the brain has its middle at the same point on both grids.
+    interior = np.argwhere(ndimage.distance_transform_edt(prepared.brain) > 14)
+    for place in np.random.default_rng(0).choice(interior, 5):
+        distance = np.linalg.norm(np.indices(prepared.brain.shape).T - place, axis=-1).T
+        home = score_home(prepared, np.exp(-0.5 * (distance / 4) ** 2).astype(np.float32))
+        back = np.average(np.argwhere(home > 0), axis=0, weights=home[home > 0])
         there = prepared.affine[:3, :3] @ place + prepared.affine[:3, 3]
-        assert np.linalg.norm(back - there) < 0.5 * max(volume.spacing)
+        assert np.linalg.norm(image.affine[:3, :3] @ back + image.affine[:3, 3] - there) < 0.2
 
 
 def test_a_map_comes_home_by_linear_interpolation() -> None:
@@ -269,7 +265,7 @@ def test_a_brain_that_vanishes_or_is_constant_is_refused() -> None:
 @pytest.mark.parametrize("spacing", [4.0, 3.0])
 def test_two_affines_tell_the_same_way_between_the_grids(spacing: float, number: int) -> None:
     image = turned(phantom_image((41, 48, 39)), ORIENTATIONS[number])
-    image = replace(image, affine=oblique() @ image.affine)
+    image = replace(image, affine=rotation() @ image.affine)
     prepared = prepared_on(image, CardGrid(spacing, (48, 48, 48)))
     there, shape = prepared.transform, prepared.brain.shape
     again = GridTransform.between(prepared.affine, shape, image.affine, image.array.shape)
@@ -298,7 +294,7 @@ def test_a_second_image_on_the_same_grid_is_a_second_channel_in_the_order_of_the
     first, second = phantom_image(), replace(phantom_image(name="flair"), array=1000 - phantom_image().array)
     prepared = prepare(two_channels(second), card_of(COARSE, "FLAIR", "T1w"))
     alone = prepared_on(first, COARSE)
-    assert prepared.channels.shape == (2, *alone.brain.shape) and not prepared.warnings
+    assert prepared.channels.shape == (2, *alone.brain.shape) and prepared.warnings == alone.warnings
     np.testing.assert_array_equal(prepared.channels[1], alone.channels[0])
     np.testing.assert_allclose(prepared.channels[0][prepared.brain], -alone.channels[0][alone.brain], atol=1e-3)
     home = prepared.restore(Layer.intensity(prepared.channels[0]), channel=0).read()
@@ -309,8 +305,8 @@ def test_a_second_image_on_the_same_grid_is_a_second_channel_in_the_order_of_the
 def test_a_second_image_on_another_grid_is_resampled_onto_the_first_and_that_is_told() -> None:
     fine = phantom_image((80, 96, 80), 2.0, "flair")
     prepared = prepare(two_channels(fine), card_of(COARSE, "T1w", "FLAIR"))
-    assert prepared.warnings == ("flair was resampled onto the grid of phantom.",)
-    first, second = prepared.channels[:, prepared.brain]
+    assert prepared.warnings[-1] == "flair was resampled onto the grid of phantom."
+    first, second = prepared.channels[:, ndimage.binary_erosion(prepared.brain, iterations=2)]
     assert np.corrcoef(first, second)[0, 1] > 0.98
 
 
