@@ -348,3 +348,25 @@ def test_damaged_best_weights_are_named_in_one_sentence(data: Path, tmp_path: Pa
     (tmp_path / "run" / "best.pt").write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(UserError, match=r"best\.pt is not a checkpoint"):
         train(request(data, tmp_path / "run", steps=4))
+
+
+def test_a_method_may_choose_its_optimiser_and_a_rate_for_each_part_of_its_network(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: dict[str, torch.Tensor] = {}
+
+    def parts(self: ReconstructionTask, stage: str, networks: dict[str, torch.nn.Module], rate: float) -> object:
+        network = networks[stage]
+        begun.update({name: tensor.detach().clone() for name, tensor in network.named_parameters()})
+        still = [each for name, each in network.named_parameters() if name.startswith("up_")]
+        others = [each for name, each in network.named_parameters() if not name.startswith("up_")]
+        return torch.optim.AdamW([{"params": still, "scale": 0.0}, {"params": others}], lr=rate)
+
+    monkeypatch.setattr(ReconstructionTask, "optimiser", parts)
+    train(request(data, tmp_path / "run", steps=2))
+    for name, tensor in weights(tmp_path / "run").items():
+        name = name.removeprefix("reconstruction.")
+        if name.startswith("up_") and name in begun:
+            assert torch.equal(tensor, begun[name])
+        elif name.endswith("unit0.conv.weight"):
+            assert not torch.equal(tensor, begun[name])

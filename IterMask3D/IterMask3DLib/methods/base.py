@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -227,10 +227,11 @@ class TrainingTask(ABC):
         """Volumes or slices that show a person how a stage does on one example, by name; drawn by their kind."""
         return {}
 
-    def optimiser(self, stage: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> Optimizer:
+    def optimiser(self, stage: str, networks: Mapping[str, nn.Module], learning_rate: float) -> Optimizer:
         """What changes the weights of a stage. The rates of its groups follow the schedule, each times its `scale`."""
         from torch.optim import Adam
 
+        parameters = (each for network in networks.values() for each in network.parameters() if each.requires_grad)
         return Adam(parameters, lr=learning_rate)
 
     @abstractmethod

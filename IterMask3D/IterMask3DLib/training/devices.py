@@ -42,8 +42,9 @@ def start_fabric(device: str, precision: str) -> Any:
         from lightning.fabric.strategies import DDPStrategy
     except ImportError:
         raise UserError("Training needs Lightning: pip install itermask3d[train].") from None
-    # The run itself says what precision is used.
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # The run itself says what precision is used. Which of its loggers Lightning takes depends on what it has imported.
+    for part in ("fabric", "pytorch"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.WARNING)
     several, local = current_rank().world_size > 1, processes_here()
     fabric = Fabric(
         accelerator=choose_device(device).kind,

@@ -118,8 +118,7 @@ class StageTrainer:
         elif setup.initial is not None:
             begin_with(setup.initial, self.plain, task.configs(), options.initial)
         self._wrapped = {name: fabric.setup_module(network) for name, network in self.plain.items()}
-        trained = [parameter for parameter in self.plain.parameters() if parameter.requires_grad]
-        self._bare_optimiser = task.optimiser(stage.name, trained, options.learning_rate)
+        self._bare_optimiser = task.optimiser(stage.name, dict(self.plain.items()), options.learning_rate)
         self.optimiser = fabric.setup_optimizers(self._bare_optimiser)
         self.average = None
         self.progress = StageProgress() if found is None else found.progress

@@ -44,8 +44,12 @@ class AutoEncoderTask(TrainingTask):
     ) -> Mapping[str, Layer]:
         output = networks[NETWORK](batch["volume"]).float()
         error = torch.where(batch["brain"], (output - batch["volume"]).square(), 0)
-        target, made, errors = (each[0, 0].cpu().numpy() for each in (batch["volume"], output, error))
-        return {"target": Layer.intensity(target), "reconstructed": Layer.intensity(made), "error": Layer.score(errors)}
+        target, reconstructed, errors = (each[0, 0].cpu().numpy() for each in (batch["volume"], output, error))
+        return {
+            "target": Layer.intensity(target),
+            "reconstructed": Layer.intensity(reconstructed),
+            "error": Layer.score(errors),
+        }
 
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         return {NETWORK: {"widths": list(self.settings.widths)}}

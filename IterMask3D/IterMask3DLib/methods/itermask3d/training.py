@@ -51,10 +51,10 @@ class ReconstructionTask(TrainingTask):
         mask = sample_mask(brain, healthy.spacing[0], rng, plan)
         noise = rng.standard_normal(volume.shape, dtype=np.float32)
         given = np.stack((np.where(mask, noise, volume), high_frequency(volume, healthy.spacing)))
-        made: dict[str, np.ndarray[Any, Any]] = {"given": given, "target": volume[None]}
+        example: dict[str, np.ndarray[Any, Any]] = {"given": given, "target": volume[None]}
         if settings.loss_region != "volume":
-            made["region"] = (brain if settings.loss_region == "brain" else mask)[None]
-        return made if kind is None else {**made, "mask": mask[None], "brain": brain[None]}
+            example["region"] = (brain if settings.loss_region == "brain" else mask)[None]
+        return example if kind is None else {**example, "mask": mask[None], "brain": brain[None]}
 
     def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
         return regional_loss(networks[NETWORK](batch["given"]), batch["target"], batch.get("region"))
@@ -68,12 +68,12 @@ class ReconstructionTask(TrainingTask):
     ) -> Mapping[str, Layer]:
         output = networks[NETWORK](batch["given"]).float()
         error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
-        masked, made, target, errors = (
+        masked, reconstructed, target, errors = (
             each[0, 0].cpu().numpy() for each in (batch["given"], output, batch["target"], error)
         )
         return {
             "masked": Layer.intensity(masked),
-            "reconstructed": Layer.intensity(made),
+            "reconstructed": Layer.intensity(reconstructed),
             "target": Layer.intensity(target),
             "error": Layer.score(errors),
         }
