@@ -19,7 +19,7 @@ from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.run.engine_client import engine_command
-from IterMask3DLib.scene.run.transport import pipes_to
+from IterMask3DLib.scene.run.transport import Command, pipes_to
 from Testing.scene.engine import Clicker
 from Testing.scene.samples import anomaly_of, brain_node, reopened, voxels
 
@@ -55,8 +55,10 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not
         timers.append(Clicker(call))
         return timers[-1]
 
-    # With nothing between the engine and the scene, as in the panel.
-    logic = make_logic(factory, pipes_to(engine_command()))
+    # With nothing between the engine and the scene, as in the panel; with one thread, as here, for the last bit.
+    usual = engine_command()
+    transport = pipes_to(Command(usual.arguments, {**usual.environment, "OMP_NUM_THREADS": "1"}))
+    logic = make_logic(factory, transport)
     node = brain_node()
     summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, REQUEST, **hears))
     nodes = summary.nodes
@@ -74,7 +76,7 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not
     assert max(costs) < SLOWEST_S, f"the longest call took {max(costs):.3f} s"
     opened = reopened(tmp_path / "scene.mrb")
     assert opened == ResultNodes.find(opened.input)
-    other = make_logic(factory, pipes_to(engine_command()))
+    other = make_logic(factory, transport)
     run(other, timers[-1], lambda **hears: other.choose_again(opened, point=point, **hears))
     np.testing.assert_array_equal(anomaly_of(opened), again[0])
     np.testing.assert_array_equal(voxels(opened.heatmap), again[1])

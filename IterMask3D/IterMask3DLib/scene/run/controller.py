@@ -306,8 +306,8 @@ class Controller:
             if isinstance(error, UserError):
                 self.abort(str(error))
             else:
-                told = _("The result could not be written: {error}", error=error)
-                self.abort(told, traceback.format_exc())
+                sentence = _("The result could not be written: {error}", error=error)
+                self.abort(sentence, traceback.format_exc())
 
     def _end(self, job: Job) -> None:
         self._job, self._portions, self._gave_way, self._request = None, None, False, 0

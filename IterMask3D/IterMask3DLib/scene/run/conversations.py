@@ -87,8 +87,8 @@ def resume(writer: ResultWriter, client: EngineClient, nodes: ResultNodes, field
             rows.append(np.packbits(voxels_of(iteration_mask(nodes, item))))
             yield None
         shape = voxels_of(iteration_mask(nodes, 0)).shape
-        told = {"key": key, "curve": curve.to_record(), "affine": model_affine(nodes), "shape": shape}
-        answer = yield Ask("recall", told, {"masks": np.stack(rows)})
+        sweep = {"key": key, "curve": curve.to_record(), "affine": model_affine(nodes), "shape": shape}
+        answer = yield Ask("recall", sweep, {"masks": np.stack(rows)})
         if answer.kind != "recalled":
             return writer.finish(answer)
     mask = writer.target.edited_mask
@@ -126,13 +126,13 @@ class BatchListener:
     def finish(self, message: Message) -> BatchSummary:
         cases = tuple(self._cases.values())
         counted = {status: sum(case.status == status for case in cases) for status in ("done", "failed", "skipped")}
-        words = [
+        parts = [
             _("{count} done", count=counted["done"]),
             _("{count} failed", count=counted["failed"]) if counted["failed"] else "",
             _("{count} skipped, they were there already", count=counted["skipped"]) if counted["skipped"] else "",
             _("stopped before the rest") if message.fields["cancelled"] else "",
         ]
-        return BatchSummary(cases, message.fields["cancelled"], f"{', '.join(filter(None, words))}.")
+        return BatchSummary(cases, message.fields["cancelled"], f"{', '.join(filter(None, parts))}.")
 
     def _case(self, fields: Mapping[str, Any]) -> None:
         case = BatchCase(fields["name"], fields["path"], fields["status"], fields["message"])

@@ -206,9 +206,9 @@ class ResultWriter:
 
     def _artifact(self, kind: str, record: Mapping[str, Any]) -> None:
         self._nodes.set_artifact(kind, record)
-        made = self._nodes.curve if kind == curve.KIND else None
-        if made is not None:
-            curve.write_curve(self._nodes, made)
+        chosen = self._nodes.curve if kind == curve.KIND else None
+        if chosen is not None:
+            curve.write_curve(self._nodes, chosen)
 
     def _result(self, message: Message) -> Iterator[Portion]:
         yield self._ensure

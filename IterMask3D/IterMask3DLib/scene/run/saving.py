@@ -124,8 +124,8 @@ class Saving:
     def _put(self, name: str, write: Callable[[Path], Any]) -> None:
         path = self._folder / Path(name).name
         try:
-            with whole_file(path) as beside:
-                write(beside)
+            with whole_file(path) as part:
+                write(part)
         except OSError as error:
             raise _refused(path, error) from None
         self._written.append(path)
