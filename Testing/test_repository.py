@@ -124,6 +124,87 @@ def test_no_package_takes_from_itself_by_way_of_others() -> None:
         done += free
 
 
+def modules() -> dict[str, Path]:
+    """The files of the library by the names they are imported under."""
+    paths = {path.relative_to(MODULE).with_suffix("").parts: path for path in LIBRARY.rglob("*.py")}
+    return {".".join(parts).removesuffix(".__init__"): path for parts, path in paths.items()}
+
+
+def only_for_types(tree: ast.AST) -> set[ast.AST]:
+    """What only type checkers read."""
+    guarded = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test).endswith("TYPE_CHECKING")]
+    return {inner for node in guarded for inner in ast.walk(node)}
+
+
+def taken_from(path: Path, known: dict[str, Path]) -> set[str]:
+    """The files of the library that a file imports, in functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unread = only_for_types(tree)
+    nodes = [node for node in ast.walk(tree) if node not in unread]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {f"{n.module}.{alias.name}" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names}
+    return {name if name in known else name.rpartition(".")[0] for name in names} & set(known) - {"IterMask3DLib"}
+
+
+def test_no_file_takes_from_itself_by_way_of_others() -> None:
+    known = modules()
+    waiting = {name: taken_from(path, known) - {name} for name, path in known.items()}
+    while waiting:
+        free = {name for name, needed in waiting.items() if not needed & set(waiting)}
+        assert free, f"a circle among {sorted(waiting)}"
+        waiting = {name: needed for name, needed in waiting.items() if name not in free}
+
+
+HEAVY = ("torch", "openvino", "SimpleITK", "nibabel", "scipy", "matplotlib", "pandas", "jinja2", "lightning")
+LIGHT = {
+    "what the scene may import": [name for name in modules() if name.startswith("IterMask3DLib.core")],
+    "what lists models and methods": [
+        "IterMask3DLib.models.catalogue",
+        "IterMask3DLib.methods.base",
+        "IterMask3DLib.methods.registry",
+        *(name for name in modules() if name.startswith("IterMask3DLib.methods.") and name.endswith(".settings")),
+    ],
+    "what reads the command line": ["IterMask3DLib.cli.parser", "IterMask3DLib.serve.description"],
+}
+
+
+def imported_by(code: str) -> set[str]:
+    """The packages that a Python has imported when `code` has run."""
+    ending = "\nimport sys, json\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    environment = {**os.environ, "PYTHONPATH": str(MODULE)}
+    command = [sys.executable, "-c", code + ending]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("kind", LIGHT)
+def test_what_is_needed_at_once_is_imported_at_once(kind: str) -> None:
+    code = "\n".join(f"import {name}" for name in LIGHT[kind])
+    found = imported_by(f"{code}\nfrom IterMask3DLib.methods.registry import method_specs\nmethod_specs()")
+    assert found & set(HEAVY) == set()
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["segment", "--help"], ["train", "--help"], ["evaluate", "--help"], ["models", "list"]]
+)
+def test_a_command_that_only_answers_loads_nothing_heavy(words: list[str]) -> None:
+    code = f"from IterMask3DLib.cli import main\ntry: main({words})\nexcept SystemExit as end: assert not end.code"
+    assert imported_by(code) & set(HEAVY) == set()
+
+
+def test_no_function_is_written_twice() -> None:
+    homes: dict[str, list[str]] = {}
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                code = "\n".join(map(ast.unparse, body))
+                if code.count("\n") >= 2:
+                    homes.setdefault(code, []).append(f"{name}.{node.name}")
+    assert [places for places in homes.values() if len(places) > 1] == []
+
+
 def test_each_public_class_has_a_name_of_its_own() -> None:
     homes: dict[str, list[str]] = {}
     for path in LIBRARY.rglob("*.py"):
@@ -136,17 +217,6 @@ def test_each_public_class_has_a_name_of_its_own() -> None:
 def test_slicer_loads_the_module_without_heavy_packages() -> None:
     allowed = set(sys.stdlib_module_names) | SLICER | {"numpy", "IterMask3DLib"}
     assert roots(imported_names(MODULE / "IterMask3D.py", file_scope_only=True)) <= allowed
-
-
-def test_help_answers_without_loading_torch() -> None:
-    code = """import sys
-from IterMask3DLib.cli import main
-try: main(['--help'])
-except SystemExit: sys.exit('torch' in sys.modules)"""
-    environment = {**os.environ, "PYTHONPATH": str(MODULE)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "usage: itermask3d" in done.stdout
 
 
 def repository_files() -> list[Path]:
@@ -163,6 +233,15 @@ def test_text_files_end_their_lines_with_lf_and_no_file_is_too_large() -> None:
         assert path.stat().st_size <= 45e6, path
         content = path.read_bytes()
         assert b"\0" in content[:8000] or b"\r\n" not in content, path
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    private = re.compile(r"/(work|home|root|tmp|Users)/")
+    for path in repository_files():
+        if path.suffix not in {".py", ".toml", ".json", ".md", ".cmake", ".yml"} or "golden" in path.parts:
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert [line for line in lines if private.search(line)] == [], path
 
 
 def test_every_method_can_be_cited() -> None:

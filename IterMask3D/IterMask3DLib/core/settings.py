@@ -82,12 +82,14 @@ def changed(record: Record, given: Mapping[str, Any], where: str) -> Record:
     for name in given:
         if name not in known:
             raise UserError(f"{where}: {name} is not a setting; known are {', '.join(known)}.")
-    return replace(record, **{name: checked(name, value, known[name][1], where) for name, value in given.items()})  # type: ignore[type-var]
+    values: dict[str, Any] = {name: checked(name, value, known[name][1], where) for name, value in given.items()}
+    return replace(record, **values)  # type: ignore[type-var]
 
 
 def as_published(record: Record) -> Record:
     """A settings record with everything that goes beyond the paper left out."""
-    return replace(record, **{name: one.published for name, (_, one) in about(record).items() if one.beyond_paper})  # type: ignore[type-var]
+    values = {name: one.published for name, (_, one) in about(record).items() if one.beyond_paper}
+    return replace(record, **values)  # type: ignore[type-var]
 
 
 def checked(name: str, value: Any, one: About, where: str) -> Any:

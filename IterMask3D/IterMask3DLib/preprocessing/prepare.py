@@ -171,7 +171,8 @@ def _placed(reference: Image, mask: BrainMask, grid: CardGrid) -> GridTransform:
         middle = (first + last) / 2 - factor[axis] * (size - 1) / 2
         offset.append(float(np.floor(middle)) if factor[axis] == 1 else middle)
         shape.append(size)
-    return GridTransform(axes, flipped, input_shape, tuple(shape), tuple(factor), tuple(offset))  # type: ignore[arg-type]
+    (i, j, k), (f, g, h), (x, y, z) = shape, factor, offset
+    return GridTransform(axes, flipped, input_shape, (i, j, k), (f, g, h), (x, y, z))
 
 
 class _Averages:

@@ -68,7 +68,8 @@ class Picture:
             limit = max(limit, 2 * curve.threshold)
         unit = result.layers[HEATMAP].unit if HEATMAP in result.layers else ""
         anomaly = turned(result.array(ANOMALY), np.bool_)
-        return cls(volume, heatmap, inside, anomaly, frame, (float(low), float(high)), limit, unit)  # type: ignore[arg-type]
+        window = (float(low), float(high))
+        return cls(volume, heatmap, inside, anomaly, frame, window, limit, unit)  # type: ignore[arg-type]
 
     def focus(self, lesion: BoolVolume | None) -> tuple[int, int, int]:
         """The voxel the three views go through: that of `lesion` nearest its centroid, or the middle of the brain."""
