@@ -42,7 +42,7 @@ class PlainRun:
 
 
 def network_input(case: Prepared, model: Model, settings: Settings) -> NetworkInput:
-    """What the passes of a prepared case see."""
+    """What the passes of a prepared case are given."""
     volume = case.channels[0]
     expected = normative_error_at(model.assets[NORMATIVE_ERROR], case.brain) if settings.normative_error else None
     image = high_frequency(volume, case.spacing, settings.high_frequency_cutoff)
