@@ -32,7 +32,7 @@ torch.set_num_threads(1)  # As in the engine, so that what is computed here is t
 LONGEST_SECONDS = 120.0
 """Nothing takes longer, on however busy a machine."""
 
-AHEAD = 5
+AHEAD = 12
 """Passes that the engine may have made, at most, beyond those that were read: computed, queued and in the pipe."""
 
 _CHUNK = 65536

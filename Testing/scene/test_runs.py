@@ -156,7 +156,7 @@ def test_after_a_cancelled_run_the_next_one_finds_what_an_undisturbed_one_finds(
 
 def test_a_paused_run_waits_and_then_finds_the_same(logic: Any, gate: Gate, choices: Request) -> None:
     # Longer than what the engine may be ahead.
-    choices = replace(choices, settings={**choices.settings, "sweep_passes": 4 * AHEAD})
+    choices = replace(choices, settings={**choices.settings, "sweep_passes": 2 * AHEAD})
     gate.allow(3)
     logic.start(phantom_node(), choices)
     pump(logic, lambda: len(reached()) == 3)
