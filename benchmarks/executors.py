@@ -1,7 +1,7 @@
 """One network pass on the CPU by every means at hand, in turns.
 
-For each: seconds of a pass, their ratio to the plain network's, seconds until the first output (conversion and compilation
-with the first pass), and the largest difference to the plain output.
+For each: seconds of a pass, their ratio to the plain network's, seconds until the first output (conversion and
+compilation with the first pass), and the largest difference to the plain output. What is not installed is left out.
 
 pip install -e ".[benchmark]" && python -m benchmarks.executors [--side 80 96 80] [--widths 8 16 32 64 128]
 """
@@ -13,13 +13,14 @@ import io
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 from torch import nn
 
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
-from IterMask3DLib.runtime.openvino import OpenVINONetwork, load_openvino
+from IterMask3DLib.runtime.openvino import OpenVINONetwork, available, load_openvino
 
 Executor = Callable[[torch.Tensor], torch.Tensor]
 
@@ -57,15 +58,20 @@ def executors(network: UNet3D, given: torch.Tensor) -> dict[str, Callable[[], Ex
         execute = torch.compile(last) if compiled else last
         return lambda x: execute(x.contiguous(memory_format=torch.channels_last_3d))
 
-    return {
+    found: dict[str, Callable[[], Executor]] = {
         "plain": network.execute_plainly,
         "folded": lambda: folded,
         "folded, channels last": lambda: channels_last(False),
         "folded, channels last, torch.compile": lambda: channels_last(True),
-        "folded, ONNX Runtime": lambda: on_onnx_runtime(folded, given),
-        "folded, OpenVINO": lambda: OpenVINONetwork(folded),
-        "folded, OpenVINO's converter": lambda: OpenVINONetwork(WithoutGraph(folded)),
     }
+    if find_spec("onnx") and find_spec("onnxruntime"):
+        found["folded, ONNX Runtime"] = lambda: on_onnx_runtime(folded, given)
+    if available():
+        # What everything of OpenVINO needs once is not counted against the first of its rows.
+        load_openvino().Core()
+        found["folded, OpenVINO"] = lambda: OpenVINONetwork(folded)
+        found["folded, OpenVINO's converter"] = lambda: OpenVINONetwork(WithoutGraph(folded))
+    return found
 
 
 @torch.inference_mode()
@@ -78,8 +84,6 @@ def main() -> None:
     torch.manual_seed(0)
     network, given = UNet3D(tuple(options.widths)).eval(), torch.randn(1, 2, *options.side)
     known, outputs, ready = {}, {}, {}
-    # What everything of OpenVINO needs once is not counted against the first of its rows.
-    load_openvino().Core()
     for name, make in executors(network, given).items():
         begun = time.perf_counter()
         known[name] = make()

@@ -1,7 +1,8 @@
 """The inference network as an OpenVINO graph, built straight from the folded parameters.
 
-OpenVINO's own converter gives the same outputs to the bit and passes that are as fast, but takes 1.5 to 6 s where this
-takes 0.2 s (`python -m benchmarks.executors`), half of a whole run at 2 mm; so the graph is built here.
+OpenVINO's own converter gives the same outputs to the bit and passes that are as fast, but takes 5 s of processor time
+for the bundled model where this takes 0.13 s (8 to 11 s and 0.3 s by the clock, on two busy cores; see
+`python -m benchmarks.executors`): longer than a whole run at 2 mm. So the graph is built here.
 """
 
 from __future__ import annotations
