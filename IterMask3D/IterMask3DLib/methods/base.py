@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from IterMask3DLib.core.card import Figure, ModelCard
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Edit, Request
 from IterMask3DLib.core.result import Layer, Result, Step
 from IterMask3DLib.core.settings import as_published, changed
@@ -71,10 +72,13 @@ class MethodSpec:
     side_multiple: int = 16
 
     def load(self) -> Method:
-        """The method itself."""
+        """The method itself. Raises `UserError` where something that it needs is missing."""
         module, _, name = self.implementation.partition(":")
-        made: Method = getattr(importlib.import_module(module), name)()
-        return made
+        try:
+            method: Method = getattr(importlib.import_module(module), name)()
+        except (ImportError, AttributeError) as error:
+            raise UserError(f"The method {self.name} cannot be loaded ({error}); install what it needs.") from error
+        return method
 
     def settings(self, card: ModelCard, request: Request | None = None) -> Any:
         """The settings of a run: the method's own, then the card's, then the user's. Raises `UserError`."""

@@ -32,6 +32,8 @@ def method_specs() -> dict[str, MethodSpec]:
             ) from error
         if not isinstance(spec, MethodSpec):
             raise UserError(f"The method {entry.name} of {entry.value} is no MethodSpec; mend or remove its package.")
+        if spec.name in {each.name for each in specs}:
+            raise UserError(f"The method {spec.name} of {entry.value} has the name of another; remove its package.")
         specs.append(spec)
     return {spec.name: spec for spec in specs}
 
