@@ -17,7 +17,6 @@ from IterMask3DLib.core.result import Step
 from IterMask3DLib.scene.nodes import curve as curves
 from IterMask3DLib.scene.nodes import lesions as lesion_nodes
 from IterMask3DLib.scene.nodes import segmentations, sequences, volumes
-from IterMask3DLib.scene.nodes.hierarchy import place_results
 from IterMask3DLib.scene.nodes.input_check import check_input
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
 from IterMask3DLib.scene.records import SAVEABLE, BatchCase, InputCheck, Severity
@@ -81,7 +80,7 @@ class SceneLogic(RunLogic):
         node.GetSegmentation().RemoveAllSegments()
         segment_id = node.GetSegmentation().AddEmptySegment("mask", "Mask", _EDIT_RGB)
         segmentations.write_segment(node, segment_id, mask, nodes.input)
-        place_results(nodes)
+        nodes.place()
         return node, str(segment_id)
 
     def _write_edited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[Lesion]:
@@ -91,7 +90,7 @@ class SceneLogic(RunLogic):
             self._tell("before_write", node)
             segmentations.write_segment(node, segmentations.ensure_segment(nodes), array, nodes.input)
             segmentations.tag_edited(nodes)
-        place_results(nodes)
+        nodes.place()
         return self.measure_lesions(nodes)
 
     # Views

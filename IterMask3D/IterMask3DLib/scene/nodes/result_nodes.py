@@ -17,7 +17,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import HEATMAP, RECONSTRUCTION, LayerKind, Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.scene.nodes import names
-from IterMask3DLib.scene.nodes.hierarchy import folder_of, item_of, remove_item
+from IterMask3DLib.scene.nodes.hierarchy import folder_of, item_of, place, remove_item
 from IterMask3DLib.scene.nodes.tables import read_steps
 from IterMask3DLib.scene.nodes.upgrade import upgrade
 from IterMask3DLib.scene.translation import tr as _
@@ -266,7 +266,14 @@ class ResultNodes:
         text = self.root.GetParameter(key)
         return json.loads(text) if text else {}
 
-    # The end
+    # Place and end
+
+    def place(self) -> None:
+        """Puts every node in its place in the subject hierarchy."""
+        others = [self.node(role) for role in names.OWNED if role != "segmentation"]
+        others += [self.layer(name) for name in self.layers]
+        others += [find(name) for name in self.step_layers for find in (self.sequence, self.proxy)]
+        place(self.input, self.segmentation, others, self.root.GetParameter(names.FOLDER))
 
     def discard(self, role: str) -> None:
         """Takes the node of a role out of the scene, if it is there and the module made it."""
@@ -286,7 +293,7 @@ class ResultNodes:
         for proxy in proxies:
             if proxy is not None and slicer.mrmlScene.IsNodePresent(proxy):
                 _remove_with_parts(proxy)
-        remove_item(folder_of(self))
+        remove_item(folder_of(self.root.GetParameter(names.FOLDER)))
         slicer.mrmlScene.RemoveNode(self.root)
 
 

@@ -19,7 +19,6 @@ from IterMask3DLib.core.result import ANOMALY, LayerKind, Step
 from IterMask3DLib.core.wire import Message
 from IterMask3DLib.scene.nodes import curve, lesions, names, segmentations, sequences
 from IterMask3DLib.scene.nodes.edits import EditWatch
-from IterMask3DLib.scene.nodes.hierarchy import place_results
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, layer_class
 from IterMask3DLib.scene.nodes.volumes import affine_of, set_voxels
 from IterMask3DLib.scene.records import RunProgress, RunSummary, found_text
@@ -136,7 +135,7 @@ class ResultWriter:
             text = _("Cancelled before the first pass; nothing was changed.")
             return RunSummary(None, True, None, (), (), seconds, text)
         sequences.end_iterations(nodes)
-        place_results(nodes)
+        nodes.place()
         found, warnings = self._lesions(), tuple(self._outcome.get("warnings", ()))
         for warning in warnings:
             self.listener.on_log(warning)
@@ -190,7 +189,7 @@ class ResultWriter:
         sequences.append(self._nodes, step)
         if not self._placed:
             self._placed = True
-            place_results(self._nodes)
+            self._nodes.place()
         self._newest = item
         at = self._pace.after(fields["elapsed"], step.seconds, step.expected_total - step.number)
         assert at.remaining is not None
