@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,12 @@ def test_a_rank_that_makes_no_sense_is_refused() -> None:
         current_rank({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
 
 
+def rows(path: Path) -> list[dict[str, str]]:
+    """A table without how long its cases took."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
 def test_two_processes_write_the_files_of_one_and_a_failing_case_stops_neither(tmp_path: Path) -> None:
     values, affine = phantom()
     cases = [tmp_path / f"{name}.nii.gz" for name in ("a", "b", "c")]
@@ -61,4 +68,4 @@ def test_two_processes_write_the_files_of_one_and_a_failing_case_stops_neither(t
         if path.name.endswith(".nii.gz"):
             np.testing.assert_array_equal(read_image(first).array, read_image(second).array, err_msg=str(path))
         elif path.suffix == ".csv":
-            assert first.read_bytes() == second.read_bytes(), path
+            assert rows(first) == rows(second), path
