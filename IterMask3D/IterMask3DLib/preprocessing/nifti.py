@@ -96,7 +96,7 @@ def _write(
     header.set_sform(affine, code=1)
     # Repeated bytes alone are shortened: on volumes twice as fast as the usual way, and a little smaller.
     packer = zlib.compressobj(1, zlib.DEFLATED, _GZIP, 9, zlib.Z_RLE) if path.name.lower().endswith(".gz") else None
-    with whole_file(path) as beside, beside.open("wb") as file:
+    with whole_file(path) as staged, staged.open("wb") as file:
 
         def put(data: Any) -> None:
             file.write(packer.compress(data) if packer else data)
