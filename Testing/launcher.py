@@ -26,4 +26,4 @@ def environment(**more: str) -> dict[str, str]:
 def launch(*arguments: object, processes: int = 1) -> subprocess.CompletedProcess[str]:
     """Runs the command line to its end and gives its exit code and output."""
     started = command_line(*arguments, processes=processes)
-    return subprocess.run(started, env=environment(), capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(started, env=environment(), capture_output=True, encoding="utf-8", check=False, timeout=300)

@@ -173,7 +173,7 @@ def imported_by(code: str) -> set[str]:
     ending = "\nimport sys, json\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
     environment = {**os.environ, "PYTHONPATH": str(MODULE)}
     command = [sys.executable, "-c", code + ending]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 

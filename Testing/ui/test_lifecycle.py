@@ -38,8 +38,13 @@ def started(load: Callable[..., Any], processes: Path) -> User:
 
 
 def engine_of(user: User) -> int:
-    """The number of the engine's process."""
-    return next(pid for pid in children() if "IterMask3DLib.serve" in command_of(pid))
+    """The number of the engine's process: the youngest one, for other tests may keep one of theirs."""
+    return max((pid for pid in children() if "IterMask3DLib.serve" in command_of(pid)), key=start_of)
+
+
+def start_of(pid: int) -> int:
+    """When a process was started, in the system's ticks."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
 
 
 def children() -> list[int]:

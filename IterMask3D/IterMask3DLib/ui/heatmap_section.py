@@ -6,6 +6,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from IterMask3DLib.core.result import ERROR_MAP
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.ui.session import Session
 
@@ -29,16 +30,21 @@ class HeatmapSection:
     def update(self) -> None:
         nodes = self._session.nodes
         there = nodes is not None and nodes.heatmap is not None
-        self._ui.heatmapCollapsibleButton.visible = there
+        # During a first run there are the error maps of its iterations alone.
+        streaming = nodes is not None and nodes.proxy(ERROR_MAP) is not None
+        self._ui.heatmapCollapsibleButton.visible = there or streaming
         for widget in (self._ui.heatmapRangeWidget, self._ui.heatmapThresholdSlider):
             widget.enabled = there
         self._ui.thresholdButton.enabled = there and self._session.ready
         self._ui.compareButton.enabled = there and nodes is not None and nodes.reconstruction is not None
-        if nodes is None or not there or self._session.parameters is None:
+        if nodes is None or not (there or streaming) or self._session.parameters is None:
             self._shown = self._display = None
             self._leave_compare()
             return
-        if nodes.heatmap is not self._shown or (not self._session.logic.busy and self._stale(nodes)):
+        if not there:
+            self._shown = None
+            self._leave_compare()
+        elif nodes.heatmap is not self._shown or (not self._session.logic.busy and self._stale(nodes)):
             self._shown = nodes.heatmap
             self._take_range(nodes)
         self._show(nodes)
@@ -97,7 +103,8 @@ class HeatmapSection:
     def _show(self, nodes: ResultNodes) -> None:
         parameters, logic = self._session.parameters, self._session.logic
         visible, opacity, live = parameters.heatmapVisible, parameters.heatmapOpacity, parameters.heatmapLive
-        display = (nodes.heatmap.GetID(), visible, opacity, live, parameters.legendVisible)
+        shown = nodes.proxy(ERROR_MAP) if live else nodes.heatmap
+        display = (shown and shown.GetID(), visible, opacity, live, parameters.legendVisible)
         if display == self._display:
             return
         self._display = display

@@ -61,7 +61,8 @@ def heatmap_range(nodes: ResultNodes) -> tuple[float, float]:
     """0 and the largest score."""
     if nodes.heatmap is None:
         return 0.0, LARGE_ERROR
-    return 0.0, float(nodes.heatmap.GetImageData().GetScalarRange()[1])
+    # Of the array, which keeps it until it changes; that of the image is found anew each time.
+    return 0.0, float(nodes.heatmap.GetImageData().GetPointData().GetScalars().GetRange()[1])
 
 
 def _scores(nodes: ResultNodes) -> list[Any]:
