@@ -48,6 +48,13 @@ def published_input(side: int = 32) -> torch.Tensor:
     return torch.from_numpy(pattern.astype(np.float32))[None]
 
 
+def published_slices(side: int, channels: int, batch: int = 2) -> torch.Tensor:
+    """The recipe's input of networks of slices: float32 [batch, channels, side, side]."""
+    b, c, i, j = np.indices((batch, channels, side, side))
+    pattern = np.sin(0.11 * i + 0.07 * c + 0.5 * b) * np.cos(0.13 * j) + 0.5 * np.sin(0.17 * (i + j) + 0.3 * c)
+    return torch.from_numpy(pattern.astype(np.float32))
+
+
 def published_volume() -> NetworkInput:
     """The recipe's volume with a lesion, its high-frequency image (radius 15 bins of 32) and its brain."""
     volume = np.load(GOLDEN / "vol32.npy").astype(np.float32).reshape(32, 32, 32)
