@@ -82,7 +82,7 @@ def changed(path: str, value: Any, text: str | None = None) -> str:
         ("assets.normative_error.tensor", "", "tensor must be a text"),
         ("files", {"model.safetensors": "12"}, r"files\.model\.safetensors must be a SHA-256"),
         ("settings", [], "settings must be an object"),
-        ("intensity", "percentile", "intensity is 'percentile'; use one of zscore_clip3"),
+        ("intensity", "", "intensity must be a text"),
         ("figures", {"Dice": 0.5}, "figures must be a list of objects"),
         ("figures", [1], "figures must be a list of objects"),
         ("figures.0.value", [0.5], r"figures\[0\]\.value must be a number or a text"),

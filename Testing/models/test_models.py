@@ -111,7 +111,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "wrong type": (change_card(lambda c: c["settings"].update(gamma="x")), "gamma is 'x'; it must be a number"),
     "unknown setting": (change_card(lambda c: c["settings"].update(magic=1)), "magic is not a setting"),
     "wrong method": (change_card(lambda c: c.update(method="magic")), "method magic is not known here"),
-    "wrong scale": (change_card(lambda c: c.update(intensity="magic")), "intensity is 'magic'"),
+    "wrong scale": (change_card(lambda c: c.update(intensity="magic")), "intensity scale magic is not known here"),
     "wrong shape": (change_card(lambda c: c["grid"].update(shape=[33, 48, 48])), "multiples of 16"),
     "wrong multiple": (change_card(lambda c: c["grid"].update(multiple=8)), "multiples of 16"),
     "slices": (change_card(lambda c: c["grid"].update(shape=[48, 48])), "in 3D"),
@@ -302,6 +302,8 @@ def test_several_networks_share_a_file_by_the_beginnings_of_their_names(tmp_path
     networks = {"one": torch.nn.Linear(2, 3), "two": torch.nn.Linear(2, 3)}
 
     class TwoNetworks:
+        signed_assets: frozenset[str] = frozenset()
+
         def build(self, card: ModelCard) -> dict[str, torch.nn.Module]:
             return {name: torch.nn.Linear(2, 3) for name in networks}
 

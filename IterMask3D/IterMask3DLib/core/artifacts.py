@@ -103,7 +103,42 @@ class MaskHistory:
         return cls(tuple(record["sizes"]), tuple(record["ratios"]))
 
 
-KINDS: dict[str, Any] = {each.kind: each for each in (ThresholdCurve, MaskHistory)}
+@dataclass(frozen=True)
+class SensitivityTable:
+    """What each step of the sensitivity outlines.
+
+    Attributes:
+        sensitivities: the steps, from most specific to most sensitive.
+        thresholds: on the heatmap, of each; healthy_shares: of a healthy brain that each outlines, as it was measured
+            when the model was calibrated (empty: not known).
+        volumes_ml: what each outlines in this case, on the model grid.
+        chosen: the step of this result.
+        extent: level of the heatmap that its regions reach down to.
+    """
+
+    kind: ClassVar[str] = "sensitivity"
+
+    sensitivities: tuple[int, ...]
+    thresholds: tuple[float, ...]
+    healthy_shares: tuple[float, ...]
+    volumes_ml: tuple[float, ...]
+    chosen: int
+    extent: float
+
+    @property
+    def threshold(self) -> float:
+        return self.thresholds[self.sensitivities.index(self.chosen)]
+
+    def to_record(self) -> dict[str, Any]:
+        return _record(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> SensitivityTable:
+        values = {each.name: record[each.name] for each in fields(cls)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+KINDS: dict[str, Any] = {each.kind: each for each in (ThresholdCurve, MaskHistory, SensitivityTable)}
 """Every kind that can be read back, by its name."""
 
 

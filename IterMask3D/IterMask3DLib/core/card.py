@@ -13,7 +13,6 @@ from IterMask3DLib.core.settings import About, checked
 
 FORMAT = 2
 CARD_FILE = "card.json"
-_INTENSITIES = ("zscore_clip3",)
 _MOST_CHANNELS, _LONGEST_SIDE = 8, 1024
 _LARGEST_FIGURE = 1e12
 _TEXTS = ("on", "unit", "command", "version")
@@ -247,7 +246,7 @@ def _from_format_2(reader: _Reader) -> ModelCard:
             name: NetworkEntry(entry.file("file"), entry.text("prefix", may_be_empty=True), entry.mapping("config"))
             for name, entry in reader.entries("networks").items()
         },
-        intensity=reader.choice("intensity", _INTENSITIES),
+        intensity=reader.text("intensity"),
         files=dict(files),
         assets={
             name: AssetEntry(entry.file("file"), entry.text("tensor"))
@@ -302,7 +301,7 @@ def _from_format_1(reader: _Reader) -> ModelCard:
                 file, config={"widths": reader.value("widths"), "dropout": reader.number("dropout", 0, 1)}
             )
         },
-        intensity=reader.choice("intensity", _INTENSITIES),
+        intensity=reader.text("intensity"),
         files={file: reader.text("sha256")},
         assets={"normative_error": AssetEntry(file, "healthy_error")} if normative else {},
         settings={

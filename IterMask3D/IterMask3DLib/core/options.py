@@ -71,6 +71,8 @@ def _shape(one: About) -> dict[str, Any]:
         return {"type": _names, "metavar": "NAME[,NAME]"}
     if one.kind == "wholes":
         return {"type": int, "nargs": one.length or "+", "metavar": "N"}
+    if one.kind == "numbers":
+        return {"type": float, "nargs": one.length or "+", "metavar": "X"}
     kinds: dict[str, tuple[Callable[[str], Any], str]] = {
         "number": (float, "X"),
         "whole": (int, "N"),
@@ -106,5 +108,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return (" " if isinstance(value[0], int) else ",").join(map(str, value))
+        return ",".join(value) if isinstance(value[0], str) else " ".join(f"{each:g}" for each in value)
     return _NONE if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -71,4 +71,9 @@ class FromMask:
     passes_before: int
 
 
-Edit = ByGamma | ByPoint | FromMask
+@dataclass(frozen=True)
+class BySettings:
+    """The result again, from what the run has found, as the settings are now."""
+
+
+Edit = ByGamma | ByPoint | FromMask | BySettings

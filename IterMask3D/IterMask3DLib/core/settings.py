@@ -23,15 +23,16 @@ class About:
     """What is known of one setting.
 
     Attributes:
-        kind: number, whole, truth, choice, text, texts (one or more different ones) or wholes (positive ones).
+        kind: number, whole, truth, choice, text, texts (one or more different ones), numbers or wholes (positive ones).
         label: what a user reads beside it; help: one phrase; unit: of a number.
         least, most: limits, both allowed.
         choices: what a choice may be.
-        length: of wholes; 0: any.
+        length: of numbers and wholes; 0: any.
         optional: whether it may be None.
         published: the value of the paper, for settings that go beyond it.
         advanced: whether a panel shows it among the advanced ones.
         former: an earlier name, which keeps working where names are given.
+        when: another setting and the value it must have for this one to count; None: it always counts.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class About:
     published: Any = _UNSET
     advanced: bool = True
     former: str = ""
+    when: tuple[str, str] | None = None
 
     @property
     def beyond_paper(self) -> bool:
@@ -92,6 +94,12 @@ def as_published(record: Record) -> Record:
     return replace(record, **values)  # type: ignore[type-var]
 
 
+def idle(record: Any) -> dict[str, tuple[str, str]]:
+    """The settings of a record that do not count, as others are now: what each would need."""
+    needed = {name: one.when for name, (_, one) in about(record).items() if one.when is not None}
+    return {name: when for name, when in needed.items() if getattr(record, when[0]) != when[1]}
+
+
 def checked(name: str, value: Any, one: About, where: str) -> Any:
     """A value as the type of its setting. Raises `UserError`."""
     claim = f"{where}: {name} is {_short(value)}"
@@ -111,6 +119,8 @@ def checked(name: str, value: Any, one: About, where: str) -> Any:
         return _texts(value, claim)
     if one.kind == "wholes":
         return _wholes(value, one, claim)
+    if one.kind == "numbers":
+        return _numbers(value, one, claim)
     return _number(value, one, claim)
 
 
@@ -133,6 +143,12 @@ def _wholes(value: Any, one: About, claim: str) -> tuple[int, ...]:
     if not right or not all(type(v) is int and 0 < v <= one.most for v in value):
         raise UserError(f"{claim}; it must be {one.length or 'some'} positive whole numbers.")
     return tuple(value)
+
+
+def _numbers(value: Any, one: About, claim: str) -> tuple[float, ...]:
+    if not isinstance(value, (list, tuple)) or not 0 < len(value) == (one.length or len(value)):
+        raise UserError(f"{claim}; it must be {one.length or 'some'} numbers.")
+    return tuple(float(_number(each, one, claim)) for each in value)
 
 
 def _number(value: Any, one: About, claim: str) -> int | float:

@@ -14,7 +14,7 @@ from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Edit, Request
 from IterMask3DLib.core.result import Layer, Result, Step
-from IterMask3DLib.core.settings import as_published, changed
+from IterMask3DLib.core.settings import as_published, changed, idle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +57,7 @@ class MethodSpec:
         presets: general choices of a training by preset (default, published), where they are other than usual.
         dimensions: of what a network of it sees: 3 (volumes) or 2 (slices).
         side_multiple: every side of a grid is a multiple of it.
+        intensity: the scale that a training brings intensities to, by its name.
     """
 
     name: str
@@ -70,6 +71,7 @@ class MethodSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dimensions: int = 3
     side_multiple: int = 16
+    intensity: str = "zscore_clip3"
 
     def load(self) -> Method:
         """The method itself. Raises `UserError` where something that it needs is missing."""
@@ -88,11 +90,23 @@ class MethodSpec:
         if request.quality == "published":
             settings = as_published(settings)
         settings = changed(settings, request.settings, "settings")
+        for name, (other, value) in idle(settings).items():
+            if name in request.settings:
+                raise UserError(
+                    f"{name} has no effect with {other} {getattr(settings, other)}, as model {card.name} is used here; "
+                    f"leave it out or choose {other} {value}."
+                )
         return settings.resolved(request) if hasattr(settings, "resolved") else settings
 
 
 class Method(ABC):
-    """Finds what a network of healthy brains cannot explain."""
+    """Finds what a network of healthy brains cannot explain.
+
+    Attributes:
+        signed_assets: names of the assets that may be 0 or less.
+    """
+
+    signed_assets: frozenset[str] = frozenset()
 
     @abstractmethod
     def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
@@ -139,11 +153,16 @@ class Healthy:
         channels: float32 [c, x, y, z] or [c, x, y], scaled, in the order of the inputs.
         brain: bool [x, y, z] or [x, y].
         spacing: mm along each axis.
+        given: like `channels`, the same brain with noise and synthetic anomalies: what a network may be given where
+            `channels` is what it is to return; None: no other than `channels`.
+        anomalous: float32 like `brain`, how much of each voxel is a synthetic anomaly, 0 to 1; None: nothing is.
     """
 
     channels: FloatVolume
     brain: BoolVolume
     spacing: tuple[float, ...]
+    given: FloatVolume | None = None
+    anomalous: FloatVolume | None = None
 
 
 Example = Mapping[str, "NDArray[np.generic]"]

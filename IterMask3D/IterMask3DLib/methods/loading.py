@@ -9,6 +9,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import read_card
 from IterMask3DLib.models.store import Model, install_model, read_model
+from IterMask3DLib.preprocessing.intensity import scale_named
 
 
 def load_model(folder: Path) -> Model:
@@ -18,7 +19,10 @@ def load_model(folder: Path) -> Model:
     card = read_card(folder)
     spec = find_method(card.method)
     spec.settings(card)
-    return read_model(folder, card, spec.load())
+    method = spec.load()
+    # After the method, which may have a scale of its own.
+    scale_named(card.intensity)
+    return read_model(folder, card, method)
 
 
 def verify(folder: Path) -> ModelCard:

@@ -48,6 +48,8 @@ class Model:
 class Builder(Protocol):
     """What knows the networks of a card: its method."""
 
+    signed_assets: frozenset[str]
+
     def build(self, card: ModelCard) -> Mapping[str, nn.Module]: ...
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]: ...
@@ -69,6 +71,10 @@ def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
         taken[name] = _taken(files[entry.file], entry.prefix, card)
         check_tensors(taken[name], state, str(folder / entry.file))
     assets = {name: _asset(folder, card, files, name, shape) for name, shape in method.assets(card).items()}
+    for name in sorted(set(assets) - method.signed_assets):
+        if not (assets[name] > 0).all():
+            entry = card.assets[name]
+            raise UserError(f"{folder / entry.file}: tensor {entry.tensor} must be above 0 everywhere.")
     networks = method.build(card)
     for name, network in networks.items():
         network.load_state_dict(taken[name])
@@ -168,8 +174,6 @@ def _asset(
         raise UserError(f"{where}: tensor {entry.tensor} is missing.")
     tensor = files[entry.file][entry.tensor]
     check_tensors({entry.tensor: tensor}, {entry.tensor: torch.empty(shape)}, where)
-    if not (tensor > 0).all():
-        raise UserError(f"{where}: tensor {entry.tensor} must be above 0 everywhere.")
     array: NDArray[Any] = tensor.numpy()
     return array
 

@@ -19,7 +19,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape, Spacing, spacing_of
 from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
 from IterMask3DLib.core.result import Layer, LayerKind
-from IterMask3DLib.preprocessing.intensity import SCALES, Scale
+from IterMask3DLib.preprocessing.intensity import Scale, scale_named
 from IterMask3DLib.preprocessing.resampling import along_axes, gaussian, linear, onto_grid_of
 from IterMask3DLib.preprocessing.skull_stripping import BrainMask, find_brain
 
@@ -79,8 +79,7 @@ class Prepared:
 
     def unscaled(self, values: FloatVolume, channel: int = 0) -> FloatVolume:
         """A reconstruction [x, y, z] in the units of the channel's image, 0 outside the brain; on the model grid."""
-        scale = self.scales[channel]
-        return np.where(self.brain, values * scale.factor + scale.offset, 0).astype(np.float32)
+        return np.where(self.brain, self.scales[channel].back(values), 0).astype(np.float32)
 
     def _interpolated(self, values: NDArray[np.generic]) -> FloatVolume:
         """Values [x, y, z] by linear interpolation in the box of the brain on the grid of the reference [i, j, k]."""
@@ -101,7 +100,7 @@ def prepare(case: Case, card: ModelCard) -> Prepared:
     reference = case.reference
     mask = find_brain(reference, case.brain_mask)
     transform = _placed(reference, mask, card.grid)
-    to_model = _Averages(mask, transform)
+    to_model = Averages(mask, transform)
     if not to_model.brain.any():
         raise UserError(f"{reference.label}: no brain is left at {card.grid.spacing:g} mm; check the brain mask.")
     warnings = mask.warnings + _coarse(reference)
@@ -113,7 +112,7 @@ def prepare(case: Case, card: ModelCard) -> Prepared:
         inside = values[to_model.brain]
         if inside.min() == inside.max():
             raise UserError(f"{image.label} is constant inside the brain mask; check the mask and the input {name}.")
-        scaled, scale = SCALES[card.intensity](values, to_model.brain)
+        scaled, scale = scale_named(card.intensity)(values, to_model.brain)
         channels.append(scaled)
         scales.append(scale)
     affine = _turned_affine(reference, transform) @ _scaling(transform)
@@ -175,7 +174,7 @@ def _placed(reference: Image, mask: BrainMask, grid: CardGrid) -> GridTransform:
     return GridTransform(axes, flipped, input_shape, (i, j, k), (f, g, h), (x, y, z))
 
 
-class _Averages:
+class Averages:
     """Brings images [i, j, k] to the model grid [x, y, z], as averages inside the brain alone.
 
     Voxels that get larger are averages over a Gaussian; no background bleeds in, so only the brain's box is touched.

@@ -6,13 +6,16 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import PackedMask
-from IterMask3DLib.core.request import Edit, FromMask
+from IterMask3DLib.core.request import BySettings, Edit, FromMask
 from IterMask3DLib.core.result import Result, Step
+from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
@@ -20,7 +23,16 @@ from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_dr
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
 from IterMask3DLib.methods.itermask3d.network import NETWORK, network_of
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
-from IterMask3DLib.methods.itermask3d.settings import Settings
+from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
+from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
+from IterMask3DLib.methods.itermask3d.whole_brain import (
+    Brain,
+    Scored,
+    WholeBrainPasses,
+    WholeBrainScore,
+    again,
+    look,
+)
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.noise import seeded_noise
@@ -28,16 +40,24 @@ from IterMask3DLib.runtime.runner import Runtime
 
 
 class IterMask3D(Method):
-    """Sweep, choice of a threshold, shrink."""
+    """Sweep, choice of a threshold, shrink; or, beyond the paper, a score of a few whole-brain passes."""
+
+    signed_assets = frozenset({NORMATIVE_MEAN})
 
     def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
         return {NETWORK: network_of(card)}
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
-        return {NORMATIVE_ERROR: (SIDE,) * 3} if card.settings.get("normative_error") else {}
+        settings = changed(Settings(), card.settings, f"model {card.name}")
+        assets: dict[str, tuple[int, ...]] = {NORMATIVE_ERROR: (SIDE,) * 3} if settings.normative_error else {}
+        if settings.normative_score:
+            assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (len(settings.scales_mm), *CELLS))
+        return assets
 
     def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Generator[Step, None, Result]:
-        """The whole method; its result's state is the `Sweep`."""
+        """The whole method; its result's state is the `Sweep`, or `Scored` of a whole-brain inference."""
+        if settings.inference == WHOLE_BRAIN:
+            return (yield from whole_brain(case, model, settings, runtime))
         passes = masked_reconstruction(case, model, settings, runtime)
         swept = yield from sweep(passes, settings)
         curve, warnings = choose(swept, settings)
@@ -45,10 +65,17 @@ class IterMask3D(Method):
         return (yield from shrink(passes, curve, settings, start, first_shrink_draw(settings), warnings, swept))
 
     def resume(
-        self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Sweep, edit: Edit
+        self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Sweep | Scored, edit: Edit
     ) -> Generator[Step, None, Result]:
-        """The shrink phase again: with another threshold, or from a mask that a person drew."""
-        by = edit.choice if isinstance(edit, FromMask) else edit
+        """The shrink phase again: with another threshold, or from a mask that a person drew.
+
+        Of a whole-brain inference, the outline again with another sensitivity; no pass is made.
+        """
+        if isinstance(state, Scored):
+            if not isinstance(edit, BySettings):
+                raise UserError(f"Model {model.card.name} has no threshold curve; choose another sensitivity instead.")
+            return (yield from again(state, brain_of(case), settings))
+        by = edit.choice if isinstance(edit, FromMask) else None if isinstance(edit, BySettings) else edit
         curve, warnings = choose(state, settings, by)
         before = edit.passes_before if isinstance(edit, FromMask) else 0
         passes = masked_reconstruction(case, model, settings, runtime, number=len(state.masks) + before)
@@ -87,11 +114,28 @@ class IterMask3D(Method):
         return calibrate(model, training, validation, settings, runtime, report)
 
 
+def brain_of(case: Prepared) -> Brain:
+    return Brain(case.channels[0], case.brain, case.spacing)
+
+
+def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runtime) -> Generator[Step, None, Result]:
+    """The whole-brain inference of a case."""
+    given = brain_of(case)
+    normative = None
+    if settings.normative_score:
+        tables = zip(model.assets[NORMATIVE_MEAN], model.assets[NORMATIVE_SD], strict=True)
+        normative = [NormativeScore(mean, sd) for mean, sd in tables]
+    network = runtime.runner(model.networks[NETWORK], InferenceUNet)
+    passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))
+    return (yield from look(given, settings, passes, WholeBrainScore(given, settings, normative)))
+
+
 def masked_reconstruction(
     case: Prepared, model: Model, settings: Settings, runtime: Runtime, number: int = 0
 ) -> MaskedReconstruction:
     """What makes the forward passes of a run; `number`: of the pass that was made last."""
-    volume = case.channels[0]
+    limit = np.float32(settings.input_clip)
+    volume = np.clip(case.channels[0], -limit, limit)
     table = model.assets[NORMATIVE_ERROR] if settings.normative_error else None
     given = NetworkInput(
         volume,

@@ -35,7 +35,7 @@ def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatV
     """
     total, count = np.zeros((SIDE,) * 3), np.zeros((SIDE,) * 3)
     for errors, brain in healthy:
-        cells = tuple(np.minimum((axis * SIDE).astype(int), SIDE - 1) for axis in _places(brain))
+        cells = tuple(np.minimum((axis * SIDE).astype(int), SIDE - 1) for axis in places_in_box(brain))
         np.add.at(total, cells, errors[brain])
         np.add.at(count, cells, 1)
     mean = total.sum() / count.sum()
@@ -46,12 +46,12 @@ def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatV
 def normative_error_at(table: FloatVolume, brain: BoolVolume) -> FloatVolume:
     """The table's value at every voxel of a brain [x, y, z] along R, A, S, by linear interpolation; 1 outside it."""
     expected = np.ones(brain.shape, dtype=np.float32)
-    cells = [axis * size - 0.5 for axis, size in zip(_places(brain), table.shape, strict=True)]
+    cells = [axis * size - 0.5 for axis, size in zip(places_in_box(brain), table.shape, strict=True)]
     expected[brain] = ndimage.map_coordinates(table, cells, order=1, mode="nearest")
     return expected
 
 
-def _places(brain: BoolVolume) -> list[NDArray[np.float64]]:
+def places_in_box(brain: BoolVolume) -> list[NDArray[np.float64]]:
     """Where each brain voxel lies in the brain's box, 0 to 1 along each axis [n]; along the first, from the middle."""
     box = bounding_box(brain)
     assert box is not None

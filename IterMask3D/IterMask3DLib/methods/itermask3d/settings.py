@@ -18,6 +18,11 @@ PUBLISHED_WIDTHS = (16, 32, 64, 128, 256)
 PUBLISHED_SHAPE = (192, 192, 192)
 """Voxels of the published grid."""
 
+ITERATIVE, WHOLE_BRAIN = "iterative", "whole_brain"
+
+SENSITIVITIES = (-2, -1, 0, 1, 2)
+
+_ITERATIVE, _SCORED = ("inference", ITERATIVE), ("inference", WHOLE_BRAIN)
 _FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, 99, 100)
 
 
@@ -25,6 +30,25 @@ _FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98,
 class Settings:
     """The numbers of a run. `visited`: the points of the sweep that a pass is spent on; None: all, as published."""
 
+    inference: str = setting(
+        "choice",
+        ITERATIVE,
+        "Inference",
+        "iterative: a mask that shrinks, as in the paper; whole_brain: a few passes that hide the whole brain, and a "
+        "score of what they cannot explain",
+        choices=(ITERATIVE, WHOLE_BRAIN),
+        published=ITERATIVE,
+    )
+    sensitivity: int = setting(
+        "whole",
+        0,
+        "Sensitivity",
+        "-2: most specific, 2: most sensitive; each step has its threshold and its rate in healthy brains on the card",
+        least=-2,
+        most=2,
+        advanced=False,
+        when=_SCORED,
+    )
     gamma: float = setting(
         "number",
         0.05,
@@ -34,7 +58,7 @@ class Settings:
         least=1e-9,
         most=1e6,
         published=0.05,
-        advanced=False,
+        when=_ITERATIVE,
     )
     start: str = setting(
         "choice",
@@ -42,19 +66,51 @@ class Settings:
         "Start mask",
         "mask the shrink phase begins with: the whole brain, or that of the chosen point",
         choices=("brain", "best"),
+        when=_ITERATIVE,
     )
-    sweep_passes: int = setting("whole", 100, "Sweep passes", "points of the threshold curve", least=1, most=1000)
+    sweep_passes: int = setting(
+        "whole",
+        100,
+        "Sweep passes",
+        "points of the threshold curve",
+        least=1,
+        most=1000,
+        when=_ITERATIVE,
+    )
     stop_ratio: float = setting(
-        "number", 0.01, "Stop ratio", "shrinking ends when a pass unmasks less than this share", least=1e-6, most=1
+        "number",
+        0.01,
+        "Stop ratio",
+        "shrinking ends when a pass unmasks less than this share",
+        least=1e-6,
+        most=1,
+        when=_ITERATIVE,
     )
     max_shrink: int = setting(
-        "whole", 100, "Most shrink passes", "shrinking ends at the latest after", least=1, most=1000
+        "whole",
+        100,
+        "Most shrink passes",
+        "shrinking ends at the latest after",
+        least=1,
+        most=1000,
+        when=_ITERATIVE,
     )
     y_limit: float = setting(
-        "number", 10.0, "Limit of the fit", "points from the first above it on are left out", least=1e-9
+        "number",
+        10.0,
+        "Limit of the fit",
+        "points from the first above it on are left out",
+        least=1e-9,
+        when=_ITERATIVE,
     )
     r_squared_limit: float = setting(
-        "number", 0.85, "Least R²", "a fit below it is replaced by smoothed differences", least=-1e6, most=1
+        "number",
+        0.85,
+        "Least R²",
+        "a fit below it is replaced by smoothed differences",
+        least=-1e6,
+        most=1,
+        when=_ITERATIVE,
     )
     high_frequency_cutoff: float = setting(
         "number", PUBLISHED_CUTOFF, "Cutoff of the high frequencies", unit="cycles per mm", least=1e-6, most=10
@@ -68,6 +124,7 @@ class Settings:
         least=0,
         most=50,
         published=0.0,
+        when=_ITERATIVE,
     )
     normative_error: bool = setting(
         "truth",
@@ -75,6 +132,7 @@ class Settings:
         "Normative error",
         "errors are divided by those of healthy brains at the same place",
         published=False,
+        when=_ITERATIVE,
     )
     median_multiple: float | None = setting(
         "number",
@@ -85,6 +143,7 @@ class Settings:
         most=1e6,
         optional=True,
         published=None,
+        when=_ITERATIVE,
     )
     region_growing: float | None = setting(
         "number",
@@ -95,6 +154,94 @@ class Settings:
         most=1e6,
         optional=True,
         published=None,
+        when=_ITERATIVE,
+    )
+    input_clip: float = setting(
+        "number",
+        3.0,
+        "Input clipped at",
+        "of what the network is shown",
+        unit="standard deviations",
+        least=0.5,
+        most=10,
+    )
+    noises: int = setting(
+        "whole", 2, "Noises", "noises that hide the brain, one after another", least=1, most=50, when=_SCORED
+    )
+    flips: bool = setting("truth", True, "Flips", "each noise is also shown mirrored left to right", when=_SCORED)
+    side: str = setting(
+        "choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"), when=_SCORED
+    )
+    gain_order: int = setting(
+        "whole", 1, "Order of the gain", "degree of its polynomial of place", least=0, most=4, when=_SCORED
+    )
+    offset_order: int = setting(
+        "whole", 2, "Order of the offset", "degree of its polynomial of place", least=0, most=5, when=_SCORED
+    )
+    tukey: float = setting(
+        "number",
+        2.5,
+        "Tukey's limit",
+        "voxels further from the fit have no say in it",
+        unit="robust standard deviations",
+        least=0.5,
+        most=100,
+        when=_SCORED,
+    )
+    scales_mm: tuple[float, ...] = setting(
+        "numbers",
+        (1.0, 2.0, 4.0),
+        "Scales",
+        "standard deviations of the Gaussians that average the residual",
+        unit="mm",
+        least=0.1,
+        most=50,
+        when=_SCORED,
+    )
+    other_side: bool = setting(
+        "truth", True, "Other hemisphere", "what stands out there at the mirrored place is subtracted", when=_SCORED
+    )
+    normative_score: bool = setting(
+        "truth", False, "Normative score", "scores are standardised by those of healthy brains there", when=_SCORED
+    )
+    thresholds: tuple[float, ...] | None = setting(
+        "numbers",
+        None,
+        "Thresholds",
+        "on the score, of sensitivity -2 to 2",
+        least=0,
+        most=1e6,
+        length=len(SENSITIVITIES),
+        optional=True,
+        when=_SCORED,
+    )
+    healthy_shares: tuple[float, ...] | None = setting(
+        "numbers",
+        None,
+        "Healthy shares",
+        "share of a healthy brain that is outlined with each of them, as measured",
+        least=0,
+        most=1,
+        length=len(SENSITIVITIES),
+        optional=True,
+        when=_SCORED,
+    )
+    hysteresis: float = setting(
+        "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1, when=_SCORED
+    )
+    smallest_voxels: int = setting(
+        "whole", 3, "Smallest region", "in voxels of the model's grid", least=1, most=10**6, when=_SCORED
+    )
+    known_errors: tuple[float, ...] | None = setting(
+        "numbers",
+        None,
+        "Known errors",
+        "lowest and highest error of the first pass among the brains the model was calibrated on",
+        least=0,
+        most=1e6,
+        length=2,
+        optional=True,
+        when=_SCORED,
     )
     visited: tuple[int, ...] | None = None
 
@@ -145,6 +292,15 @@ class TrainingSettings:
         "where the squared error counts",
         choices=("volume", "brain", "mask"),
         published="volume",
+    )
+    anomaly_weight: float = setting(
+        "number",
+        0.0,
+        "Anomaly weight",
+        "how much more the error counts in synthetic anomalies",
+        least=0,
+        most=1e3,
+        published=0.0,
     )
 
     def check(self, where: str) -> None:

@@ -1,0 +1,231 @@
+"""The inference beyond the paper: a few passes that hide the whole brain, and a score of what they cannot explain.
+
+The reconstructions under several noises and of the mirrored volume are averaged; the residual of the volume's robust
+fit from them is averaged over several distances, each in units of its robust spread, compared with the other
+hemisphere and with healthy brains at the same place, and outlined where it is high.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from IterMask3DLib.core.artifacts import SensitivityTable
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.geometry import Spacing, voxel_millilitres
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
+from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
+from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore
+from IterMask3DLib.methods.itermask3d.residual_fit import BrainAverage, RobustFit, in_spreads, robust_spread
+from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, Settings
+from IterMask3DLib.methods.itermask3d.symmetry import OtherSide, one_sided
+from IterMask3DLib.preprocessing.intensity import BACKGROUND
+from IterMask3DLib.runtime.noise import Noise
+from IterMask3DLib.runtime.runner import Network
+
+UNIT = "healthy SD"
+_STOPPED = "The run was cancelled before its last pass; the passes that ended were kept."
+
+
+@dataclass(frozen=True)
+class Brain:
+    """A scaled volume on the model grid: float32 [x, y, z], its brain bool [x, y, z], and its voxel sizes in mm."""
+
+    volume: FloatVolume
+    brain: BoolVolume
+    spacing: Spacing
+
+
+class WholeBrainPasses:
+    """Hides the whole brain behind noise and has it reconstructed; every second pass of the volume's mirror image.
+
+    Args:
+        network: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [1, 1, x, y, z], anywhere.
+    """
+
+    def __init__(self, given: Brain, settings: Settings, network: Network, noise: Noise) -> None:
+        self._network, self._noise, self._brain = network, noise, given.brain
+        limit = np.float32(settings.input_clip)
+        shown = np.where(given.brain, np.clip(given.volume, -limit, limit), np.float32(BACKGROUND))
+        details = high_frequency(shown, given.spacing, settings.high_frequency_cutoff)
+        self._channels = np.stack((shown, details))
+        self._looks = 2 if settings.flips else 1
+        self.count = settings.noises * self._looks
+
+    def __call__(self, number: int) -> FloatVolume:
+        """The reconstruction [x, y, z] of a pass: 1, 2, … up to `count`."""
+        draw, look = divmod(number - 1, self._looks)
+        self._channels[0][self._brain] = self._noise(draw + 1, int(self._brain.sum()))
+        given = self._channels[:, ::-1] if look else self._channels
+        output = self._network(torch.from_numpy(np.ascontiguousarray(given)[None]))[0, 0].float().cpu().numpy()
+        return np.ascontiguousarray(output[::-1]) if look else np.asarray(output)
+
+
+class WholeBrainScore:
+    """How far what a reconstruction leaves unexplained stands out, in standard deviations of healthy brains.
+
+    Args:
+        normative: of each scale; None: scores stay in units of the volume's own robust spread.
+    """
+
+    def __init__(self, given: Brain, settings: Settings, normative: Sequence[NormativeScore] | None) -> None:
+        self._given, self._settings, self._normative = given, settings, normative
+        self._fit = RobustFit(settings.gain_order, settings.offset_order, settings.tukey)
+        self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
+        self._sign = np.float32(-1 if settings.side == "dark" else 1)
+        self._other: OtherSide | None = None
+
+    def residual(self, reconstruction: FloatVolume) -> FloatVolume:
+        """What the robust fit leaves of the volume [x, y, z]; 0 outside the brain."""
+        return self._fit.residual(self._given.volume, reconstruction, self._given.brain)
+
+    def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
+        """The score [x, y, z] of each scale in units of the volume's own spread, less the other side's."""
+        given, residual = self._given, self.residual(reconstruction)
+        if self._settings.other_side and self._other is None:
+            # Of the first reconstruction, so that the mirror is the same in every pass.
+            self._other = OtherSide(reconstruction, given.brain, given.spacing)
+        scores = []
+        for average in self._averages:
+            score = self._sign * in_spreads(average(residual), given.brain)
+            scores.append(score if self._other is None else one_sided(score, self._other(score)))
+        return scores
+
+    def __call__(self, reconstruction: FloatVolume) -> FloatVolume:
+        """The mean of the scales [x, y, z]; 0 outside the brain."""
+        scores = self.by_scale(reconstruction)
+        if self._normative is not None:
+            pairs = zip(self._normative, scores, strict=True)
+            scores = [table.standardised(score, self._given.brain) for table, score in pairs]
+        return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the passes of a run found: all that is needed to outline it anew.
+
+    Attributes:
+        score, reconstruction: float32 [x, y, z].
+        mean_error: mean squared difference of volume and reconstruction over the brain.
+        first_error: robust spread of the residual of the first pass.
+        passes: that were made; expected: that were to be made.
+    """
+
+    score: FloatVolume
+    reconstruction: FloatVolume
+    mean_error: float
+    first_error: float
+    passes: int
+    expected: int
+
+    def outlined(self, settings: Settings, at: int | None = None) -> BoolVolume:
+        """The anomaly [x, y, z]. `at`: a sensitivity; None: that of the settings."""
+        high = threshold_of(settings, settings.sensitivity if at is None else at)
+        return hysteresis(self.score, high, settings.hysteresis * high, settings.smallest_voxels)
+
+
+def threshold_of(settings: Settings, sensitivity: int) -> float:
+    """The threshold of a sensitivity. Raises `UserError` where the model has none yet."""
+    if settings.thresholds is None:
+        raise UserError(
+            "The model has no thresholds for inference whole_brain; run `itermask3d calibrate` on it first."
+        )
+    return settings.thresholds[SENSITIVITIES.index(sensitivity)]
+
+
+def look(
+    given: Brain, settings: Settings, passes: WholeBrainPasses, score: WholeBrainScore
+) -> Generator[Step, None, Result]:
+    """All passes, one `Step` each with the score that is known by then; the result's state is a `Scored`."""
+    threshold_of(settings, settings.sensitivity)
+    total, first_error = np.zeros(given.volume.shape, dtype=np.float32), 0.0
+    # A step reaches what its pass found through this list, so that keeping every step keeps no volumes.
+    latest: list[Scored] = []
+    for number in range(1, passes.count + 1):
+        begun = time.perf_counter()
+        total += passes(number)
+        mean = total / np.float32(number)
+        if number == 1:
+            first_error = robust_spread(score.residual(mean)[given.brain])
+        error = float(np.square(given.volume - mean, dtype=np.float64)[given.brain].mean())
+        latest[:] = [Scored(score(mean), mean, error, first_error, number, passes.count)]
+        yield _step(latest, given, settings, time.perf_counter() - begun)
+    return result_of(latest[0], given, settings)
+
+
+def _step(latest: list[Scored], given: Brain, settings: Settings, seconds: float) -> Step:
+    found = latest[0]
+    number, mask = found.passes, found.outlined(settings)
+
+    def last() -> Scored:
+        if latest[0].passes != number:
+            raise RuntimeError(f"The volumes of step {number} are gone: ask for them before the next step.")
+        return latest[0]
+
+    scalars = {
+        "threshold": threshold_of(settings, settings.sensitivity),
+        "masked_fraction": float(mask.sum()) / int(given.brain.sum()),
+    }
+    layers = {
+        MASK: Layer.mask(mask),
+        ERROR_MAP: Layer.score(lambda: np.maximum(last().score, 0), UNIT),
+        RECONSTRUCTION: Layer.intensity(lambda: last().reconstruction),
+    }
+    stop = None if number == found.expected else lambda: result_of(last(), given, settings)
+    return Step(number, found.expected, "score", seconds, scalars, layers, stop)
+
+
+def result_of(found: Scored, given: Brain, settings: Settings) -> Result:
+    """The result with the sensitivity of the settings."""
+    anomaly = found.outlined(settings)
+    ml = voxel_millilitres(np.diag([*given.spacing, 1.0]))
+    shares = settings.healthy_shares
+    table = SensitivityTable(
+        SENSITIVITIES,
+        tuple(threshold_of(settings, each) for each in SENSITIVITIES),
+        shares if shares is not None else (),
+        tuple(round(float(found.outlined(settings, each).sum()) * ml, 3) for each in SENSITIVITIES),
+        settings.sensitivity,
+        settings.hysteresis * threshold_of(settings, settings.sensitivity),
+    )
+    return Result(
+        layers={
+            ANOMALY: Layer.mask(anomaly),
+            HEATMAP: Layer.score(np.maximum(found.score, 0), UNIT),
+            RECONSTRUCTION: Layer.intensity(found.reconstruction),
+        },
+        case_score=found.mean_error,
+        scalars={
+            "mask_size": float(anomaly.sum()),
+            "mean_error": found.mean_error,
+            "first_error": found.first_error,
+        },
+        artifacts=(table,),
+        state=found,
+        warnings=_warnings(found, settings),
+    )
+
+
+def again(found: Scored, given: Brain, settings: Settings) -> Generator[Step, None, Result]:
+    """The result of passes that were made, with other settings; takes none."""
+    yield from ()
+    return result_of(found, given, settings)
+
+
+def _warnings(found: Scored, settings: Settings) -> tuple[str, ...]:
+    warnings = [_STOPPED] if found.passes < found.expected else []
+    if settings.known_errors is not None:
+        low, high = settings.known_errors
+        if not low <= found.first_error <= high:
+            size = "larger" if found.first_error > high else "smaller"
+            warnings.append(
+                f"The volume is unlike the scans this model learned from: its first error, {found.first_error:.3g}, is "
+                f"{size} than in all of them ({low:.3g} to {high:.3g}); what was found, or not found, may mean little."
+            )
+    return tuple(warnings)
