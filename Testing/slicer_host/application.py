@@ -78,6 +78,9 @@ class WindowedApplication:
     def topLevelWidgets(self) -> list[Any]:
         return []
 
+    def startupEnvironment(self) -> QtCore.QProcessEnvironment:
+        return QtCore.QProcessEnvironment.systemEnvironment()
+
     def clipboard(self) -> Any:
         return QtGui.QGuiApplication.clipboard()
 

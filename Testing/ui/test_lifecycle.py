@@ -166,11 +166,27 @@ def test_a_killed_engine_is_one_sentence_and_the_next_click_starts_another(start
     started.reach(2)
     os.kill(first, signal.SIGKILL)
     started.wait()
-    assert "Problem" in started.status and "run again" in started.status
+    assert "Problem" in started.status and "it was killed" in started.status and "run again" in started.status
     assert started.ui.applyButton.text == "Segment" and gone(first)
     started.choose("sweep_passes", 12)
     started.segment()
     assert started.nodes.segmentation is not None and engine_of(started) != first
+
+
+def test_a_command_of_the_user_s_runs_in_the_environment_that_slicer_was_started_in(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from IterMask3DLib.scene.run.engine_client import engine_command
+    from IterMask3DLib.ui.engine_process import process_of
+
+    said: list[bytes] = []
+    ended: list[int | None] = []
+    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: {"BEFORE": "yes"})
+    monkeypatch.setenv("LD_LIBRARY_PATH", "of the application")
+    asked = f'"{sys.executable}" -c "import os; print(*os.environ)"'
+    process_of(engine_command(asked))(said.append, lambda code, words: ended.append(code))
+    user.until(lambda: ended, "the end of the process")
+    assert b"BEFORE" in b"".join(said) and b"LD_LIBRARY_PATH" not in b"".join(said) and ended == [0]
 
 
 @linux

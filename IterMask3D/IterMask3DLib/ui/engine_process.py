@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import qt
+import slicer.util
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.scene.run.transport import Command, OnData, OnEnd, OpenTransport
@@ -27,10 +29,7 @@ class EngineProcess:
         self._ended = False
         self._words = b""
         process = self._process = qt.QProcess()
-        environment = qt.QProcessEnvironment.systemEnvironment()
-        for name, value in command.environment.items():
-            environment.insert(name, value)
-        process.setProcessEnvironment(environment)
+        process.setProcessEnvironment(_environment(command))
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("readyReadStandardError()", self._read_words)
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
@@ -68,10 +67,21 @@ class EngineProcess:
     def _read_words(self) -> None:
         self._words = (self._words + bytes(self._process.readAllStandardError().data()))[-_LAST_WORDS:]
 
-    def _finished(self, code: int, _status: Any) -> None:
+    def _finished(self, code: int, status: Any) -> None:
         if self._ended:
             return
         self._read()
         self._read_words()
         self._ended = True
-        self._on_end(code, self._words.decode("utf-8", errors="replace").strip())
+        # Of a process that a signal ended, Qt tells the signal.
+        crashed = os.name == "posix" and status == qt.QProcess.CrashExit
+        self._on_end(-code if crashed else code, self._words.decode("utf-8", errors="replace").strip())
+
+
+def _environment(command: Command) -> Any:
+    """That of the application; for a program that is not of the application, that in which the user started it."""
+    environment = qt.QProcessEnvironment() if command.foreign else qt.QProcessEnvironment.systemEnvironment()
+    given = slicer.util.startupEnvironment() if command.foreign else {}
+    for name, value in {**given, **command.environment}.items():
+        environment.insert(name, value)
+    return environment

@@ -42,7 +42,7 @@ def engine_command(command: str = "") -> Command:
     """
     if command.strip():
         try:
-            return Command(tuple(shlex.split(command, posix=os.name == "posix")))
+            return Command(tuple(shlex.split(command, posix=os.name == "posix")), foreign=True)
         except ValueError as error:
             told = _("The command of the engine cannot be read ({why}): {command}", why=error, command=command)
             raise UserError(told) from None

@@ -63,10 +63,16 @@ OpenTransport = Callable[[OnData, OnEnd], Transport]
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments; `environment`: what is added to that of this process."""
+    """A program with its arguments.
+
+    Attributes:
+        environment: what is added to that of this process.
+        foreign: whether the program is none of the application's, whose libraries would break it.
+    """
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
+    foreign: bool = False
 
 
 def pipes_to(command: Command) -> OpenTransport:
