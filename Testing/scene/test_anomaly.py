@@ -156,8 +156,7 @@ def test_that_an_anomaly_was_edited_is_known_in_a_scene_that_was_opened_again(
     [
         lambda logic, nodes: logic.use_iteration(nodes, 4),
         lambda logic, nodes: logic.threshold_heatmap(nodes, 0.05),
-        lambda logic, nodes: logic.delete_lesions(nodes, [2]),
-        lambda logic, nodes: logic.keep_lesions(nodes, [2]),
+        lambda logic, nodes: logic.reject_lesions(nodes, [2]),
     ],
     ids=["use an iteration", "threshold", "delete", "keep"],
 )
@@ -278,20 +277,22 @@ def test_lesions_are_measured_in_millilitres_errors_and_ras(logic: Any, nodes: R
         assert row.centroid_ras == pytest.approx((4 * (i - 21.5), -4 * (j - 25.5), 4 * (k - 21.5)), abs=1e-3)
 
 
-def test_lesions_can_be_deleted_and_kept(logic: Any, nodes: ResultNodes) -> None:
+def test_lesions_can_be_rejected_and_what_was_accepted_stays_so(logic: Any, nodes: ResultNodes) -> None:
     before, rows = anomaly_of(nodes), logic.lesions(nodes)
-    left = logic.delete_lesions(nodes, [2])
+    logic.accept_lesions(nodes, [3])
+    left = logic.reject_lesions(nodes, [2])
     assert [row.volume_ml for row in left] == [rows[0].volume_ml, rows[2].volume_ml] and [
         row.number for row in left
     ] == [1, 2]
     assert logic.lesions(nodes) == left
     assert (anomaly_of(nodes) & ~before).sum() == 0
-    kept = logic.keep_lesions(nodes, [2])
-    assert [row.centroid_ras for row in kept] == [rows[2].centroid_ras]
+    assert logic.accepted_lesions(nodes) == {2}, "the one that was the third"
+    kept = logic.reject_lesions(nodes, [1])
+    assert [row.centroid_ras for row in kept] == [rows[2].centroid_ras] and logic.accepted_lesions(nodes) == {1}
     assert anomaly_of(nodes).sum() * 0.064 == pytest.approx(rows[2].volume_ml)
-    assert logic.delete_lesions(nodes, [1]) == [] and not anomaly_of(nodes).any()
+    assert logic.reject_lesions(nodes, [1]) == [] and not anomaly_of(nodes).any()
     with pytest.raises(UserError, match="There is no lesion 1; measure the lesions again"):
-        logic.delete_lesions(nodes, [1])
+        logic.reject_lesions(nodes, [1])
 
 
 def test_numbers_of_lesions_the_user_has_edited_since_are_refused_until_measured_again(
@@ -301,10 +302,10 @@ def test_numbers_of_lesions_the_user_has_edited_since_are_refused_until_measured
     largest = logic.lesions(nodes)[0]
     write(nodes, found & (np.arange(44) > 20)[:, None, None])
     with pytest.raises(UserError, match="The anomaly has changed since its lesions were measured; measure them again"):
-        logic.delete_lesions(nodes, [1])
+        logic.reject_lesions(nodes, [1])
     rows = logic.measure_lesions(nodes)
     assert len(rows) == 2 and largest not in rows
-    assert len(logic.delete_lesions(nodes, [1])) == 1
+    assert len(logic.reject_lesions(nodes, [1])) == 1
 
 
 def test_slices_jump_to_a_lesion(logic: Any, nodes: ResultNodes) -> None:

@@ -75,7 +75,7 @@ def test_its_choices_are_the_present_ones(results: dict[str, ResultNodes]) -> No
 def test_its_lesions_can_be_worked_on(logic: Any, results: dict[str, ResultNodes]) -> None:
     nodes, expected = results["automatic"], FACTS["automatic"]["lesions"]
     assert [lesion.volume_ml for lesion in logic.lesions(nodes)] == pytest.approx([row[1] for row in expected])
-    assert len(logic.delete_lesions(nodes, [1])) == len(expected) - 1
+    assert len(logic.reject_lesions(nodes, [1])) == len(expected) - 1
 
 
 def test_that_an_anomaly_was_edited_is_still_known(logic: Any, results: dict[str, ResultNodes]) -> None:

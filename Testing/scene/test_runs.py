@@ -66,7 +66,9 @@ def test_a_run_tells_its_states_its_steps_and_its_progress(logic: Any, choices: 
     assert [p.done for p in passes] == list(range(1, len(steps) + 1))
     fractions = [p.fraction for p in passes]
     assert fractions == sorted(fractions) and 0 < fractions[0] < fractions[-1] <= 1
-    assert passes[0].text.startswith(f"Sweep: pass 1 of about {SWEEP + 6}, ") and passes[0].text.endswith(" left")
+    assert passes[0].text.startswith(f"Comparing with healthy brains (1 of about {SWEEP + 6}), ") and passes[
+        0
+    ].text.endswith(" left")
     others = [p.phase for p in told if p not in passes]
     assert set(others[:-2]) == {"prepare"} and others[-2:] == ["restore", "write"]
     assert logic.progress == told[-1]

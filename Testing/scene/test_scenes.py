@@ -103,7 +103,7 @@ def test_a_scene_that_was_opened_again_holds_everything(
     opened = reopened(tmp_path / f"scene{ending}")
     same(before, everything(opened))
     assert opened.request == wanted and isinstance(opened.curve, ThresholdCurve)
-    assert len(logic.delete_lesions(opened, [1])) == len(before["tables"]["lesion_table"][0]) - 2
+    assert len(logic.reject_lesions(opened, [1])) == len(before["tables"]["lesion_table"][0]) - 2
     for item in (0, len(opened.steps) - 1):
         logic.show_iteration(opened, item)
         for layer in ("mask", "error_map"):

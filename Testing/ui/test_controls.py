@@ -399,19 +399,42 @@ def test_the_editor_can_work_on_the_heatmap(done: User) -> None:
     assert editor.sourceVolumeNode() is done.nodes.heatmap
 
 
-def test_a_click_on_a_lesion_selects_it_and_keep_and_delete_follow(done: User) -> None:
+def test_each_lesion_is_accepted_or_rejected_and_the_next_one_is_shown(done: User) -> None:
     make_three_lesions(done)
     done.click("measureButton")
-    rows = done.logic.lesions(done.nodes)
-    assert done.ui.lesionsTable.rowCount == 3 == len(rows) and not done.can("deleteButton")
-    assert done.ui.lesionsTable.item(0, 1).text() == f"{rows[0].volume_ml:.2f}"
-    click_cell(done.ui.lesionsTable, 1)
-    done.click("deleteButton")
+    table, rows = done.ui.lesionsTable, done.logic.lesions(done.nodes)
+    assert table.rowCount == 3 == len(rows) and not done.can("rejectButton")
+    assert table.item(0, 1).text() == f"{rows[0].volume_ml:.2f}"
+    click_cell(table, 0)
+    done.click("acceptButton")
+    assert table.item(0, 5).text() == "accepted" and "1 accepted" in done.ui.lesionsLabel.text
+    assert selected_rows(table) == [1]
+    done.click("rejectButton")
     assert [row.volume_ml for row in done.logic.lesions(done.nodes)] == [rows[0].volume_ml, rows[2].volume_ml]
-    click_cell(done.ui.lesionsTable, 1)
-    done.click("keepButton")
-    assert [row.volume_ml for row in done.logic.lesions(done.nodes)] == [rows[2].volume_ml]
-    assert "1 lesion," in done.ui.lesionsLabel.text
+    assert selected_rows(table) == [1] and table.item(0, 5).text() == "accepted"
+    done.click("rejectButton")
+    assert "1 lesion," in done.ui.lesionsLabel.text and selected_rows(table) == [0]
+
+
+def test_a_lesion_is_edited_with_the_pen_of_the_editor(done: User) -> None:
+    make_three_lesions(done)
+    done.click("measureButton")
+    click_cell(done.ui.lesionsTable, 0)
+    done.click("acceptButton")
+    click_cell(done.ui.lesionsTable, 0)
+    done.click("editButton")
+    editor = done.ui.editorFrame.findChild(slicer.qMRMLSegmentEditorWidget)
+    assert not done.ui.editorCollapsibleButton.collapsed and editor.activeEffect() is not None
+    assert editor.currentSegmentID() == done.nodes.segment_id
+    mask = anomaly(done.nodes)
+    mask[mask.nonzero()[0].min()] = 0
+    draw(done.nodes, mask)
+    done.click("measureButton")
+    assert done.ui.lesionsTable.item(0, 5).text() == "–", "an edited lesion is to be looked at again"
+
+
+def selected_rows(table: Any) -> list[int]:
+    return sorted({index.row() for index in table.selectionModel().selectedRows()})
 
 
 def make_three_lesions(user: User) -> None:
@@ -634,6 +657,6 @@ def test_no_control_was_left_out() -> None:
     touched |= {"qMRMLNodeComboBox", "qMRMLSegmentationShow3DButton"}
     touched |= {"qMRMLSequenceBrowserSeekWidget", "qMRMLSequenceBrowserPlayWidget"}
     names = {item.get("name") for item in ET.parse(FORM).getroot().iter("widget") if item.get("class") in touched}
-    files = ("test_controls.py", "test_lifecycle.py", "test_habits.py")
+    files = ("test_controls.py", "test_lifecycle.py", "test_habits.py", "test_reading.py")
     told = "".join((Path(__file__).parent / name).read_text(encoding="utf-8") for name in files)
     assert not {name for name in names if not re.search(rf"\b{name}\b", told)}

@@ -57,8 +57,8 @@ def test_torch_comes_through_the_extension_and_the_rest_through_slicer(
 
 
 def test_what_is_there_is_not_installed_again(dependencies: Any, installers: Installers) -> None:
-    dependencies.install(["nibabel"], FILE, lambda text: None)
-    assert [names for names, _ in installers.asked] == [["nibabel>=5.1"]]
+    dependencies.install(["nibabel", "openvino"], FILE, lambda text: None)
+    assert [names for names, _ in installers.asked] == [["nibabel>=5.1", dependencies.OPENVINO]]
 
 
 def test_an_older_slicer_installs_with_its_own_pip(
@@ -108,3 +108,4 @@ def test_minimum_versions_are_those_of_the_package(dependencies: Any) -> None:
     # PyTorch comes from its extension; the bars are those of the command line.
     assert listed == {line for line in wanted if not line.startswith(("torch", "tqdm"))}
     assert f"torch{dependencies.TORCH}" in wanted
+    assert f'fast = ["{dependencies.OPENVINO}"]' in project

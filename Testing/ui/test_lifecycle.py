@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -237,12 +237,16 @@ def test_torch_is_never_imported_into_the_application(started: User) -> None:
     assert not {name.split(".")[0] for name in set(sys.modules) - before} & {"torch", "scipy", "SimpleITK"}
 
 
-def lacking(monkeypatch: pytest.MonkeyPatch, packages: list[str]) -> None:
-    """Lets the engine say that it lacks these packages; the list may change."""
+def lacking(monkeypatch: pytest.MonkeyPatch, packages: list[str], faster: Sequence[str] = ()) -> None:
+    """Lets the engine say that it lacks these packages, and would be faster with others; the lists may change."""
     from IterMask3DLib.scene.records import Description
 
     of = Description.of
-    monkeypatch.setattr(Description, "of", lambda fields: replace(of(fields), missing=tuple(packages)))
+
+    def told(fields: Any) -> Any:
+        return replace(of(fields), missing=tuple(packages), faster=tuple(faster))
+
+    monkeypatch.setattr(Description, "of", told)
 
 
 def test_missing_packages_are_explained_and_nothing_is_installed_unasked(
@@ -268,6 +272,28 @@ def test_missing_packages_are_explained_and_nothing_is_installed_unasked(
     user.until(lambda: user.can("applyButton"), "the engine that lacks nothing any more")
     assert "torch>=2.2" in asked[0] and "nibabel>=5.1" in asked[0] and installed == [("torch", "nibabel")]
     assert user.ui.installFrame.isHidden()
+
+
+def test_what_would_make_runs_faster_is_offered_under_details_and_with_the_first_installation(
+    load_toy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import IterMask3DLib.ui.install_section as section
+
+    installed: list[Any] = []
+    missing, faster = ["torch"], ["openvino"]
+    lacking(monkeypatch, missing, faster)
+    monkeypatch.setattr(section, "install", lambda names, file, say: installed.append(tuple(names)))
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
+    user = load_toy()
+    assert not user.sees("fasterFrame")
+    missing.clear()
+    user.click("installButton")
+    user.until(lambda: user.can("fasterButton"), "the offer under Details")
+    assert installed == [("torch", "openvino")] and "openvino" in user.ui.fasterLabel.text
+    faster.clear()
+    user.click("fasterButton")
+    user.until(lambda: not user.sees("fasterFrame"), "the end of the offer")
+    assert installed[1] == ("openvino",)
 
 
 def test_the_reason_of_a_failed_installation_is_shown(

@@ -53,9 +53,9 @@ def user(load: Callable[..., Any], engine: SharedEngine) -> User:
 
 def settings(user: User) -> set[str]:
     """The names of the settings of the method that the panel shows."""
-    form = user.panel.advanced.method
+    forms = user.panel.advanced.method, user.panel.advanced.usual
     known = ("gamma", "start", "sweep_passes", "normative_error", "cut", "rounds", "power")
-    return {name for name in known if form.control(name) is not None}
+    return {name for name in known if any(form.control(name) is not None for form in forms)}
 
 
 def sections(user: User) -> set[str]:
@@ -69,6 +69,19 @@ def test_each_model_brings_the_settings_of_its_method(user: User) -> None:
     assert settings(user) == {"power"}
     user.choose_model("toy")
     assert settings(user) == {"gamma", "start", "sweep_passes", "normative_error"}
+
+
+def test_the_settings_that_a_method_does_not_call_advanced_stand_beside_the_model(user: User) -> None:
+    user.choose_model("toy")
+    assert not user.sees("usualSettingsFrame")
+    user.choose_model("toy-reconstruction")
+    assert user.sees("usualSettingsFrame") and user.panel.advanced.usual.control("cut").value == 1.0
+    phantom_node()
+    user.choose("cut", 2.0)
+    user.segment()
+    assert user.nodes.request.settings == {"cut": 2.0}
+    user.choose("cut", 3.0)
+    assert "Press Segment" in user.status and not user.logic.busy, "it would have to run again"
 
 
 def test_choices_for_one_method_wait_while_a_model_of_another_is_chosen(user: User) -> None:

@@ -66,8 +66,9 @@ class User:
         _enter(getattr(self.ui, name), value)
 
     def choose(self, name: str, value: Any) -> None:
-        """Sets one of the settings under Advanced: a number, whether it is ticked, or the words of a choice."""
-        form = next(form for form in (self.panel.advanced.general, self.panel.advanced.method) if form.control(name))
+        """Sets one of the settings: a number, whether it is ticked, or the words of a choice."""
+        forms = self.panel.advanced.general, self.panel.advanced.method, self.panel.advanced.usual
+        form = next(form for form in forms if form.control(name))
         control = form.control(name)
         assert self._usable(control), f"{name} cannot be changed"
         if hasattr(control, "currentIndex"):

@@ -128,6 +128,8 @@ class SceneLogic(RunLogic):
     # Lesions
 
     lesions = staticmethod(lesion_nodes.lesions_of)
+    accepted_lesions = staticmethod(lesion_nodes.accepted_of)
+    accept_lesions = staticmethod(lesion_nodes.accept)
     jump_to_lesion = staticmethod(lesion_nodes.jump_to)
     save_lesions = staticmethod(saving.save_lesions)
 
@@ -138,13 +140,9 @@ class SceneLogic(RunLogic):
             lesion_nodes.write_lesions(nodes, found)
         return list(found)
 
-    def delete_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
+    def reject_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
         return self._write_edited(nodes, lesion_nodes.listed(nodes).without(numbers))
-
-    def keep_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
-        """Takes all other lesions out of the anomaly. Raises `UserError`."""
-        return self._write_edited(nodes, lesion_nodes.listed(nodes).only(numbers))
 
     # Files
 

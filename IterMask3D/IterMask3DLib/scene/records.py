@@ -119,13 +119,14 @@ class Description:
     """What the engine says of itself: see the request `describe` of `serve`.
 
     Attributes:
-        missing: distributions that runs need and the engine lacks.
+        missing: distributions that runs need and the engine lacks; faster: those that would make them faster there.
         models: name, title, origin, folder, problem, inputs, spacing, method, training, licence, settings of each.
         methods: title, citation, capabilities, settings of each, by name.
         diagnostics: text to paste.
     """
 
     missing: tuple[str, ...]
+    faster: tuple[str, ...]
     default_model: str
     model_folder: Path | None
     models: tuple[Mapping[str, Any], ...]
@@ -137,6 +138,7 @@ class Description:
         folder = fields["model_folder"]
         return cls(
             tuple(fields["missing"]),
+            tuple(fields["faster"]),
             fields["default_model"],
             None if folder is None else Path(folder),
             tuple(fields["models"]),
@@ -166,7 +168,8 @@ class Description:
             known = {key: each[key] for key in ("kind", "label", "help", "unit", "least", "most", "length", "optional")}
             if each["beyond_paper"]:
                 known["published"] = each["published"]
-            about = About(**known, choices=tuple(each["choices"]), advanced=each["advanced"])
+            when = each["when"] and tuple(each["when"])
+            about = About(**known, choices=tuple(each["choices"]), advanced=each["advanced"], when=when)
             settings[each["name"]] = SettingInfo(about, values.get(each["name"], each["default"]))
         return settings
 

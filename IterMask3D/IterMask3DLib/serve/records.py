@@ -15,7 +15,7 @@ from IterMask3DLib.core.artifacts import ThresholdCurve, artifact_from
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape
 from IterMask3DLib.core.image import BoolVolume, Case, Image, PackedMask
-from IterMask3DLib.core.request import ByGamma, ByPoint, Edit, FromMask, Request
+from IterMask3DLib.core.request import ByGamma, ByPoint, BySettings, Edit, FromMask, Request
 from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Layer, LayerKind, Step, compact
 from IterMask3DLib.core.settings import About, changed, checked
 from IterMask3DLib.core.wire import Message
@@ -63,6 +63,8 @@ def case_of(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Ca
 def edit_of(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]], prepared: Prepared) -> Edit:
     """How a run is to go on. Raises `UserError`."""
     edit = fields["edit"]
+    if edit["by"] == "settings":
+        return BySettings()
     if edit["by"] != "mask":
         return _choice_of(edit)
     mask = arrays[MASK].T

@@ -1,4 +1,4 @@
-"""Advanced: the settings of a run and of the model's method, the engine, the models' folder, and diagnostics."""
+"""The settings of a run and of the model's method, and under Details the engine, models and diagnostics."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from IterMask3DLib.ui.settings_form import SettingsForm
 
 
 class AdvancedSection:
-    """Its forms are made of what is known of the settings: a method that has others shows others."""
+    """Its forms are made of what is known of the settings: a method that has others shows others.
+
+    Those that a method does not call advanced stand beside the model; they also make a result anew.
+    """
 
     def __init__(self, session: Session, inputs: InputSection) -> None:
         self._session, self._ui, self._inputs = session, session.ui, inputs
         self.general = SettingsForm(self._ui.generalSettingsFrame, self.on_general_changed)
-        self.method = SettingsForm(self._ui.methodSettingsFrame, self.on_method_changed)
+        self.method = SettingsForm(
+            self._ui.methodSettingsFrame, lambda changed: self.on_method_changed(self.method, changed)
+        )
+        self.usual = SettingsForm(self._ui.usualSettingsFrame, self.on_usual_changed, prominent=True)
         self._engine = ""
         for button, slot in (
             (self._ui.resetSettingsButton, self.on_reset),
@@ -38,14 +44,16 @@ class AdvancedSection:
 
     def update(self) -> None:
         busy, ui, parameters = self._session.logic.busy, self._ui, self._session.parameters
-        description = self._session.logic.description
         if parameters is not None:
             general, method = chosen_settings(parameters)
             self.general.show(GENERAL, general)
-            known = description.settings(parameters.model or None) if description is not None else {}
-            self.method.show({name: (info.about, info.value) for name, info in known.items()}, method)
+            known = self._session.settings
+            for form, advanced in ((self.method, True), (self.usual, False)):
+                theirs = {name: info for name, info in known.items() if info.about.advanced is advanced}
+                form.show({name: (info.about, info.value) for name, info in theirs.items()}, method)
+            ui.usualSettingsFrame.visible = not all(info.about.advanced for info in known.values())
             self._tell_engine(parameters.engineCommand)
-        for form in (self.general, self.method):
+        for form in (self.general, self.method, self.usual):
             form.set_enabled(not busy)
         for button in (ui.resetSettingsButton, ui.engineButton, ui.freeMemoryButton):
             button.enabled = not busy
@@ -63,17 +71,28 @@ class AdvancedSection:
         if self._session.parameters is not None:
             self._session.parameters.generalSettings = json.dumps(changed)
 
-    def on_method_changed(self, changed: dict[str, Any]) -> None:
+    def on_method_changed(self, form: SettingsForm, changed: dict[str, Any]) -> None:
         parameters = self._session.parameters
         if parameters is not None:
             # What was chosen for the method of another model waits until that one is chosen again.
             _general, chosen = chosen_settings(parameters)
-            others = {name: value for name, value in chosen.items() if self.method.control(name) is None}
+            others = {name: value for name, value in chosen.items() if form.control(name) is None}
             parameters.methodSettings = json.dumps(others | changed)
 
+    def on_usual_changed(self, changed: dict[str, Any]) -> None:
+        """A result that the engine remembers follows at once; for another one, the next run does."""
+        self.on_method_changed(self.usual, changed)
+        session = self._session
+        if not session.ready or not changed or session.result.request.model != session.request.model:
+            return
+        if session.logic.can_adjust(session.result):
+            session.run(lambda **options: session.logic.adjust(session.result, changed, **options))
+        else:
+            session.messages.show(_("Press Segment to see what this changes."))
+
     def on_reset(self) -> None:
-        self.general.reset()
-        self.method.reset()
+        for form in (self.general, self.method, self.usual):
+            form.reset()
 
     def on_engine(self) -> None:
         """The engine that the line names is used from now on; it tells its own models."""

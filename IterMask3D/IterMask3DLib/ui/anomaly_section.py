@@ -1,4 +1,4 @@
-"""Anomaly: the segmentation, its surface, the editor, and the lesions."""
+"""Lesions: the table of them, the surface of the anomaly, and the editor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AnomalySection:
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self.editor = Editor(self._ui.editorFrame)
-        self.lesions = LesionTable(session)
+        self.lesions = LesionTable(session, self.edit)
         self._ui.sourceComboBox.addItem(_("Volume"))
         self._ui.sourceComboBox.addItem(_("Heatmap"))
         self._ui.sourceComboBox.connect("currentIndexChanged(int)", self.on_source)
@@ -44,6 +44,13 @@ class AnomalySection:
         # It keeps the segmentation during a run: letting it go would forget what Undo brings back.
         self.editor.set_enabled(not self._session.logic.busy)
         self.lesions.update()
+
+    def edit(self) -> None:
+        """Opens the editor with its pen on the anomaly."""
+        self._session.edited_mask = None
+        self._session.refresh()
+        self._ui.editorCollapsibleButton.collapsed = False
+        self.editor.start(self._session.result.segment_id)
 
     def on_source(self, _index: int) -> None:
         self._session.refresh()

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 TORCH = ">=2.2"
+OPENVINO = "openvino>=2024.4"
 
 
 class InstallError(Exception):
@@ -25,7 +26,7 @@ def requirements(file: Path) -> list[str]:
 
 def wanted(missing: Sequence[str], file: Path) -> list[str]:
     """Requirements, with their minimum versions, of the packages that are missing; torch first."""
-    known = {re.split(r"[<>=!~ ]", line)[0].lower(): line for line in requirements(file)}
+    known = {re.split(r"[<>=!~ ]", line)[0].lower(): line for line in (*requirements(file), OPENVINO)}
     others = [known[name.lower()] for name in missing if name.lower() in known]
     return [f"torch{TORCH}", *others] if "torch" in missing else others
 

@@ -44,6 +44,11 @@ class Editor:
         if self._widget.sourceVolumeNode() is not source:
             self._widget.setSourceVolumeNode(source)
 
+    def start(self, segment_id: str) -> None:
+        """Takes up the pen for a segment, where the editor has one."""
+        self._widget.setCurrentSegmentID(segment_id)
+        self._widget.setActiveEffectByName("Paint")
+
     def set_enabled(self, enabled: bool) -> None:
         """Whether the user may edit now."""
         if not enabled:

@@ -181,13 +181,14 @@ class InputSection:
         index = self._ui.modelComboBox.currentIndex
         model = self._models[index] if 0 <= index < len(self._models) else None
         if model is None:
-            self._ui.modelLabel.text = ""
+            text = ""
         elif model["problem"]:
-            self._ui.modelLabel.text = _("Cannot be used: {problem}").format(problem=model["problem"])
+            text = _("Cannot be used: {problem}").format(problem=model["problem"])
         else:
-            self._ui.modelLabel.text = _("Trained on {training}. Voxels of {spacing:g} mm.").format(
+            text = _("Trained on {training}. Voxels of {spacing:g} mm.").format(
                 training=str(model["training"]).rstrip("."), spacing=model["spacing"]
             )
+        self._ui.modelLabel.text = self._ui.modelComboBox.toolTip = text
 
 
 def _is_input(node: Any) -> bool:

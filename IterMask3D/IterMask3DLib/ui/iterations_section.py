@@ -142,9 +142,8 @@ class IterationsSection:
         self._ui.shrinkAgainLabel.text = text
 
     def _masked_ml(self, step: Step) -> float | None:
-        brain_ml = self._session.result.outcome.get("brain_ml")
-        fraction = step.scalars.get("masked_fraction")
-        return brain_ml * fraction if brain_ml is not None and fraction is not None else None
+        brain_ml, fraction = self._session.result.brain_ml, step.scalars.get("masked_fraction")
+        return brain_ml * fraction if brain_ml and fraction is not None else None
 
     def _numbers(self, step: Step | None, ml: float | None) -> tuple[str, ...]:
         if step is None:
@@ -152,7 +151,7 @@ class IterationsSection:
         phases = {"sweep": _("Sweep"), "shrink": _("Shrink"), "edited": _("Edited by hand")}
         threshold, fraction = step.scalars.get("threshold"), step.scalars.get("masked_fraction")
         return (
-            phases.get(step.phase, step.phase),
+            phases.get(step.phase, step.phase.capitalize()),
             "–" if threshold is None else f"{threshold:.4g}",
             "–" if ml is None else _("{value:.1f} ml").format(value=ml),
             "–" if fraction is None else _("{value:.1f} %").format(value=100 * fraction),

@@ -22,6 +22,7 @@ from IterMask3DLib.ui.messages import Messages
 from IterMask3DLib.ui.save_section import SaveSection
 from IterMask3DLib.ui.segment_section import SegmentSection
 from IterMask3DLib.ui.session import Session
+from IterMask3DLib.ui.shortcuts import Shortcuts
 
 
 class Panel:
@@ -49,6 +50,7 @@ class Panel:
             BatchSection(self.session),
             self.advanced,
         )
+        self.shortcuts = Shortcuts(ui, self.anomaly.lesions)
         self._updating = False
         logic.on_state_changed = lambda _state: self.update()
         self.describe()
@@ -90,17 +92,20 @@ class Panel:
     def enter(self) -> None:
         self.input.choose_first_volume()
         self.anomaly.editor.enter()
+        self.shortcuts.set_enabled(True)
         self.update()
 
     def leave(self) -> None:
         """Another module is shown: what runs goes on, but the views are given back."""
         self.heatmap.leave()
         self.anomaly.editor.leave()
+        self.shortcuts.set_enabled(False)
 
     def close(self) -> None:
         """Ends the run and the engine, and takes away what the panel added to the scene."""
         self._forget_scene()
         self.input.close()
+        self.shortcuts.close()
         self.session.logic.close()
 
     def _described(self, description: Description) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from IterMask3DLib.ui import dicom_export
 from IterMask3DLib.ui.parameters import files_to_save
 from IterMask3DLib.ui.session import Session
 
@@ -17,9 +18,13 @@ class SaveSection:
         self._session, self._ui = session, session.ui
         self._ui.saveDirectoryButton.directory = str(Path.home())
         self._ui.saveButton.connect("clicked()", self.on_save)
+        self._ui.dicomButton.connect("clicked()", self.on_dicom)
 
     def update(self) -> None:
-        self._ui.saveButton.enabled = self._session.ready
+        self._ui.saveCollapsibleButton.visible = self._session.nodes is not None
+        self._ui.saveButton.enabled = self._ui.dicomButton.enabled = self._session.ready
+        nodes = self._session.nodes
+        self._ui.dicomButton.visible = nodes is not None and dicom_export.is_offered(nodes)
 
     def on_save(self) -> None:
         nodes, folder = self._session.result, self._ui.saveDirectoryButton.directory
@@ -28,6 +33,13 @@ class SaveSection:
         what = files_to_save(self._session.parameters)
         self._session.attempt(lambda: self._session.logic.save(nodes, folder, what, **callbacks))
         self._session.refresh()
+
+    def on_dicom(self) -> None:
+        nodes, folder = self._session.result, Path(self._ui.saveDirectoryButton.directory)
+        written = self._session.attempt(lambda: dicom_export.export(nodes, folder))
+        if written is not None:
+            text = _("The DICOM segmentation is in {path} and in the DICOM database.")
+            self._session.messages.report(text.format(path=written))
 
     def on_saved(self, written: list[Path]) -> None:
         text = _("{count} files were written to {folder}.")

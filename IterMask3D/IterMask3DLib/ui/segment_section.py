@@ -83,6 +83,7 @@ class SegmentSection:
         stoppable = logic.state is not RunState.CANCELLING
         self._ui.applyButton.enabled = stoppable and (logic.busy or self._can_start(parameters))
         self._ui.applyButton.toolTip = self._hint(parameters)
+        self._ui.pauseButton.visible = self._ui.progressBar.visible = logic.busy
         self._ui.pauseButton.enabled = logic.state in (RunState.RUNNING, RunState.PAUSED)
         self._ui.pauseButton.text = _("Resume") if logic.state is RunState.PAUSED else _("Pause")
 

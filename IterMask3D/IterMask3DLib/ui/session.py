@@ -11,7 +11,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.scene.logic import SceneLogic
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
-from IterMask3DLib.scene.records import NeedsConfirmation
+from IterMask3DLib.scene.records import NeedsConfirmation, SettingInfo
 from IterMask3DLib.ui.messages import Messages
 from IterMask3DLib.ui.node_selectors import other_channels
 from IterMask3DLib.ui.parameters import chosen_settings
@@ -68,10 +68,21 @@ class Session:
     def request(self) -> Request:
         """The choices of the panel as the one record that a run takes."""
         general, method = chosen_settings(self.parameters)
-        known = self.logic.description.settings(self.parameters.model or None) if self.logic.description else method
+        known = self.settings if self.logic.description is not None else method
         # What the user chose for the method of another model waits until that one is chosen again.
         settings = {name: value for name, value in method.items() if name in known}
         return Request(model=self.parameters.model or None, **general, settings=settings)
+
+    @property
+    def settings(self) -> dict[str, SettingInfo]:
+        """The settings of the chosen model's method that have an effect, with the others as they are."""
+        if self.logic.description is None or self.parameters is None:
+            return {}
+        known = self.logic.description.settings(self.parameters.model or None)
+        chosen = chosen_settings(self.parameters)[1]
+        values = {name: chosen.get(name, info.value) for name, info in known.items()}
+        needs = {name: info.about.when for name, info in known.items()}
+        return {name: info for name, info in known.items() if (n := needs[name]) is None or values.get(n[0]) == n[1]}
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -91,6 +102,11 @@ class Session:
     def missing(self) -> tuple[str, ...]:
         """Packages the engine lacks, as far as is known."""
         return self.logic.description.missing if self.logic.description is not None else ()
+
+    @property
+    def faster(self) -> tuple[str, ...]:
+        """Packages that would make the engine faster, as far as is known."""
+        return self.logic.description.faster if self.logic.description is not None else ()
 
     @property
     def capabilities(self) -> frozenset[str]:

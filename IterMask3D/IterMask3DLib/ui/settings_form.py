@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import ctk
 import qt
 from slicer.i18n import tr as _
 
@@ -12,6 +13,7 @@ from IterMask3DLib.core.settings import About
 
 _LARGEST = 1e9
 _DECIMALS = 6
+_STEPS = 100
 
 
 class SettingsForm:
@@ -20,10 +22,11 @@ class SettingsForm:
     Args:
         frame: an empty widget without a layout.
         on_changed: hears all values that were changed, by name.
+        prominent: whether it is for the settings that every user is to understand: with sliders and with their help.
     """
 
-    def __init__(self, frame: Any, on_changed: Callable[[dict[str, Any]], None]) -> None:
-        self._frame, self._on_changed = frame, on_changed
+    def __init__(self, frame: Any, on_changed: Callable[[dict[str, Any]], None], prominent: bool = False) -> None:
+        self._frame, self._on_changed, self._prominent = frame, on_changed, prominent
         self._layout = qt.QFormLayout(frame)
         self._known: Mapping[str, tuple[About, Any]] = {}
         self._controls: dict[str, Any] = {}
@@ -62,8 +65,14 @@ class SettingsForm:
             control.toolTip = f"{one.help} ({one.unit})" if one.unit and one.help else one.help or one.unit
             self._layout.addRow(f"{one.label}:", control)
             self._controls[name] = control
+            if self._prominent and one.help:
+                text = qt.QLabel(one.help)
+                text.wordWrap = True
+                self._layout.addRow("", text)
 
     def _made(self, name: str, one: About) -> Any:
+        if self._prominent and one.kind in ("whole", "number") and not one.optional and _bounded(one):
+            return self._slider(name, one)
         if one.kind == "truth":
             control = qt.QCheckBox()
             control.connect("toggled(bool)", lambda value: self._heard(name, value))
@@ -89,6 +98,17 @@ class SettingsForm:
             control.connect("textEdited(QString)", lambda text: self._heard(name, text))
         return control
 
+    def _slider(self, name: str, one: About) -> Any:
+        whole = one.kind == "whole"
+        control = ctk.ctkSliderWidget()
+        # Heard when it is let go of: what follows may take a while.
+        control.tracking = False
+        control.decimals = 0 if whole else 3
+        control.minimum, control.maximum = one.least, one.most
+        control.singleStep = 1 if whole else (one.most - one.least) / _STEPS
+        control.connect("valueChanged(double)", lambda value: self._heard(name, round(value) if whole else value))
+        return control
+
     def _number(self, control: Any, one: About, value: float) -> float | None:
         if not one.optional or value > control.minimum:
             return max(value, one.least)
@@ -108,3 +128,7 @@ class SettingsForm:
         if not self._filling:
             self._changed[name] = value
             self._on_changed(dict(self._changed))
+
+
+def _bounded(one: About) -> bool:
+    return one.least > -_LARGEST and one.most < _LARGEST

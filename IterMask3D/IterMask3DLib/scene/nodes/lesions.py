@@ -26,15 +26,12 @@ class MeasuredLesions:
     lesions: tuple[Lesion, ...]
     labels: NDArray[np.int32]
 
-    def only(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        """A mask of these lesions alone. Raises `UserError` for a number that is not there."""
-        _known(self.lesions, numbers)
-        return np.isin(self.labels, [*numbers]).view(np.uint8)
-
     def without(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
         """A mask of all other lesions. Raises `UserError` for a number that is not there."""
         _known(self.lesions, numbers)
-        return self.only([lesion.number for lesion in self.lesions if lesion.number not in numbers])
+        kept = np.ones(len(self.lesions) + 1, dtype=np.uint8)
+        kept[[0, *numbers]] = 0
+        return kept[self.labels]
 
 
 def measure(nodes: ResultNodes) -> MeasuredLesions:
@@ -49,9 +46,7 @@ def listed(nodes: ResultNodes) -> MeasuredLesions:
     """The same, if they are those of the table. Raises `UserError` where the segment was edited since."""
     found = measure(nodes)
     rows = lesions_of(nodes)
-    now, then = ([(x.volume_ml, *x.centroid_ras) for x in each] for each in (found.lesions, rows))
-    # Nearly: a table that was saved comes back with six digits.
-    if len(now) != len(then) or not np.allclose(now, then, rtol=1e-5, atol=1e-3):
+    if len(found.lesions) != len(rows) or not all(map(_same, found.lesions, rows)):
         raise UserError(_("The anomaly has changed since its lesions were measured; measure them again."))
     return found
 
@@ -61,9 +56,23 @@ def lesions_of(nodes: ResultNodes) -> list[Lesion]:
     return tables.read_lesions(nodes.lesion_table)
 
 
+def accepted_of(nodes: ResultNodes) -> set[int]:
+    """The numbers of the lesions that a reader has accepted."""
+    return tables.read_accepted(nodes.lesion_table)
+
+
+def accept(nodes: ResultNodes, numbers: Sequence[int]) -> None:
+    """Notes that a reader has accepted lesions of the table. Raises `UserError` for a number that is not there."""
+    rows = lesions_of(nodes)
+    _known(rows, numbers)
+    tables.write_lesions(nodes.lesion_table, rows, accepted_of(nodes) | set(numbers))
+
+
 def write_lesions(nodes: ResultNodes, lesions: Sequence[Lesion]) -> None:
-    """Puts lesions into the table of their result."""
-    tables.write_lesions(nodes.own("lesion_table", "lesions"), lesions)
+    """Puts lesions into the table of their result; one that was accepted and is the same still is accepted."""
+    accepted = [row for row in lesions_of(nodes) if row.number in accepted_of(nodes)]
+    still = [lesion.number for lesion in lesions if any(_same(lesion, row) for row in accepted)]
+    tables.write_lesions(nodes.own("lesion_table", "lesions"), lesions, still)
 
 
 def jump_to(nodes: ResultNodes, number: int) -> None:
@@ -72,6 +81,12 @@ def jump_to(nodes: ResultNodes, number: int) -> None:
     _known(rows, [number])
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         node.JumpSliceByCentering(*rows[number - 1].centroid_ras)
+
+
+def _same(one: Lesion, other: Lesion) -> bool:
+    """Whether two measurements are of one lesion; nearly, for a table that was saved comes back with six digits."""
+    now, then = ((x.volume_ml, *x.centroid_ras) for x in (one, other))
+    return bool(np.allclose(now, then, rtol=1e-5, atol=1e-3))
 
 
 def _known(lesions: Sequence[Lesion], numbers: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 import slicer.util
 
-from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.artifacts import ThresholdCurve, artifact_from
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import HEATMAP, RECONSTRUCTION, LayerKind, Step
@@ -250,6 +250,13 @@ class ResultNodes:
         """The threshold curve, None where there is none (yet)."""
         record = self._json(names.ARTIFACTS).get(ThresholdCurve.kind)
         return ThresholdCurve.from_record(record) if record is not None else None
+
+    @property
+    def least_shown(self) -> float | None:
+        """The score from which on the heatmap is of interest, as the method chose it; None where it chose none."""
+        found = (artifact_from(kind, record) for kind, record in self._json(names.ARTIFACTS).items())
+        levels = (getattr(each, name, None) for each in found for name in ("extent", "threshold"))
+        return next((level for level in levels if level is not None), None)
 
     @property
     def artifacts(self) -> list[dict[str, Any]]:

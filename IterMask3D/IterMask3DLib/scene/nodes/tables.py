@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import vtk
@@ -16,13 +16,14 @@ _ITERATION, _PASS, _PHASE, _SECONDS, _MASKED_ML = "Iteration", "Pass", "Phase", 
 CURVE_COLUMNS = ("Point", "Threshold", "Fit", "Derivative")
 CHOSEN_COLUMNS = ("Point", "Chosen")
 LESION_COLUMNS = ("Lesion", "Volume ml", "Mean error", "Peak error", "R mm", "A mm", "S mm", "Voxels")
+_REVIEW, _ACCEPTED = "Review", "accepted"
 _SHARE = "_fraction"
 MASKED_FRACTION = f"masked{_SHARE}"
 """Scalar of a step: the share of the brain that is still hidden from the network."""
 
 
 def clear_table(node: Any, columns: Sequence[str]) -> None:
-    """An empty table with these columns of float64; a phase is a text."""
+    """An empty table with these columns of float64; a phase and a review are texts."""
     was = node.StartModify()
     node.RemoveAllColumns()
     for name in columns:
@@ -98,10 +99,13 @@ def write_chosen(node: Any, curve: ThresholdCurve) -> None:
     fill_table(node, CHOSEN_COLUMNS, [(curve.chosen + 1, curve.threshold)])
 
 
-def write_lesions(node: Any, lesions: Iterable[Lesion]) -> None:
-    """One row a lesion."""
-    rows = ((x.number, x.volume_ml, x.mean_score, x.peak_score, *x.centroid_ras, x.voxels) for x in lesions)
-    fill_table(node, LESION_COLUMNS, rows)
+def write_lesions(node: Any, lesions: Iterable[Lesion], accepted: Collection[int] = ()) -> None:
+    """One row a lesion. `accepted`: the numbers of those that a reader has accepted."""
+    rows = (
+        (x.number, x.volume_ml, x.mean_score, x.peak_score, *x.centroid_ras, x.voxels, _review(x.number in accepted))
+        for x in lesions
+    )
+    fill_table(node, (*LESION_COLUMNS, _REVIEW), rows)
 
 
 def read_lesions(node: Any) -> list[Lesion]:
@@ -111,6 +115,16 @@ def read_lesions(node: Any) -> list[Lesion]:
         number, ml, mean, peak, r, a, s, voxels = (_number(row.get(title, 0)) for title in LESION_COLUMNS)
         found.append(Lesion(int(number), int(voxels), ml, (r, a, s), mean, peak))
     return found
+
+
+def read_accepted(node: Any) -> set[int]:
+    """The numbers of the lesions that a reader has accepted."""
+    rows = _rows(node, LESION_COLUMNS[0])
+    return {int(_number(row[LESION_COLUMNS[0]])) for row in rows if _text(row.get(_REVIEW, "")) == _ACCEPTED}
+
+
+def _review(accepted: bool) -> str:
+    return _ACCEPTED if accepted else ""
 
 
 _FIXED = (_ITERATION, _PASS, _PHASE, _SECONDS, _MASKED_ML)
@@ -128,10 +142,11 @@ def _scalar(title: str) -> str:
 
 
 def _new_column(name: str, rows: int) -> Any:
-    column = vtk.vtkStringArray() if name == _PHASE else vtk.vtkDoubleArray()
+    is_text = name in (_PHASE, _REVIEW)
+    column = vtk.vtkStringArray() if is_text else vtk.vtkDoubleArray()
     column.SetName(name)
     column.SetNumberOfTuples(rows)
-    if name != _PHASE:
+    if not is_text:
         column.FillComponent(0, math.nan)
     return column
 

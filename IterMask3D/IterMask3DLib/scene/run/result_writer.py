@@ -41,7 +41,7 @@ class Target:
         segmentation: one of the user's that the anomaly is to go into, or None.
         replace_edited: whether an anomaly that a person edited before the run is replaced; else another one is made.
         edited_mask: bool [k, j, i] on the model grid, that the run goes on from; None for other runs.
-        from_curve: whether only what comes after the threshold curve is made again.
+        from_curve: whether only what comes after the threshold curve, where there is one, is made again.
     """
 
     channels: Mapping[str, Any]
@@ -165,8 +165,8 @@ class ResultWriter:
         elif target.from_curve:
             self._nodes.set_request(target.request)
             kept = self._nodes.curve
-            assert kept is not None
-            sequences.cut_iterations(self._nodes, sequences.sweep_length(kept))
+            if kept is not None:
+                sequences.cut_iterations(self._nodes, sequences.sweep_length(kept))
         else:
             target.nodes = target.nodes or ResultNodes.create(target.channels)
             target.nodes.begin(target.run_id, target.request, target.channels, target.brain_mask)
@@ -194,8 +194,8 @@ class ResultWriter:
         at = self._pace.after(fields["elapsed"], step.seconds, step.expected_total - step.number)
         assert at.remaining is not None
         text = _(
-            "{phase}: pass {done} of about {total}, {time} left",
-            phase=_sentence(step.phase),
+            "{phase} ({done} of about {total}), {time} left",
+            phase=_told(step.phase),
             done=at.done,
             total=at.total,
             time=clock(at.remaining),
@@ -239,9 +239,8 @@ class ResultWriter:
         node = self._write_volume(f"{names.LAYER}{name}", name.replace("_", " "), kind, array, affine)
         node.SetAttribute(names.KIND, kind.value)
         if kind is LayerKind.SCORE:
-            chosen = self._nodes.curve
             node.GetDisplayNode().SetWindowLevelMinMax(0.0, peak or 1.0)
-            show_from(node, chosen.threshold if chosen is not None else None)
+            show_from(node, self._nodes.least_shown)
 
     def _write_segment(self, anomaly: NDArray[np.uint8]) -> None:
         nodes, given = self._nodes, self.target.segmentation
@@ -288,6 +287,15 @@ def forget_outcome(nodes: ResultNodes) -> None:
         nodes.discard(role)
     if nodes.lesion_table is not None:
         lesions.write_lesions(nodes, ())
+
+
+def _told(phase: str) -> str:
+    """What a phase does, in words for who does not know the method; a stranger's phase has its own name."""
+    known = {
+        "shrink": _("Outlining what differs"),
+        **dict.fromkeys(("sweep", "score"), _("Comparing with healthy brains")),
+    }
+    return known.get(phase) or _sentence(phase)
 
 
 def _sentence(text: str) -> str:

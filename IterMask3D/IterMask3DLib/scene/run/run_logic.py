@@ -264,6 +264,23 @@ class RunLogic:
         target = Target(nodes.channels, request, nodes.brain_mask, nodes.run_id, nodes, from_curve=True)
         self._resume(target, edit, when_edited, callbacks)
 
+    def can_adjust(self, nodes: ResultNodes) -> bool:
+        """Whether the engine remembers enough of a result to make it anew with other settings, without the passes."""
+        return self._controller.client.has_state(nodes.run_id)
+
+    def adjust(
+        self, nodes: ResultNodes, settings: Mapping[str, Any], *, when_edited: str = "ask", **callbacks: Any
+    ) -> None:
+        """Makes a result anew with other settings of the method, of what the engine remembers. Raises `UserError`."""
+        if nodes.curve is not None:
+            self.choose_again(nodes, settings=settings, when_edited=when_edited, **callbacks)
+            return
+        self._controller.refuse_while_busy()
+        need_input(nodes)
+        request = replace(nodes.request, settings={**nodes.request.settings, **settings})
+        target = Target(nodes.channels, request, nodes.brain_mask, nodes.run_id, nodes, from_curve=True)
+        self._resume(target, {"by": "settings"}, when_edited, callbacks)
+
     def continue_from(
         self, nodes: ResultNodes, segmentation: Any, segment_id: str, *, when_edited: str = "ask", **callbacks: Any
     ) -> None:
