@@ -20,6 +20,7 @@ from IterMask3DLib.batch import (
     segment_cases,
     write_summary,
 )
+from IterMask3DLib.cli.model_choice import by_model
 from IterMask3DLib.cli.parser import OWN_OPTIONS
 from IterMask3DLib.cli.progress import ProgressBar
 from IterMask3DLib.core.card import ModelCard
@@ -45,19 +46,24 @@ def segment(parsed: argparse.Namespace) -> int:
     Returns 1 where any failed, in any process. Raises `UserError`.
     """
     request = request_from(parsed, parsed.command, OWN_OPTIONS)
-    folder = find_model(request.model)
-    card = read_card(folder)
-    _check_settings(request, card)
+    card = read_card(find_model(request.model))
     cases = _cases(parsed, card)
+    chosen = request.model is None and parsed.command == "segment" and not parsed.channel
+    groups = by_model(cases) if chosen else {find_model(request.model): list(cases)}
+    for folder in groups:
+        _check_settings(request, read_card(folder))
     if len(cases) > 1:
         check_summary(parsed.out)
-    model, rows = load_model(folder), list[BatchProgress]()
-    for progress in _with_bar(segment_cases(shard(cases), model, request, parsed.out, overwrite=parsed.overwrite)):
-        if progress.status == DONE:
-            _tell(progress)
-        elif progress.status == FAILED:
-            print(f"error: {progress.message}", file=sys.stderr, flush=True)
-        rows.append(replace(progress, event=None, result=None, lesions=None))
+    rows: list[BatchProgress] = []
+    for folder, members in groups.items():
+        model = load_model(folder)
+        work = segment_cases(shard(members), model, request, parsed.out, overwrite=parsed.overwrite)
+        for progress in _with_bar(work):
+            if progress.status == DONE:
+                _tell(progress)
+            elif progress.status == FAILED:
+                print(f"error: {progress.message}", file=sys.stderr, flush=True)
+            rows.append(replace(progress, event=None, result=None, lesions=None))
     everything = [row for shards in all_gather(rows) for row in shards]
     done = sum(row.status == DONE for row in everything)
     if len(cases) > 1 and current_rank().is_first:

@@ -134,8 +134,9 @@ class SensitivityTable:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> SensitivityTable:
-        values = {each.name: record[each.name] for each in fields(cls)}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        values: dict[str, Any] = {each.name: record[each.name] for each in fields(cls)}
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
 
 
 KINDS: dict[str, Any] = {each.kind: each for each in (ThresholdCurve, MaskHistory, SensitivityTable)}

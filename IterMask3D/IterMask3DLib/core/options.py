@@ -58,7 +58,6 @@ def words_of(record: Any, usual: Any) -> list[str]:
 
 def flag(name: str) -> str:
     """The option of a setting."""
-    """The option of a setting."""
     return f"--{name.replace('_', '-')}"
 
 

@@ -6,7 +6,7 @@ The options of the command line, the fields of the panel, the checks of a card a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
@@ -98,6 +98,16 @@ def idle(record: Any) -> dict[str, tuple[str, str]]:
     """The settings of a record that do not count, as others are now: what each would need."""
     needed = {name: one.when for name, (_, one) in about(record).items() if one.when is not None}
     return {name: when for name, when in needed.items() if getattr(record, when[0]) != when[1]}
+
+
+def check_counted(record: Any, given: Collection[str], where: str) -> None:
+    """Raises `UserError` where a setting was given that does not count, as the others of the record are."""
+    for name, (other, value) in idle(record).items():
+        if name in given:
+            now = getattr(record, other)
+            raise UserError(
+                f"{where}: {name} has no effect with {other} {now}; leave it out, or choose {other} {value}."
+            )
 
 
 def checked(name: str, value: Any, one: About, where: str) -> Any:

@@ -14,7 +14,7 @@ from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Edit, Request
 from IterMask3DLib.core.result import Layer, Result, Step
-from IterMask3DLib.core.settings import as_published, changed, idle
+from IterMask3DLib.core.settings import as_published, changed, check_counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,12 +90,7 @@ class MethodSpec:
         if request.quality == "published":
             settings = as_published(settings)
         settings = changed(settings, request.settings, "settings")
-        for name, (other, value) in idle(settings).items():
-            if name in request.settings:
-                raise UserError(
-                    f"{name} has no effect with {other} {getattr(settings, other)}, as model {card.name} is used here; "
-                    f"leave it out or choose {other} {value}."
-                )
+        check_counted(settings, request.settings, f"model {card.name}")
         return settings.resolved(request) if hasattr(settings, "resolved") else settings
 
 
@@ -156,6 +151,7 @@ class Healthy:
         given: like `channels`, the same brain with noise and synthetic anomalies: what a network may be given where
             `channels` is what it is to return; None: no other than `channels`.
         anomalous: float32 like `brain`, how much of each voxel is a synthetic anomaly, 0 to 1; None: nothing is.
+        cohort: whose it is, where there are several.
     """
 
     channels: FloatVolume
@@ -163,6 +159,7 @@ class Healthy:
     spacing: tuple[float, ...]
     given: FloatVolume | None = None
     anomalous: FloatVolume | None = None
+    cohort: str = ""
 
 
 Example = Mapping[str, "NDArray[np.generic]"]
@@ -191,11 +188,16 @@ class Stage:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What healthy brains say about a model: new settings, the figures behind them, and assets that go with them."""
+    """What healthy brains say about a model: new settings, the figures behind them, and assets that go with them.
+
+    Attributes:
+        replaces: whether the settings stand in the place of all that the card had, and not beside them.
+    """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     figures: tuple[Figure, ...] = ()
     assets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    replaces: bool = False
 
 
 class TrainingTask(ABC):

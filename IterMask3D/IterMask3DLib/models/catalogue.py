@@ -97,6 +97,11 @@ def find_model(name: str | None) -> Path:
     raise UserError(f"Model {wanted} is neither bundled, installed, nor a folder; see `itermask3d models list`.")
 
 
+def model_for(contrast: str) -> ModelEntry | None:
+    """The first usable model, bundled before installed, whose only input is of a contrast; None where there is none."""
+    return next((each for each in list_models() if each.card is not None and each.card.inputs == (contrast,)), None)
+
+
 def find_entry(name: str | None) -> ModelEntry | None:
     """The model of a name or folder; None where there is none."""
     try:

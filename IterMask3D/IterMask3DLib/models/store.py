@@ -73,8 +73,8 @@ def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
     assets = {name: _asset(folder, card, files, name, shape) for name, shape in method.assets(card).items()}
     for name in sorted(set(assets) - method.signed_assets):
         if not (assets[name] > 0).all():
-            entry = card.assets[name]
-            raise UserError(f"{folder / entry.file}: tensor {entry.tensor} must be above 0 everywhere.")
+            asset = card.assets[name]
+            raise UserError(f"{folder / asset.file}: tensor {asset.tensor} must be above 0 everywhere.")
     networks = method.build(card)
     for name, network in networks.items():
         network.load_state_dict(taken[name])

@@ -12,10 +12,17 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from IterMask3DLib.core.contrast import contrast_in, contrast_of_times
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.limits import check_size, short
 
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
+_NAMED = ("0008|103e", "0018|1030")
+"""Series description and protocol name."""
+
+_TIMES = ("0018|0080", "0018|0081", "0018|0082")
+"""Repetition, echo and inversion time in ms."""
+
 _SAME_MM = 1e-2
 _UNEVEN = 0.05
 """Distances between slices may differ by this share of the usual one, which is what rounding in headers does."""
@@ -36,10 +43,7 @@ def read_dicom(place: Path) -> sitk.Image:
 
     Raises `UserError` where the folder holds several series, several time points, slices of different sizes, or gaps.
     """
-    folder = place if place.is_dir() else place.parent
-    series = _series(folder)
-    if place.is_file():
-        series = [files for files in series if any(Path(file).name == place.name for file in files)]
+    series = _series_at(place)
     if not series:
         raise UserError(f"{place} holds no DICOM series; give the folder with the slices of one scan.")
     if len(series) > 1:
@@ -55,6 +59,38 @@ def read_dicom(place: Path) -> sitk.Image:
         return reader.Execute()
     except RuntimeError as error:
         raise UserError(f"{place} cannot be read as a DICOM series ({_without_paths(error)}).") from None
+
+
+def dicom_contrast(place: Path) -> str:
+    """The contrast that the header of the scan of a folder names, or the times of its sequence tell; "" for none."""
+    try:
+        (files,) = _series_at(place)
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(files[0])
+        reader.ReadImageInformation()
+    except (ValueError, RuntimeError, UserError):
+        return ""  # What is wrong with it is said when it is read.
+    there = {tag: reader.GetMetaData(tag) for tag in (*_NAMED, *_TIMES) if reader.HasMetaDataKey(tag)}
+    for tag in _NAMED:
+        named = contrast_in(there.get(tag, ""))
+        if named:
+            return named
+    return contrast_of_times(*(_milliseconds(there.get(tag, "")) for tag in _TIMES))
+
+
+def _milliseconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _series_at(place: Path) -> list[list[str]]:
+    """The series of a folder, or those that a file belongs to."""
+    series = _series(place if place.is_dir() else place.parent)
+    if place.is_file():
+        return [files for files in series if any(Path(file).name == place.name for file in files)]
+    return series
 
 
 def _series(folder: Path) -> list[list[str]]:

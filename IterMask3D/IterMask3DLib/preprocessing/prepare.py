@@ -8,7 +8,7 @@ the axes, and can be undone exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from nibabel.orientations import io_orientation
@@ -19,12 +19,14 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape, Spacing, spacing_of
 from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
 from IterMask3DLib.core.result import Layer, LayerKind
+from IterMask3DLib.preprocessing.contrast import contrast_warning
 from IterMask3DLib.preprocessing.intensity import Scale, scale_named
 from IterMask3DLib.preprocessing.resampling import along_axes, gaussian, linear, onto_grid_of
-from IterMask3DLib.preprocessing.skull_stripping import BrainMask, find_brain
+from IterMask3DLib.preprocessing.skull_stripping import BrainMask, find_brain, stripped_brain
 
 _SAME_SPACING_MM = 1e-3
 _COARSE_MM = 3.0
+_MOST_LACKING = 0.1
 _LEAST_SHARE = 0.5
 """A model voxel belongs to the brain where at least this share of it does."""
 
@@ -106,12 +108,13 @@ def prepare(case: Case, card: ModelCard) -> Prepared:
     warnings = mask.warnings + _coarse(reference)
     channels, scales = [], []
     for name, image in images.items():
-        moved, more = onto_grid_of(reference, image)
+        moved, more = _moved(reference, image, mask)
         warnings += more
-        values = to_model(moved.array)
+        values = to_model(moved)
         inside = values[to_model.brain]
         if inside.min() == inside.max():
             raise UserError(f"{image.label} is constant inside the brain mask; check the mask and the input {name}.")
+        warnings += contrast_warning(values, to_model.brain, card.grid.spacings, name, image.name)
         scaled, scale = scale_named(card.intensity)(values, to_model.brain)
         channels.append(scaled)
         scales.append(scale)
@@ -129,7 +132,32 @@ def inputs_of(case: Case, card: ModelCard) -> Mapping[str, Image]:
         wanted, given = " and ".join(missing), ", ".join(case.images) or "nothing"
         needs = f"model {card.name} needs the input {wanted} ({given} was given)"
         raise UserError(f"{case.name}: {needs}; add --input {missing[0]}=FILE.")
+    others = [name for name in case.images if name not in card.inputs]
+    if others:
+        raise UserError(f"{case.name}: model {card.name} needs {card.modality} alone; leave out {' and '.join(others)}.")
     return {name: case.images[name] for name in card.inputs}
+
+
+def _moved(reference: Image, image: Image, brain: BrainMask) -> tuple[NDArray[np.generic], tuple[str, ...]]:
+    """The voxels of an image on the grid of the reference [i, j, k], and sentences for the user.
+
+    Where the image is stripped, its background does not bleed into the rim of its brain.
+    """
+    if image is reference:
+        return image.array, ()
+    moved, warnings = onto_grid_of(reference, image)
+    inside = stripped_brain(image)
+    if inside is None:
+        return moved.array, warnings
+    share = onto_grid_of(reference, replace(image, array=inside.astype(np.float32)))[0].array
+    lacking = 1 - float(np.count_nonzero(share[brain.box][brain.array[brain.box]])) / np.count_nonzero(brain.array)
+    if lacking > _MOST_LACKING:
+        where = f"{100 * lacking:.0f} % of the brain of {reference.name}"
+        warnings += (f"{image.name} shows nothing in {where}; are they registered, and of one patient?",)
+    if moved is image:
+        return image.array, warnings
+    weighted = onto_grid_of(reference, replace(image, array=np.where(inside, image.array, 0)))[0].array
+    return np.divide(weighted, share, out=np.zeros_like(weighted), where=share > 0), warnings
 
 
 def _turned_affine(reference: Image, transform: GridTransform) -> Affine:

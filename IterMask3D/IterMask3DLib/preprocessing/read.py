@@ -10,12 +10,13 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from IterMask3DLib.core.contrast import contrast_in
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.core.limits import check_size, check_voxels, short
-from IterMask3DLib.preprocessing.dicom import read_dicom
+from IterMask3DLib.preprocessing.dicom import dicom_contrast, read_dicom
 from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
 from IterMask3DLib.preprocessing.nifti import read_nifti
 from IterMask3DLib.preprocessing.resampling import affine_of
@@ -48,6 +49,17 @@ def case_name(path: str | Path) -> str:
             name = name[: -len(extension)]
             break
     return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "case"
+
+
+def described_contrast(path: str | Path) -> tuple[str, str]:
+    """The contrast of a volume that is not read yet, and what says so (its header or its name); "" twice for none."""
+    place = Path(path)
+    if place.is_dir() or place.name.lower().endswith(DICOM):
+        found = dicom_contrast(place) if place.exists() else ""
+        if found:
+            return found, "header"
+    named = contrast_in(case_name(path))
+    return (named, "name") if named else ("", "")
 
 
 def read_image(path: str | Path) -> Image:

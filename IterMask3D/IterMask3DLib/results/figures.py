@@ -16,7 +16,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
@@ -61,11 +61,11 @@ class Picture:
         heatmap = turned(result.array(HEATMAP), np.float32)
         assert volume is not None and inside is not None
         low, high = np.percentile(volume[inside], (0.5, 99.7))
-        limit, curve = 1e-6, result.artifact(ThresholdCurve)
+        limit, chosen = 1e-6, result.artifact(ThresholdCurve) or result.artifact(SensitivityTable)
         if heatmap is not None:
             limit = max(float(np.percentile(heatmap[inside], 99.7)), limit)
-        if curve is not None:
-            limit = max(limit, 2 * curve.threshold)
+        if chosen is not None:
+            limit = max(limit, 2 * chosen.threshold)
         unit = result.layers[HEATMAP].unit if HEATMAP in result.layers else ""
         anomaly = turned(result.array(ANOMALY), np.bool_)
         window = (float(low), float(high))

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from IterMask3DLib.core.artifacts import ThresholdCurve
+from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
 from IterMask3DLib.core.files import write_text
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts import files_of
@@ -101,6 +101,9 @@ def _facts(result: CaseResult) -> list[tuple[str, str]]:
     curve = result.artifact(ThresholdCurve)
     if curve is not None:
         rows.append(("Threshold", _choice(curve)))
+    table = result.artifact(SensitivityTable)
+    if table is not None:
+        rows.append(("Threshold", f"{table.threshold:.3g} healthy standard deviations; sensitivity {table.chosen}"))
     scores = {"case score": result.case_score, **result.scalars}
     told = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in scores.items() if value is not None)
     rows.append(("Detection scores", told))

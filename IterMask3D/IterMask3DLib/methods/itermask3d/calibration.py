@@ -22,8 +22,9 @@ from IterMask3DLib.methods.itermask3d.loop import Sweep, first_shrink_draw, shri
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
 from IterMask3DLib.methods.itermask3d.network import NETWORK
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, normative_error_at, normative_table
-from IterMask3DLib.methods.itermask3d.settings import CalibrationSettings, Settings, fast_points
+from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, CalibrationSettings, Settings, fast_points
 from IterMask3DLib.methods.itermask3d.threshold import fit_curve
+from IterMask3DLib.methods.itermask3d.whole_brain_calibration import calibrate_whole_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import all_gather, shard
 from IterMask3DLib.runtime.noise import seeded_noise
@@ -64,11 +65,13 @@ def calibrate(
     runtime: Runtime,
     report: Report,
 ) -> Calibration:
-    """A table of normative errors, and the threshold and gamma that go with it.
+    """A table of normative errors, and the threshold and gamma that go with it; or what a whole-brain inference needs.
 
     The table comes from the training volumes, threshold and gamma from the validation volumes; both with the whole
     brain hidden first, as a run begins.
     """
+    if choices.inference == WHOLE_BRAIN:
+        return calibrate_whole_brain(model, training, validation, choices, runtime, report)
     settings = replace(
         changed(Settings(), model.card.settings, model.card.name),
         smoothing_mm=choices.smoothing_mm,

@@ -302,6 +302,9 @@ class TrainingSettings:
         most=1e3,
         published=0.0,
     )
+    choose_gamma: bool = setting(
+        "truth", True, "Choose gamma", "on the validation volumes when training is done, instead of the published one"
+    )
 
     def check(self, where: str) -> None:
         """Raises `UserError` for choices that do not go together."""
@@ -318,8 +321,22 @@ class TrainingSettings:
 class CalibrationSettings:
     """The choices of a calibration: how errors are scored, and how much of a healthy brain may be found anomalous."""
 
+    inference: str = setting(
+        "choice",
+        ITERATIVE,
+        "Inference",
+        "that the numbers are for, see `segment`",
+        choices=(ITERATIVE, WHOLE_BRAIN),
+    )
     smoothing_mm: float = setting(
-        "number", 2.0, "Smoothing", "standard deviation of the Gaussian over residuals", unit="mm", least=0, most=50
+        "number",
+        2.0,
+        "Smoothing",
+        "standard deviation of the Gaussian over residuals",
+        unit="mm",
+        least=0,
+        most=50,
+        when=_ITERATIVE,
     )
     region_growing: float | None = setting(
         "number",
@@ -330,7 +347,33 @@ class CalibrationSettings:
         most=1000,
         optional=True,
         former="regrow",
+        when=_ITERATIVE,
     )
     limit: float = setting(
-        "number", 0.0005, "Limit", "mean share of a healthy brain that may be found anomalous", least=0, most=1
+        "number",
+        0.0005,
+        "Limit",
+        "mean share of a healthy brain that may be found anomalous",
+        least=0,
+        most=1,
+        when=_ITERATIVE,
+    )
+    side: str = setting(
+        "choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"), when=_SCORED
+    )
+    scales_mm: tuple[float, ...] = setting(
+        "numbers", (1.0, 2.0, 4.0), "Scales", "of the score, see `segment`", unit="mm", least=0.1, most=50, when=_SCORED
+    )
+    other_side: bool = setting(
+        "truth", True, "Other hemisphere", "what stands out at the mirrored place is subtracted", when=_SCORED
+    )
+    healthy_shares: tuple[float, ...] = setting(
+        "numbers",
+        (0.0002, 0.0005, 0.002, 0.005, 0.01),
+        "Healthy shares",
+        "mean share of a healthy brain that may be outlined with sensitivity -2 to 2",
+        least=0,
+        most=1,
+        length=len(SENSITIVITIES),
+        when=_SCORED,
     )

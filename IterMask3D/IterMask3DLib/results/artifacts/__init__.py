@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from IterMask3DLib.core.artifacts import Artifact, MaskHistory, ThresholdCurve
-from IterMask3DLib.results.artifacts import curve, shrink
+from IterMask3DLib.core.artifacts import Artifact, MaskHistory, SensitivityTable, ThresholdCurve
+from IterMask3DLib.results.artifacts import curve, sensitivity, shrink
 
 
 class ArtifactFiles(Protocol):
@@ -30,7 +30,7 @@ class ArtifactFiles(Protocol):
         ...
 
 
-_FILES: dict[type[Any], Any] = {ThresholdCurve: curve, MaskHistory: shrink}
+_FILES: dict[type[Any], Any] = {ThresholdCurve: curve, MaskHistory: shrink, SensitivityTable: sensitivity}
 
 
 def files_of(artifact: Artifact) -> ArtifactFiles | None:

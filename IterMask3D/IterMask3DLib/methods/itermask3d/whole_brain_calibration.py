@@ -1,0 +1,178 @@
+"""The numbers of a whole-brain inference: what healthy brains score by place, and a threshold for each sensitivity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.card import Figure
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.base import Calibration, Healthy, Report
+from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
+from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
+from IterMask3DLib.methods.itermask3d.network import NETWORK
+from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
+from IterMask3DLib.methods.itermask3d.residual_fit import robust_spread
+from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, WHOLE_BRAIN, CalibrationSettings, Settings
+from IterMask3DLib.methods.itermask3d.whole_brain import Brain, WholeBrainPasses, WholeBrainScore
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.runtime.runner import Runtime
+
+_HALVINGS = 12
+_HIGHEST = 40.0
+
+
+@dataclass(frozen=True)
+class HealthyScore:
+    """What a healthy brain scores.
+
+    Attributes:
+        scales: float16 [scales, n] in the brain's voxels, before healthy brains are taken into account.
+        brain: bool [x, y, z]; cohort: the name of its cohort.
+        first_error: robust spread of the residual of the first pass.
+    """
+
+    scales: NDArray[np.float16]
+    brain: BoolVolume
+    cohort: str
+    first_error: float
+
+    def scale(self, number: int) -> FloatVolume:
+        """The score of a scale [x, y, z], 0 outside the brain."""
+        volume = np.zeros(self.brain.shape, dtype=np.float32)
+        volume[self.brain] = self.scales[number]
+        return volume
+
+    def score(self, tables: Sequence[NormativeScore]) -> FloatVolume:
+        """The mean of the standardised scales [x, y, z], as a run has it."""
+        pairs = enumerate(tables)
+        return np.asarray(np.mean([table.standardised(self.scale(n), self.brain) for n, table in pairs], axis=0))
+
+
+def calibrate_whole_brain(
+    model: Model,
+    training: Sequence[Healthy],
+    validation: Sequence[Healthy],
+    choices: CalibrationSettings,
+    runtime: Runtime,
+    report: Report,
+) -> Calibration:
+    """Normative scores from the training volumes, a threshold for each sensitivity from the validation volumes.
+
+    A rate is the mean over the cohorts of the mean over their brains. The range of the first error is that of all
+    volumes together.
+    """
+    before = changed(Settings(), model.card.settings, model.card.name)
+    chosen = {
+        "inference": WHOLE_BRAIN,
+        "high_frequency_cutoff": before.high_frequency_cutoff,
+        "side": choices.side,
+        "scales_mm": list(choices.scales_mm),
+        "other_side": choices.other_side,
+    }
+    settings = changed(Settings(), chosen, model.card.name)
+    scored = _Scoring(model, settings, runtime)
+    report(f"scoring {len(training)} healthy training volumes")
+    learned = scored.of(training)
+    tables = [
+        NormativeScore.of((each.scale(number), each.brain) for each in learned)
+        for number in range(len(settings.scales_mm))
+    ]
+    errors = [each.first_error for each in learned]
+    del learned
+    report(f"choosing thresholds on {len(validation)} healthy validation volumes")
+    checked = scored.of(validation)
+    errors += [each.first_error for each in checked]
+    rates = _Rates([(each.score(tables), each.brain, each.cohort) for each in checked], settings)
+    thresholds = [rates.threshold_for(share) for share in choices.healthy_shares]
+    found: dict[str, Any] = {
+        **chosen,
+        "normative_score": True,
+        "thresholds": [round(each, 3) for each in thresholds],
+        "healthy_shares": [round(rates.share(round(each, 3)), 6) for each in thresholds],
+        "known_errors": [round(min(errors), 4), round(max(errors), 4)],
+    }
+    assets = {
+        NORMATIVE_MEAN: np.stack([table.mean for table in tables]),
+        NORMATIVE_SD: np.stack([table.sd for table in tables]),
+    }
+    figures = (
+        *rates.figures(found["thresholds"]),
+        Figure("calibration: first error, lowest", found["known_errors"][0], "all of these volumes"),
+        Figure("calibration: first error, highest", found["known_errors"][1], "all of these volumes"),
+    )
+    return Calibration(found, figures, assets, replaces=True)
+
+
+class _Scoring:
+    """Scores healthy brains as a run would; every process takes its shard of them."""
+
+    def __init__(self, model: Model, settings: Settings, runtime: Runtime) -> None:
+        self._settings, self._noise = settings, seeded_noise(0)
+        self._network = runtime.runner(model.networks[NETWORK], InferenceUNet)
+
+    def of(self, brains: Sequence[Healthy]) -> list[HealthyScore]:
+        """Of each brain, in their order."""
+        mine = [(number, self._one(brains[number])) for number in shard(range(len(brains)))]
+        everyone = sorted((pair for part in all_gather(mine) for pair in part), key=lambda pair: pair[0])
+        return [score for _, score in everyone]
+
+    def _one(self, healthy: Healthy) -> HealthyScore:
+        given = Brain(healthy.channels[0], healthy.brain, healthy.spacing)  # type: ignore[arg-type]
+        passes = WholeBrainPasses(given, self._settings, self._network, self._noise)
+        score = WholeBrainScore(given, self._settings, None)
+        first = passes(1)
+        first_error = robust_spread(score.residual(first)[given.brain])
+        mean = (first + sum(passes(number) for number in range(2, passes.count + 1))) / np.float32(passes.count)
+        scales = np.stack([scale[given.brain] for scale in score.by_scale(mean)]).astype(np.float16)
+        return HealthyScore(scales, given.brain, healthy.cohort, first_error)
+
+
+class _Rates:
+    """How much of healthy brains a threshold outlines. `scores`: float32 [x, y, z], brain and cohort of each."""
+
+    def __init__(self, scores: Sequence[tuple[FloatVolume, BoolVolume, str]], settings: Settings) -> None:
+        self._scores, self._settings = scores, settings
+
+    def shares(self, threshold: float) -> Mapping[str, list[float]]:
+        """The share of each brain, by cohort."""
+        low, smallest = self._settings.hysteresis * threshold, self._settings.smallest_voxels
+        shares: dict[str, list[float]] = {}
+        for score, brain, cohort in self._scores:
+            outlined = hysteresis(score, threshold, low, smallest)
+            shares.setdefault(cohort, []).append(float(outlined.sum()) / int(brain.sum()))
+        return shares
+
+    def share(self, threshold: float) -> float:
+        return float(np.mean([np.mean(each) for each in self.shares(threshold).values()]))
+
+    def threshold_for(self, share: float) -> float:
+        """The lowest threshold that outlines at most `share`, to a hundredth."""
+        low, high = 0.0, _HIGHEST
+        if self.share(high) > share:
+            raise UserError(f"Healthy brains score above {high:g}: the model does not fit these volumes.")
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.share(middle) > share else (low, middle)
+        return high
+
+    def figures(self, thresholds: Sequence[float]) -> list[Figure]:
+        """The mean of each cohort and the worst brain for each sensitivity."""
+        found = []
+        for sensitivity, threshold in zip(SENSITIVITIES, thresholds, strict=True):
+            name = f"calibration: share of a healthy validation brain outlined, sensitivity {sensitivity}"
+            shares = self.shares(threshold)
+            for cohort, each in shares.items():
+                on = f"{len(each)} validation volumes of {cohort}"
+                found.append(Figure(f"{name}, mean", round(float(np.mean(each)), 6), on))
+            worst = max(max(each) for each in shares.values())
+            found.append(Figure(f"{name}, worst", round(worst, 6), f"{len(self._scores)} validation volumes"))
+        return found
