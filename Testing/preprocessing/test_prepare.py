@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from nibabel.orientations import apply_orientation, inv_ornt_aff
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
@@ -308,6 +310,39 @@ def test_a_second_image_on_another_grid_is_resampled_onto_the_first_and_that_is_
     assert prepared.warnings[-1] == "flair was resampled onto the grid of phantom."
     first, second = prepared.channels[:, ndimage.binary_erosion(prepared.brain, iterations=2)]
     assert np.corrcoef(first, second)[0, 1] > 0.98
+
+
+def test_the_background_of_a_second_image_does_not_bleed_into_its_rim_on_another_grid() -> None:
+    first = phantom_image()
+    second = replace(first, name="flair", affine=first.affine @ shift(0.4, -0.3, 0.5))
+    second = replace(second, array=np.where(first.array > 0, first.array + 1000, 0))
+    prepared = prepare(two_channels(second), card_of(COARSE, "T1w", "FLAIR"))
+    values = prepared.unscaled(prepared.channels[1], 1)[prepared.brain]
+    scaled = prepared.channels[1][prepared.brain]
+    inside = second.array[first.array > 0]
+    # A voxel of the rim in which half were background would hold about 650.
+    assert scaled.min() > -3 and inside.min() - 1 <= values.min() and values.max() <= inside.max() + 1
+
+
+def shift(*voxels: float) -> NDArray[np.float64]:
+    matrix = np.eye(4)
+    matrix[:3, 3] = voxels
+    return matrix
+
+
+def test_two_images_whose_brains_hardly_meet_are_told_of() -> None:
+    first = phantom_image()
+    moved = replace(first, name="flair", affine=first.affine @ shift(12, 0, 0))
+    warnings = prepare(two_channels(moved), card_of(COARSE, "T1w", "FLAIR")).warnings
+    lacking = 1 - np.count_nonzero(first.array[12:] * first.array[:-12]) / np.count_nonzero(first.array)
+    number = int(re.search(r"flair shows nothing in (\d+) % of the brain of phantom; are they", warnings[-1]).group(1))
+    assert number == pytest.approx(100 * lacking, abs=2)
+
+
+def test_an_image_that_the_model_does_not_take_is_refused() -> None:
+    words = "case: model toy needs FLAIR alone; leave out T1w"
+    with pytest.raises(UserError, match=words):
+        prepare(two_channels(phantom_image()), card_of(COARSE, "FLAIR"))
 
 
 def test_a_second_image_elsewhere_in_space_is_refused() -> None:

@@ -134,7 +134,8 @@ def inputs_of(case: Case, card: ModelCard) -> Mapping[str, Image]:
         raise UserError(f"{case.name}: {needs}; add --input {missing[0]}=FILE.")
     others = [name for name in case.images if name not in card.inputs]
     if others:
-        raise UserError(f"{case.name}: model {card.name} needs {card.modality} alone; leave out {' and '.join(others)}.")
+        text = f"{case.name}: model {card.name} needs {card.modality} alone"
+        raise UserError(f"{text}; leave out {' and '.join(others)}.")
     return {name: case.images[name] for name in card.inputs}
 
 
