@@ -16,6 +16,7 @@ _TAIL = 0.02
 _DARKEST = 0.12
 _CORTEX_MM, _DEEP_MM = (2.0, 4.0), 7.0
 _LEAST_WEIGHT = 0.02
+_ENOUGH_MM = 2.0
 
 _BRIGHT_TAIL = 1.5
 _BRIGHT_DEPTH = 0.38
@@ -86,7 +87,10 @@ def contrast_warning(
     """A warning where a volume clearly has another contrast than a model expects: none or one sentence."""
     if expected not in _LOOKS:
         return ()
-    order = tissue_order(volume, brain, spacing)
+    steps = [max(1, round(_ENOUGH_MM / side)) for side in spacing]
+    every = tuple(slice(None, None, step) for step in steps)
+    coarse: Spacing = tuple(side * step for side, step in zip(spacing, steps, strict=True))  # type: ignore[assignment]
+    order = tissue_order(volume[every], brain[every], coarse)
     if order is None or order.contrast in ("", expected):
         return ()
     found = order.contrast
