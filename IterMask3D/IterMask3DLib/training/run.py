@@ -83,7 +83,8 @@ def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
         raise UserError(f"The method {spec.name} cannot be trained here; choose another --method.")
     initial = initial_model(options) if options.initial else None
     grid = CardGrid(options.spacing, (spec.side_multiple,) * spec.dimensions, spec.side_multiple, options.slice_spacing)
-    card = ModelCard(options.name or request.run.resolve().name, "", spec.name, options.modality, grid, {})
+    name = options.name or request.run.resolve().name
+    card = ModelCard(name, "", spec.name, options.modality, grid, {}, spec.intensity)
     # Made once before the volumes are prepared, so that what cannot be trained is refused at once.
     _check_batches(method.training_task(card, options.settings), options)
     split = find_cohort(request.data, options.modality, options.validation_share, options.seed, request.masks)
