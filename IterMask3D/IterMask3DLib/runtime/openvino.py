@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -65,7 +66,11 @@ class OpenVINONetwork:
         openvino, shape = load_openvino(), tuple(given.shape)
         build = getattr(self._network, "openvino_model", None)
         if build is None:
-            model = openvino.convert_model(self._network, example_input=given, input=[list(shape)])
+            # Traced here, because the converter on its own takes more than twice as long for the same graph.
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                traced = torch.jit.trace(self._network, given, check_trace=False)
+            model = openvino.convert_model(traced, example_input=given, input=[list(shape)])
         else:
             model = build(shape)
         settings = {
