@@ -1,4 +1,4 @@
-"""The high-frequency image: what the network is shown of the hidden voxels."""
+"""The high-frequency image: what a network is shown of the hidden voxels, of a volume or of a slice."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_CUTOFF
 def high_frequency(
     volume: NDArray[np.float32], spacing: Sequence[float], cutoff: float = PUBLISHED_CUTOFF
 ) -> NDArray[np.float32]:
-    """Volume whose low frequencies keep their phase but have amplitude 1.
+    """Volume, or slice, whose low frequencies keep their phase but have amplitude 1.
 
     Source: section "Data" of the IterMask3D code (amplitude 1, not 0, below the radius).
 
     Args:
-        volume: float32 [x, y, z].
+        volume: float32 [x, y, z] or [x, y].
         spacing: mm along each axis.
         cutoff: cycles per mm; frequencies at or above it stay as they are.
 
     Returns:
-        float32 [x, y, z].
+        float32, of the same shape.
     """
     spectrum = torch.fft.rfftn(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float64)))
     axes = [torch.fft.fftfreq(n, d=float(d), dtype=torch.float64) for n, d in zip(volume.shape, spacing, strict=True)]
     axes[-1] = torch.fft.rfftfreq(volume.shape[-1], d=float(spacing[-1]), dtype=torch.float64)
-    squared = axes[0][:, None, None] ** 2 + axes[1][None, :, None] ** 2 + axes[2][None, None, :] ** 2
+    squared = torch.zeros(())
+    for along in torch.meshgrid(*(axis**2 for axis in axes), indexing="ij"):
+        squared = squared + along
     # A frequency exactly on the radius belongs to the kept ones, whatever the rounding of its square.
     low = squared < cutoff**2 * (1.0 - 1e-9)
     phase = torch.polar(torch.ones_like(squared[low]), spectrum[low].angle())
