@@ -1,0 +1,99 @@
+"""The threshold of IterMask2, from the errors of the second network behind random masks of healthy slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from IterMask3DLib.core.card import Figure
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.result import MASK
+from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.base import Calibration, Healthy, Report
+from IterMask3DLib.methods.itermask2.loop import Slices, refine
+from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
+from IterMask3DLib.methods.itermask2.network import FIRST, MASKED
+from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
+from IterMask3DLib.methods.slices import in_batches, slices_with_brain
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.runtime.runner import Network, Runtime
+
+
+def choose_threshold(
+    model: Model, validation: Sequence[Healthy], share: float, runtime: Runtime, report: Report
+) -> Calibration:
+    """The error that this share of the masked pixels of healthy slices exceeds, and what a run then leaves masked.
+
+    Each process takes its shard of the volumes. Raises `UserError` where there is none.
+    """
+    if not len(validation):
+        raise UserError("A threshold needs healthy volumes for validation, and there are none.")
+    report("choosing the threshold on the validation volumes")
+    first, masked = (runtime.runner(model.networks[name]) for name in (FIRST, MASKED))
+    settings = changed(IterMask2Settings(), model.card.settings, model.card.name)
+    numbers = shard(range(len(validation)))
+    mine = [
+        masked_errors(_slices(each, settings), masked, each.spacing[0], settings.smallest_slice, number)
+        for number, each in ((number, validation[number]) for number in numbers)
+    ]
+    threshold = validation_threshold(np.concatenate([each for part in all_gather(mine) for each in part]), share)
+    report("measuring what is found in them")
+    settings = replace(settings, threshold=threshold)
+    found = [(number, _found_share(validation[number], first, masked, threshold, settings)) for number in numbers]
+    shares = [each for _, each in sorted(row for part in all_gather(found) for row in part)]
+    what, on = (
+        "calibration: share of healthy validation brains found anomalous",
+        f"{len(validation)} validation volumes",
+    )
+    figures = (
+        Figure("calibration: share of masked pixels above the threshold", share, on),
+        Figure("calibration: threshold", round(threshold, 6), on, unit="squared scaled intensity"),
+        Figure(f"{what}, mean", round(float(np.mean(shares)), 5), on),
+        Figure(f"{what}, worst", round(max(shares), 5), on),
+    )
+    return Calibration({"threshold": threshold}, figures)
+
+
+def validation_threshold(errors: NDArray[np.float32], share: float) -> float:
+    """The element of `errors` [n], of masked pixels, that the published selection of a share takes.
+
+    Published over whole slices, whose other pixels count as error 0.
+    """
+    rank = max(1, int(len(errors) - share * len(errors)))
+    return float(np.partition(errors, rank - 1)[rank - 1])
+
+
+def masked_errors(given: Slices, masked: Network, spacing: float, smallest: float, seed: int) -> NDArray[np.float32]:
+    """Squared errors of the second network behind one random mask a slice: float32 [pixels].
+
+    Args:
+        spacing: mm within slices.
+        smallest: slices with less brain than this share of the largest one are left out.
+        seed: of masks and noise.
+    """
+    rng = np.random.default_rng(seed)
+    chosen = slices_with_brain(given.brain, smallest)
+    values = given.values[chosen]
+    mask = np.stack([sample_slice_mask(brain, spacing, rng) for brain in given.brain[chosen]])
+    noise = rng.standard_normal(values.shape, dtype=np.float32)
+    shown = np.stack((np.where(mask, noise, values), given.high_frequency[chosen]), axis=1)
+    reconstruction = in_batches(masked, torch.from_numpy(shown))[:, 0].numpy()
+    return np.asarray(np.square(values - reconstruction)[mask])
+
+
+def _slices(healthy: Healthy, settings: IterMask2Settings) -> Slices:
+    return Slices.of(healthy.channels[0], healthy.brain, healthy.spacing, settings.high_frequency_cutoff)
+
+
+def _found_share(
+    healthy: Healthy, first: Network, masked: Network, threshold: float, settings: IterMask2Settings
+) -> float:
+    """The share of a healthy brain that is found anomalous."""
+    *_, last = refine(_slices(healthy, settings), first, masked, threshold, settings, seeded_noise(0))
+    return float(last.layers[MASK].read().sum()) / int(healthy.brain.sum())

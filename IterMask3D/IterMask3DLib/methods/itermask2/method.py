@@ -1,0 +1,66 @@
+"""IterMask2 behind the interface of all methods."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.result import Result, Step
+from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
+from IterMask3DLib.methods.itermask2.loop import Slices, refine
+from IterMask3DLib.methods.itermask2.network import FIRST, MASKED, networks_of
+from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
+from IterMask3DLib.methods.slices import check_slices
+from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.prepare import Prepared
+from IterMask3DLib.runtime.noise import seeded_noise
+from IterMask3DLib.runtime.runner import Runtime
+
+
+class IterMask2(Method):
+    """A first mask from the high frequencies, then shrinking, all slices of a volume at once."""
+
+    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+        return networks_of(card)
+
+    def infer(
+        self, case: Prepared, model: Model, settings: IterMask2Settings, runtime: Runtime
+    ) -> Generator[Step, None, Result]:
+        if settings.threshold is None:
+            raise UserError(
+                f"Model {model.card.name} has no threshold yet; run itermask3d calibrate with it on healthy volumes, "
+                "or give --threshold."
+            )
+        check_slices(case)
+        given = Slices.of(case.channels[0], case.brain, case.spacing, settings.high_frequency_cutoff)
+        first, masked = (runtime.runner(model.networks[name]) for name in (FIRST, MASKED))
+        noise = seeded_noise(runtime.seed)
+        return (yield from refine(given, first, masked, settings.threshold, settings, noise))
+
+    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
+        from IterMask3DLib.methods.itermask2.training import IterMask2Task
+
+        return IterMask2Task(card, settings)
+
+    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
+        from IterMask3DLib.methods.itermask2.convert import convert_itermask2
+
+        return convert_itermask2(checkpoints, out, options)
+
+    def calibrate(
+        self,
+        model: Model,
+        training: Sequence[Healthy],
+        validation: Sequence[Healthy],
+        settings: Any,
+        runtime: Runtime,
+        report: Report,
+    ) -> Calibration:
+        from IterMask3DLib.methods.itermask2.calibration import choose_threshold
+
+        return choose_threshold(model, validation, settings.exceeding_share, runtime, report)
