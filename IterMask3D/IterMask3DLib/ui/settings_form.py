@@ -95,7 +95,7 @@ class SettingsForm:
             control.connect("valueChanged(double)", lambda value: self._heard(name, self._number(control, one, value)))
         else:
             control = qt.QLineEdit()
-            control.connect("textEdited(QString)", lambda text: self._heard(name, text))
+            control.connect("textEdited(QString)", lambda text: self._heard(name, _typed(one, text)))
         return control
 
     def _slider(self, name: str, one: About) -> Any:
@@ -121,6 +121,8 @@ class SettingsForm:
             control.currentIndex = one.choices.index(value) if value in one.choices else -1
         elif one.kind in ("whole", "number"):
             control.value = control.minimum if value is None else value
+        elif isinstance(value, (list, tuple)):
+            control.text = " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
         else:
             control.text = "" if value is None else str(value)
 
@@ -132,3 +134,16 @@ class SettingsForm:
 
 def _bounded(one: About) -> bool:
     return one.least > -_LARGEST and one.most < _LARGEST
+
+
+def _typed(one: About, text: str) -> Any:
+    """What a line of text stands for; the text itself where it does not fit, which the engine then says."""
+    words = text.replace(",", " ").split()
+    if one.kind not in ("numbers", "wholes"):
+        return text
+    if not words and one.optional:
+        return None
+    try:
+        return [int(word) if one.kind == "wholes" else float(word) for word in words]
+    except ValueError:
+        return text
