@@ -34,7 +34,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     toy_model(folder / "model")
     small = {"steps": 2, "spacing": 4.0, "widths": [2, 2, 2, 2]}
     options = training_options("autoencoder", small, "test")
-    train(TrainingRequest(folder / "data" / "ixi", folder / "autoencoder", options))
+    train(TrainingRequest((folder / "data" / "ixi",), folder / "autoencoder", options))
     return folder
 
 
@@ -148,7 +148,7 @@ def test_the_auto_encoder_is_trained_by_a_command_of_its_own(
     monkeypatch.setattr("IterMask3DLib.training.run.train", lambda request, on_event: asked.append(request))
     assert main(["evaluate", "autoencoder", str(toy / "data"), "-o", str(tmp_path / "ae"), "--steps", "7"]) == 0
     usual = training_options("autoencoder", {}, "test")
-    assert asked == [TrainingRequest(toy / "data" / "ixi", tmp_path / "ae", replace(usual, steps=7))]
+    assert asked == [TrainingRequest((toy / "data" / "ixi",), tmp_path / "ae", replace(usual, steps=7))]
     assert capsys.readouterr().out.strip() == str(tmp_path / "ae" / "model")
 
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with healthy volumes and the run of an auto-encoder that was trained on them."""
     folder = tmp_path_factory.mktemp("autoencoder")
     options = training_options("autoencoder", TOY, "test")
-    train(TrainingRequest(flat_cohort(folder / "data"), folder / "run", options, device="cpu", workers=1))
+    train(TrainingRequest((flat_cohort(folder / "data"),), folder / "run", options, device="cpu", workers=1))
     return folder
 
 
@@ -110,7 +110,7 @@ def test_a_threshold_may_stand_on_the_card(folder: Path, model: Model) -> None:
 def test_several_channels_are_refused(folder: Path, tmp_path: Path) -> None:
     options = training_options("autoencoder", {**TOY, "modality": ["T1w", "T2w"]}, "test")
     with pytest.raises(UserError, match="learns from one modality"):
-        train(TrainingRequest(folder / "data", tmp_path / "run", options, device="cpu"))
+        train(TrainingRequest((folder / "data",), tmp_path / "run", options, device="cpu"))
 
 
 def test_a_damaged_configuration_makes_no_network(model: Model) -> None:

@@ -8,7 +8,9 @@ import pytest
 from IterMask3DLib.methods.base import Healthy
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.preprocessing.intensity import BACKGROUND, zscore_clip3
-from IterMask3DLib.training.augmentation import Flip, LightChanges, QuarterTurns, Unchanged, described
+from IterMask3DLib.training.augmentation import Flip, LightChanges, QuarterTurns, Unchanged
+from IterMask3DLib.training.synthetic import described
+from Testing.training.toys import toy_options
 
 SPACING = (2.0, 2.0, 2.0)
 
@@ -120,6 +122,6 @@ def test_the_high_frequency_image_of_a_turned_volume_is_the_turned_one() -> None
 def test_without_augmentation_a_brain_stays_itself_and_the_card_has_the_numbers() -> None:
     given = ball()
     assert Unchanged()(given, np.random.default_rng(0)) is given
-    assert described("none") == {"name": "none"}
-    assert described("published") == {"name": "published", "probability": 0.1}
-    assert described("light")["degrees"] == 8.0
+    assert described(toy_options(augmentation="none")) == {"name": "none"}
+    assert described(toy_options(augmentation="published")) == {"name": "published", "probability": 0.1}
+    assert described(toy_options(augmentation="light"))["degrees"] == 8.0

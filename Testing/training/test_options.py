@@ -74,7 +74,7 @@ def test_a_yaml_file_may_name_the_method_and_former_names_keep_working(
 
 def test_no_option_takes_the_folder_that_comes_after_it(requested: list[TrainingRequest]) -> None:
     assert cli.main(["train", "--modality", "T1w,T2w", "--shape", "80", "96", "80", "data", "-o", "run"]) == 0
-    assert requested[0].data == Path("data")
+    assert requested[0].data == (Path("data"),)
     assert (requested[0].options.modality, requested[0].options.shape) == (("T1w", "T2w"), (80, 96, 80))
 
 
@@ -169,7 +169,9 @@ def test_the_command_on_the_card_gives_the_same_options_again(
     method: str, given: dict[str, Any], requested: list[TrainingRequest], tmp_path: Path
 ) -> None:
     options = training_options(method, {**given, "name": "two words"}, "test")
-    words = shlex.split(command_of(options, given.get("preset", "default"), tmp_path / "data", tmp_path / "run", None))
+    words = shlex.split(
+        command_of(options, given.get("preset", "default"), (tmp_path / "data",), tmp_path / "run", None, None)
+    )
     assert words[:5] == ["itermask3d", "train", "data", "-o", "run"]
     assert cli.main(words[1:]) == 0
     assert requested[0].options == replace(options, about={})

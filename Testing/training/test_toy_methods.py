@@ -44,7 +44,7 @@ def pairs(toy_methods: Path, tmp_path: Path) -> Path:
 
 def score_request(data: Path, run: Path, **changes: object) -> TrainingRequest:
     options = training_options("toy_case_score", {**SCORE, **changes}, "test")
-    return TrainingRequest(data, run, options, cache=run.parent / "cache", device="cpu", workers=1)
+    return TrainingRequest((data,), run, options, cache=run.parent / "cache", device="cpu", workers=1)
 
 
 def test_installed_methods_are_listed_without_torch(toy_methods: Path) -> None:

@@ -76,7 +76,7 @@ def smallest_card(*inputs: str, spacing: float = 4.0, dimensions: int = 3) -> Mo
 
 def request(data: Path, run: Path, **changes: Any) -> TrainingRequest:
     """A toy training on the CPU; volumes prepared for one run of a test serve the others."""
-    return TrainingRequest(data, run, toy_options(**changes), cache=run.parent / "cache", device="cpu", workers=1)
+    return TrainingRequest((data,), run, toy_options(**changes), cache=run.parent / "cache", device="cpu", workers=1)
 
 
 def column(path: Path, name: str) -> list[float]:

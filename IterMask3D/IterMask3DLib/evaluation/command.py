@@ -165,7 +165,7 @@ def _train(data: Path, folder: Path, device: str, chosen: dict[str, Any] | None 
                 bar.total = event.total
                 bar.update(event.step - bar.n)
 
-        train(TrainingRequest(data=data / COHORT, run=folder, options=options, device=device), show)
+        train(TrainingRequest(data=(data / COHORT,), run=folder, options=options, device=device), show)
 
 
 def _may_be_ours(out: Path) -> bool:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -73,7 +72,7 @@ class LightChanges:
         if rng.random() < self.flip:
             height, brain = height[:, ::-1], brain[::-1]
         if rng.random() < self.affine:
-            height, brain = self._turned(height, brain, rng)
+            height, brain = self.turned(height, brain, rng)
         channels = [self._with_contrast(channel, brain, rng) for channel in height]
         return replace(healthy, channels=np.stack(channels), brain=brain)
 
@@ -89,7 +88,7 @@ class LightChanges:
         changed[brain] = top * (values / top) ** exponent
         return zscore_clip3(changed, brain)[0]
 
-    def _turned(
+    def turned(
         self, height: FloatVolume, brain: BoolVolume, rng: np.random.Generator
     ) -> tuple[FloatVolume, BoolVolume]:
         theta = self._theta(brain.shape, rng)
@@ -130,8 +129,3 @@ AUGMENTATIONS: Mapping[str, Augmentation] = {
     "light": LightChanges(),
 }
 """What the options may name."""
-
-
-def described(name: str) -> dict[str, Any]:
-    """An augmentation by name with its numbers, for the card."""
-    return {"name": name, **asdict(AUGMENTATIONS[name])}  # type: ignore[call-overload]

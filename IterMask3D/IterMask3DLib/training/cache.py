@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,9 @@ from IterMask3DLib.training.cohort import Source
 
 _FORMAT = 2
 _CHUNK = 1 << 20
+
+Making = Callable[[Source, ModelCard, Report], "np.ndarray[Any, Any]"]
+"""Makes from a brain what is kept of it: [c, x, y, z], float16 or uint8."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class CachedVolumes(Sequence[Healthy]):
     def placed(self, stored: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Healthy:
         """A stored array in the middle of a grid; where it is larger, its rim is cut."""
         channels = np.full((stored.shape[0], *shape), np.nan, dtype=np.float32)
-        pairs = [_overlap(want, have) for want, have in zip(shape, stored.shape[1:], strict=True)]
+        pairs = [overlap(want, have) for want, have in zip(shape, stored.shape[1:], strict=True)]
         there, here = zip(*pairs, strict=True)
         channels[(slice(None), *there)] = stored[(slice(None), *here)]
         brain = ~np.isnan(channels[0])
@@ -92,13 +95,49 @@ class CachedSlices(Sequence[Healthy]):
         return self.volumes.slice_of(*self._index[number])
 
 
-def _overlap(want: int, have: int) -> tuple[slice, slice]:
+@dataclass(frozen=True)
+class AlikeCohorts(Sequence[Any]):
+    """Several cohorts, from each of which as many brains are learned from: those of smaller ones come repeatedly.
+
+    Attributes:
+        cohorts: their brains; none is empty.
+    """
+
+    cohorts: tuple[Sequence[Any], ...]
+
+    def __len__(self) -> int:
+        return len(self.cohorts) * max(map(len, self.cohorts))
+
+    def __getitem__(self, number: int) -> Any:  # type: ignore[override]
+        round_, which = divmod(number, len(self.cohorts))
+        cohort = self.cohorts[which]
+        return cohort[round_ % len(cohort)]
+
+
+def overlap(want: int, have: int) -> tuple[slice, slice]:
     """Where a side of `have` voxels and one of `want` meet when their middles do: in the wanted one, in the other."""
     low = (want - have) // 2
     return slice(max(low, 0), min(low + have, want)), slice(max(-low, 0), min(want - low, have))
 
 
-def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: Report) -> tuple[Path, ...]:
+def scaled_volume(source: Source, card: ModelCard, report: Report) -> np.ndarray[Any, Any]:
+    """A brain as a run prepares it: float16 [c, x, y, z], NaN outside. Raises `UserError`."""
+    case = prepare(case_of(source, card), card)
+    for warning in case.warnings:
+        report(f"warning: {source.path.name}: {warning}")
+    return np.where(case.brain, case.channels, np.nan).astype(np.float16)
+
+
+def case_of(source: Source, card: ModelCard) -> Case:
+    """The images of a brain, read. Raises `UserError`."""
+    images = {name: read_image(path) for name, path in zip(card.inputs, source.paths, strict=True)}
+    mask = read_image(source.mask) if source.mask is not None else None
+    return Case(case_name(source.path), images, mask)
+
+
+def prepared(
+    sources: Sequence[Source], folder: Path, card: ModelCard, report: Report, making: Making = scaled_volume
+) -> tuple[Path, ...]:
     """The prepared file of each source, made where it is missing or damaged; one file a brain, named by its content.
 
     Each process makes its shard. The grid of `card` has the smallest sides it can have: it grows to the box of the
@@ -108,7 +147,8 @@ def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: R
         UserError: naming the first volume that cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{_fingerprint(source, card)}.npy" for source in sources]
+    kind = "" if making is scaled_volume else f"{making.__name__} "
+    files = [folder / f"{_fingerprint(source, card, kind)}.npy" for source in sources]
     problem = None
     pairs = list(zip(sources, files, strict=True))
     for part in (shard(pairs), pairs):
@@ -117,7 +157,8 @@ def prepared(sources: Sequence[Source], folder: Path, card: ModelCard, report: R
             for source, file in part:
                 if problem is None and not _is_whole(file):
                     report(f"preparing {source.path.name} ({files.index(file) + 1} of {len(files)})")
-                    _prepare(source, file, card, report)
+                    with whole_file(file) as staged, staged.open("wb") as out:
+                        np.save(out, making(source, card, report))
         except UserError as error:
             problem = str(error)
         problem = next((each for each in all_gather(problem) if each), None)
@@ -142,7 +183,7 @@ def opened(file: Path) -> np.ndarray[Any, Any]:
     """A prepared file, memory-mapped. Raises `UserError`."""
     try:
         array: np.ndarray[Any, Any] = np.load(file, mmap_mode="r")
-        if array.ndim != 4 or array.dtype != np.float16:
+        if array.ndim != 4 or array.dtype not in (np.float16, np.uint8):
             raise ValueError("it is no prepared volume")
         return array
     except (OSError, ValueError, EOFError) as error:
@@ -159,11 +200,11 @@ def _is_whole(file: Path) -> bool:
         return False
 
 
-def _fingerprint(source: Source, card: ModelCard) -> str:
+def _fingerprint(source: Source, card: ModelCard, making: str) -> str:
     grid = card.grid
     spacings = " ".join(f"{side:g}" for side in grid.spacings)
     kind = (_FORMAT, spacings, len(grid.shape), grid.multiple, card.intensity, len(source.paths), bool(source.mask))
-    digest = hashlib.sha256(" ".join(map(str, kind)).encode())
+    digest = hashlib.sha256(f"{making}{' '.join(map(str, kind))}".encode())
     for path in (*source.paths, *([source.mask] if source.mask else [])):
         try:
             with path.open("rb") as file:
@@ -172,13 +213,3 @@ def _fingerprint(source: Source, card: ModelCard) -> str:
         except OSError as error:
             raise UserError(f"{path} cannot be read ({reason(error)}).") from None
     return digest.hexdigest()[:32]
-
-
-def _prepare(source: Source, file: Path, card: ModelCard, report: Report) -> None:
-    images = {name: read_image(path) for name, path in zip(card.inputs, source.paths, strict=True)}
-    mask = read_image(source.mask) if source.mask is not None else None
-    case = prepare(Case(case_name(source.path), images, mask), card)
-    for warning in case.warnings:
-        report(f"warning: {source.path.name}: {warning}")
-    with whole_file(file) as staged, staged.open("wb") as out:
-        np.save(out, np.where(case.brain, case.channels, np.nan).astype(np.float16))

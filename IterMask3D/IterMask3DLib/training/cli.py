@@ -43,8 +43,10 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser.add_argument(
         "data",
         type=Path,
+        nargs="+",
         metavar="DATA",
-        help="folder of healthy volumes, BIDS or flat; stripped, with masks, or heads",
+        help="folder of healthy volumes, BIDS or flat; stripped, with masks, or heads; of several, one a scanner, as "
+        "many volumes are drawn from each",
     )
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="RUN", help="folder of the run, and of the model in the end"
@@ -56,6 +58,12 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
     )
     parser.add_argument("--preset", choices=PRESETS, help="values of all options that are not given")
     parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
+    parser.add_argument(
+        "--split",
+        type=Path,
+        metavar="TSV",
+        help="table of participant_id and split (train, val; others are left out), asked before that of DATA",
+    )
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept (default: RUN/cache)"
     )
@@ -105,7 +113,15 @@ def run_train(parsed: argparse.Namespace) -> int:
     from IterMask3DLib.training.run import TrainingRequest, train
 
     request = TrainingRequest(
-        parsed.data, parsed.out, options, preset, parsed.brain_masks, parsed.cache, parsed.device, parsed.workers
+        tuple(parsed.data),
+        parsed.out,
+        options,
+        preset,
+        parsed.brain_masks,
+        parsed.cache,
+        parsed.device,
+        parsed.workers,
+        parsed.split,
     )
     screen = _Screen()
     try:

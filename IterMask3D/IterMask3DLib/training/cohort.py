@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
 _MASK_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain", "_mask")
@@ -46,14 +47,19 @@ class Split:
 
 
 def find_cohort(
-    data: Path, channels: Sequence[str], validation_share: float, seed: int, masks: Path | None = None
+    data: Path,
+    channels: Sequence[str],
+    validation_share: float,
+    seed: int,
+    masks: Path | None = None,
+    split: Path | None = None,
 ) -> Split:
     """The healthy brains of a BIDS folder (`sub-*`) or of a flat one.
 
     With several channels the files of a brain are named alike, but for an ending `_CHANNEL` (as always in BIDS). A
     brain mask lies beside its volume or in `masks`, named like it, with or without an ending such as `_brain_mask`; in
     BIDS also in `derivatives`. A column `split` of `participants.tsv` says who is train and val, others are left out;
-    without one, a share of the subjects is drawn for validation.
+    without one, a share of the subjects is drawn for validation. The table `split` is asked first.
 
     Raises:
         UserError: if there is nothing to train on.
@@ -67,14 +73,17 @@ def find_cohort(
     if not sources:
         raise UserError(f"{data} holds {_nothing(bids, channels, left_out)}.")
     if masks is not None:
-        found = {_bare(path): path for path in _volumes(masks)}
-        sources = [replace(source, mask=_first(found, source, channels) or source.mask) for source in sources]
+        named = {_bare(path): path for path in _volumes(masks)}
+        sources = [replace(source, mask=_first(named, source, channels) or source.mask) for source in sources]
     table = data / "participants.tsv"
-    splits = _table_splits(table) if bids and table.exists() else None
-    split = _by_table(sources, splits) if splits else _drawn(sources, validation_share, seed)
-    if not split.training:
-        raise UserError(f"{table if splits else data} leaves no volume to train on; check its split.")
-    return replace(split, left_out=tuple(left_out))
+    splits = (_table_splits(table) if bids and table.exists() else None) or {}
+    given = _given_splits(split, {source.subject for source in sources}) if split is not None else {}
+    splits = {**splits, **given}
+    found = _by_table(sources, splits) if splits else _drawn(sources, validation_share, seed)
+    if not found.training:
+        where = (split if given else table) if splits else data
+        raise UserError(f"{where} leaves no volume to train on; check its split.")
+    return replace(found, left_out=tuple(left_out))
 
 
 def _nothing(bids: bool, channels: Sequence[str], left_out: Sequence[str]) -> str:
@@ -149,6 +158,19 @@ def _grouped(
         mask = masks.get(stem) or masks.get(case_name(first))
         found.append(Source(tuple(paths[channel] for channel in channels), mask, subject_of(first, stem)))
     return found, left_out
+
+
+def _given_splits(table: Path, subjects: Collection[str]) -> dict[str, str]:
+    """What a table that the user gives says of some subjects. Raises `UserError`."""
+    try:
+        splits = _table_splits(table)
+    except OSError as error:
+        raise UserError(
+            f"{table} cannot be read ({reason(error)}); give a table of participant_id and split."
+        ) from None
+    if splits is None:
+        raise UserError(f"{table} has no columns participant_id and split, separated by tabs.")
+    return {subject: splits[subject] for subject in subjects if subject in splits}
 
 
 def _table_splits(table: Path) -> dict[str, str] | None:

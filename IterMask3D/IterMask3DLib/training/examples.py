@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.base import Example, Healthy, TrainingTask
 from IterMask3DLib.runtime.runner import CHANNELS_LAST
-from IterMask3DLib.training.augmentation import AUGMENTATIONS
 from IterMask3DLib.training.options import TrainingOptions
+from IterMask3DLib.training.synthetic import augmentation_of
 
 Batch = dict[str, Tensor]
 
@@ -39,12 +39,12 @@ class StageExamples(Dataset[Any]):
 
     Attributes:
         number: of the stage, from 0.
-        brains: what is learned from.
+        brains: `Healthy`, or `TissueMaps` where scans are made from them.
     """
 
     task: TrainingTask
     number: int
-    brains: Sequence[Healthy]
+    brains: Sequence[Any]
     options: TrainingOptions
 
     def __getitem__(self, index: tuple[int, int]) -> Example | UserError:
@@ -55,7 +55,7 @@ class StageExamples(Dataset[Any]):
         number = int(order[position])
         rng = np.random.default_rng([seed, first + _DRAW, epoch, number])
         try:
-            augmented = AUGMENTATIONS[self.options.augmentation](self.brains[number], rng)
+            augmented = augmentation_of(self.options)(self.brains[number], rng)
             return self.task.example(self.task.stages[self.number].name, _contiguous(augmented), rng)
         except UserError as error:
             # Raised in another process it would come with that one's traceback.
@@ -181,4 +181,5 @@ def _fitting(workers: int, examples: StageExamples, batch: int) -> int:
 
 
 def _contiguous(healthy: Healthy) -> Healthy:
-    return Healthy(np.ascontiguousarray(healthy.channels), np.ascontiguousarray(healthy.brain), healthy.spacing)
+    channels, brain = np.ascontiguousarray(healthy.channels), np.ascontiguousarray(healthy.brain)
+    return replace(healthy, channels=channels, brain=brain)

@@ -109,6 +109,9 @@ class StageTrainer:
             network.to(memory_format=memory_format_of(network))  # type: ignore[call-overload]
         if fabric.world_size > 1:
             synchronise_batch_norm(self.plain)
+        self._batch_norms = [each for each in self.plain.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+        for batch_norm in self._batch_norms if options.batch_norm_momentum is not None else ():
+            batch_norm.momentum = options.batch_norm_momentum
         found = load_checkpoint(setup.folder / CHECKPOINT) if fabric.is_global_zero else None
         # The first process reads for all, so that machines need not share the folder of the run.
         found = fabric.broadcast(found)
@@ -182,14 +185,20 @@ class StageTrainer:
         return 0 < self.setup.options.patience <= self.progress.stale
 
     def _step(self, step: int, batch: Batch) -> Tensor:
+        options = self.setup.options
         for group in self._bare_optimiser.param_groups:
-            group["lr"] = learning_rate(step, self.total, self.setup.options) * group.get("scale", 1.0)
+            group["lr"] = learning_rate(step, self.total, options) * group.get("scale", 1.0)
+        if options.batch_norm_steps is not None and step >= options.batch_norm_steps:
+            for batch_norm in self._batch_norms:
+                batch_norm.eval()
         # Drawn anew for each step and process: the one thing in which one process and several differ.
         torch.manual_seed(self.setup.seed_of(step, self.fabric.global_rank))
         networks = {**self._earlier, **self._wrapped}
         loss = self.setup.task.loss(self.setup.stage.name, networks, on_device(batch, self.fabric.device))
         self.optimiser.zero_grad(set_to_none=True)
         self.fabric.backward(loss)
+        if options.gradient_limit:
+            nn.utils.clip_grad_norm_(self.plain.parameters(), options.gradient_limit)
         self.optimiser.step()
         if self.average is not None:
             self.average.update_parameters(self.plain)

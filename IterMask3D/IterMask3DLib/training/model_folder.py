@@ -16,13 +16,22 @@ from IterMask3DLib.methods.base import Calibration, Method, Report, TrainingTask
 from IterMask3DLib.models.store import WEIGHTS, Model, save_model
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
-from IterMask3DLib.training.augmentation import described
 from IterMask3DLib.training.cache import CachedVolumes
 from IterMask3DLib.training.options import TrainingOptions
+from IterMask3DLib.training.synthetic import described
 from IterMask3DLib.training.weights import ChosenWeights
 
 MODEL = "model"
-_RECORDED = ("learning_rate", "final_learning_rate", "schedule", "ema")
+_RECORDED = (
+    "learning_rate",
+    "final_learning_rate",
+    "schedule",
+    "warm_up",
+    "ema",
+    "gradient_limit",
+    "batch_norm_momentum",
+    "batch_norm_steps",
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def card_of(trained: Trained, draft: ModelCard, facts: Mapping[str, Any], valida
     recipe = {
         **asdict(options.settings),
         **{name: getattr(options, name) for name in _RECORDED},
-        "augmentation": described(options.augmentation),
+        "augmentation": described(options),
         "precision": trained.weights[0].precision,
         "weights": texts if several else trained.weights[0].description,
     }
@@ -115,4 +124,5 @@ def write_model(
 
 def with_calibration(card: ModelCard, found: Calibration) -> ModelCard:
     """A card with the settings and figures of a calibration."""
-    return replace(card, settings={**card.settings, **found.settings}, figures=(*card.figures, *found.figures))
+    before = {} if found.replaces else card.settings
+    return replace(card, settings={**before, **found.settings}, figures=(*card.figures, *found.figures))

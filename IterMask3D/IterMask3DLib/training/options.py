@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from IterMask3DLib.methods.base import MethodSpec, Stage
 from IterMask3DLib.methods.registry import find_method
 
 DEFAULT_METHOD = "itermask3d"
+SYNTHETIC = "synthetic"
+"""The augmentation that makes scans from tissue maps."""
+CONTRASTS = ("T1w", "T2w", "FLAIR")
+"""What such scans can look like."""
 PRESETS = ("default", "published")
 
 MAY_CHANGE = frozenset({"steps", "epochs", "patience", "weights", "name", "title"})
@@ -74,8 +78,12 @@ class TrainingOptions:
         "choice",
         "light",
         "Augmentation",
-        "nothing, left-right flips, the published quarter turns, or flips, small turns, sizes and contrast",
-        choices=("none", "flip", "published", "light"),
+        "nothing, left-right flips, the published quarter turns, flips with small turns, sizes and contrast, or scans "
+        "made anew each time from T1w volumes: contrast, pose, scanner and anomalies",
+        choices=("none", "flip", "published", "light", SYNTHETIC),
+    )
+    contrasts: tuple[str, ...] = setting(
+        "texts", ("T1w",), "Contrasts", "of synthetic scans, each with its share, e.g. T1w=0.5,FLAIR=0.5"
     )
     precision: str = setting(
         "choice",
@@ -83,6 +91,26 @@ class TrainingOptions:
         "Precision",
         "of the networks; auto: bf16 where the hardware has it",
         choices=("auto", "bf16", "fp32"),
+    )
+    gradient_limit: float = setting(
+        "number", 0.0, "Gradient limit", "a gradient of a larger norm is scaled down to it (0: none)", least=0, most=1e6
+    )
+    batch_norm_momentum: float | None = setting(
+        "number",
+        None,
+        "Batch norm momentum",
+        "weight of a batch in the running statistics (default: what the network has)",
+        least=1e-6,
+        most=1,
+        optional=True,
+    )
+    batch_norm_steps: int | None = setting(
+        "whole",
+        None,
+        "Batch norm steps",
+        "after so many steps batch norms keep their statistics, as in a run (default: never)",
+        least=0,
+        optional=True,
     )
     ema: float = setting(
         "number",
@@ -146,6 +174,7 @@ def training_options(method: str, given: Mapping[str, Any], where: str) -> Train
     if hasattr(settings, "check"):
         settings.check(where)
     _check_grid(options, spec, where)
+    _check_contrasts(options, spec, where)
     return replace(options, settings=settings, about=texts)
 
 
@@ -163,22 +192,44 @@ def preset_options(spec: MethodSpec, preset: str, where: str = "preset") -> Trai
     return changed(TrainingOptions(spec.name, settings), general, f"preset {preset} of {spec.name}")
 
 
+def contrast_shares(texts: Sequence[str], where: str = "contrasts") -> dict[str, float]:
+    """The share of each contrast, from texts such as "FLAIR=0.5"; without numbers all are as frequent. Sum 1.
+
+    Raises `UserError` for other texts.
+    """
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, share = text.partition("=")
+        try:
+            shares[name] = float(share or 1)
+        except ValueError:
+            shares[name] = 0.0
+        if name not in CONTRASTS or not 0 < shares[name] < 1e6:
+            known = ", ".join(CONTRASTS)
+            raise UserError(f"{where}: contrasts has {text!r}; use {known}, each with a share, e.g. T1w=0.5,FLAIR=0.5.")
+    return {name: share / sum(shares.values()) for name, share in shares.items()}
+
+
 def options_of_stage(options: TrainingOptions, stage: Stage) -> TrainingOptions:
     """The options of a run with those of one of its stages."""
     where = f"stage {stage.name} of {options.method}"
     return changed(options, _steps_or_epochs(dict(stage.options), options, where), where)
 
 
-def command_of(options: TrainingOptions, preset: str, data: Path, run: Path, masks: Path | None) -> str:
+def command_of(
+    options: TrainingOptions, preset: str, data: Sequence[Path], run: Path, masks: Path | None, split: Path | None
+) -> str:
     """The command that repeats a training, whatever mixture of file and options it came as; folders by name alone."""
     usual = preset_options(find_method(options.method), preset)
-    words = ["itermask3d", "train", data.resolve().name, "-o", run.resolve().name]
+    words = ["itermask3d", "train", *(folder.resolve().name for folder in data), "-o", run.resolve().name]
     if options.method != DEFAULT_METHOD:
         words += ["--method", options.method]
     if preset != "default":
         words += ["--preset", preset]
     if masks is not None:
         words += ["--brain-masks", masks.resolve().name]
+    if split is not None:
+        words += ["--split", split.name]
     # One of the two is said, and replaces the other.
     usual = replace(usual, epochs=None) if options.epochs is None else replace(usual, steps=None)
     named = replace(options, initial=Path(options.initial).name if options.initial else "")
@@ -205,6 +256,12 @@ def _check_grid(options: TrainingOptions, spec: MethodSpec, where: str) -> None:
         raise UserError(f"{where}: slice_spacing is given, but models of {spec.name} see volumes; leave it out.")
     if shape is not None and (len(shape) != sides or any(side % multiple for side in shape)):
         raise UserError(f"{where}: shape is {list(shape)}; it must be {sides} sides that are multiples of {multiple}.")
+
+
+def _check_contrasts(options: TrainingOptions, spec: MethodSpec, where: str) -> None:
+    contrast_shares(options.contrasts, where)
+    if options.augmentation == SYNTHETIC and (options.modality != ("T1w",) or spec.dimensions != 3):
+        raise UserError(f"{where}: synthetic scans are volumes made from T1w; leave out modality, or the augmentation.")
 
 
 def _texts(value: Any, where: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.device import choose_device
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
-from IterMask3DLib.training.cache import CachedSlices, CachedVolumes, count_cut, fitted_shape, prepared
+from IterMask3DLib.training.cache import (
+    AlikeCohorts,
+    CachedSlices,
+    CachedVolumes,
+    count_cut,
+    fitted_shape,
+    prepared,
+    scaled_volume,
+)
 from IterMask3DLib.training.checkpoint import CHECKPOINT
 from IterMask3DLib.training.cohort import Split, find_cohort
 from IterMask3DLib.training.devices import fast_precision, processes_here, start_fabric
@@ -25,7 +34,8 @@ from IterMask3DLib.training.examples import StageExamples, explaining_killed_wor
 from IterMask3DLib.training.loop import StageSetup, StageTrainer
 from IterMask3DLib.training.model_folder import MODEL, Trained, card_of, write_model
 from IterMask3DLib.training.monitor import Monitor, OnEvent
-from IterMask3DLib.training.options import TrainingOptions, command_of, options_of_stage
+from IterMask3DLib.training.options import SYNTHETIC, TrainingOptions, command_of, options_of_stage
+from IterMask3DLib.training.tissue_maps import CachedTissueMaps, tissue_maps
 from IterMask3DLib.training.validation import validation_errors
 from IterMask3DLib.training.weights import ChosenWeights, chosen_weights, initial_model
 
@@ -35,13 +45,14 @@ class TrainingRequest:
     """A training that is asked for.
 
     Attributes:
-        data: folder of healthy volumes; run: folder of the run, and of the model in the end.
+        data: folders of healthy volumes, one a scanner; run: folder of the run, and of the model in the end.
         options: how; preset: what they are based on.
         masks: folder of brain masks; cache: of prepared volumes (None: in `run`).
         device: auto, cuda, mps or cpu; workers: processes that make batches (None: as many as help).
+        split: table that says who trains and who validates, before those of `data`.
     """
 
-    data: Path
+    data: tuple[Path, ...]
     run: Path
     options: TrainingOptions
     preset: str = "default"
@@ -49,6 +60,7 @@ class TrainingRequest:
     cache: Path | None = None
     device: str = "auto"
     workers: int | None = None
+    split: Path | None = None
 
 
 def nothing(event: object) -> None:
@@ -87,38 +99,39 @@ def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
     card = ModelCard(name, "", spec.name, options.modality, grid, {}, spec.intensity)
     # Made once before the volumes are prepared, so that what cannot be trained is refused at once.
     _check_batches(method.training_task(card, options.settings), options)
-    split = find_cohort(request.data, options.modality, options.validation_share, options.seed, request.masks)
-    if split.left_out:
-        report(f"warning: {len(split.left_out)} brains lack one of {', '.join(options.modality)} and are left out")
+    splits = _splits(request, report)
     precision = fast_precision(choose_device(request.device).kind, options.precision)
     fabric = start_fabric(request.device, precision)
     request.run.mkdir(parents=True, exist_ok=True)
-    training, validation = _volumes(request, split, card, report)
-    card = replace(card, grid=training.grid)
+    files = _prepared_files(request, splits, card, report)
+    card = replace(card, grid=replace(card.grid, shape=_grid_shape(files, options, card, report)))
     task = method.training_task(card, options.settings)
-    brains = _Brains(training, validation, *(_examples_of(volumes, task) for volumes in (training, validation)))
+    brains = _brains(files, card.grid, options, task)
     report(f"{_sizes(brains)}, {precision}, {fabric.device}")
     trained = _train_stages(request, task, brains, fabric, precision, initial, report)
     facts: dict[str, Any] = {
-        "subjects": len({source.subject for source in split.training}),
-        "volumes": len(training),
-        "command": command_of(options, request.preset, request.data, request.run, request.masks),
+        "subjects": sum(len({source.subject for source in split.training}) for split in splits),
+        "volumes": len(brains.training),
+        "command": command_of(options, request.preset, request.data, request.run, request.masks, request.split),
     }
     if initial is not None:
         checksums = ", ".join(initial.card.files.values())
         facts["initial weights"] = f"{initial.card.name}, sha256 {checksums}"
-    card = card_of(trained, card, facts, len(validation))
+    card = card_of(trained, card, facts, len(brains.validation))
     runtime = Runtime.of(Request(device=request.device))
-    return write_model(request.run / MODEL, method, card, trained, validation, runtime, report)
+    return write_model(request.run / MODEL, method, card, trained, brains.validation, runtime, report)
 
 
 @dataclass(frozen=True)
 class _Brains:
-    """The volumes of a cohort, and what is learned from and validated with: they themselves, or their slices."""
+    """The volumes of the cohorts, and what is learned from and validated with: they themselves, or their slices.
+
+    Where scans are synthetic, tissue maps are learned from, and `training` counts their files alone.
+    """
 
     training: CachedVolumes
     validation: CachedVolumes
-    learned_from: Sequence[Healthy]
+    learned_from: Sequence[Any]
     validated_with: Sequence[Healthy]
 
 
@@ -175,13 +188,13 @@ def _train_stages(
 def _check_places(request: TrainingRequest) -> None:
     """Raises `UserError` where the run would write over what it is given, or over a model it did not make."""
     run, model = request.run.resolve(), (request.run / MODEL).resolve()
-    for folder in filter(None, (request.data, request.masks)):
+    for folder in filter(None, (*request.data, request.masks)):
         if run == folder.resolve() or folder.resolve() in run.parents:
             raise UserError(
                 f"{request.run} lies in {folder}, where nothing may be overwritten; choose another with -o."
             )
     initial = [Path(request.options.initial)] if request.options.initial else []
-    for given in filter(None, (request.data, request.masks, *initial)):
+    for given in filter(None, (*request.data, request.masks, *initial)):
         if model == given.resolve() or model in given.resolve().parents:
             raise UserError(f"{given} lies in {model}, which the training replaces; choose another folder with -o.")
     begun = [path for pattern in (CHECKPOINT, f"*/{CHECKPOINT}") for path in request.run.glob(pattern)]
@@ -198,28 +211,71 @@ def _check_batches(task: TrainingTask, options: TrainingOptions) -> None:
             )
 
 
-def _volumes(
-    request: TrainingRequest, split: Split, card: ModelCard, report: Report
-) -> tuple[CachedVolumes, CachedVolumes]:
-    options, folder = request.options, request.cache or request.run / "cache"
-    files = prepared((*split.training, *split.validation), folder, card, report)
-    shape = options.shape or fitted_shape(files, len(card.grid.shape))
+def _splits(request: TrainingRequest, report: Report) -> list[Split]:
+    """Who is learned from and who validates, by cohort. Raises `UserError`."""
+    options, splits = request.options, []
+    for data in request.data:
+        share, seed = options.validation_share, options.seed
+        split = find_cohort(data, options.modality, share, seed, request.masks, request.split)
+        if split.left_out:
+            report(f"warning: {len(split.left_out)} brains lack one of {', '.join(options.modality)} and are left out")
+        splits.append(split)
+    if options.augmentation == SYNTHETIC and not any(split.validation for split in splits):
+        raise UserError("Synthetic scans are validated with real volumes, but none is left for that; check the split.")
+    return splits
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Prepared files of the training, by cohort, and of the validation."""
+
+    training: tuple[tuple[Path, ...], ...]
+    validation: tuple[Path, ...]
+
+
+def _prepared_files(request: TrainingRequest, splits: Sequence[Split], card: ModelCard, report: Report) -> _Files:
+    folder = request.cache or request.run / "cache"
+    making = tissue_maps if request.options.augmentation == SYNTHETIC else scaled_volume
+    training = prepared([source for split in splits for source in split.training], folder, card, report, making)
+    validation = prepared([source for split in splits for source in split.validation], folder, card, report)
+    ends = list(accumulate((len(split.training) for split in splits), initial=0))
+    return _Files(tuple(training[first:last] for first, last in pairwise(ends)), validation)
+
+
+def _grid_shape(files: _Files, options: TrainingOptions, card: ModelCard, report: Report) -> tuple[int, ...]:
+    every = [file for cohort in (*files.training, files.validation) for file in cohort]
+    shape = options.shape or fitted_shape(every, len(card.grid.shape))
     if options.augmentation == "published" and shape[0] != shape[-1]:
         raise UserError(
             f"Quarter turns need a grid with its first side as long as its last, not {_sides(shape)}; change --shape."
         )
-    cut = count_cut(files, shape)
+    cut = count_cut(every, shape)
     if cut:
         report(
-            f"warning: {cut} of {len(files)} brains do not fit into {_sides(shape)} voxels and are cut; enlarge --shape"
+            f"warning: {cut} of {len(every)} brains do not fit into {_sides(shape)} voxels and are cut; enlarge --shape"
         )
-    count, grid = len(split.training), replace(card.grid, shape=tuple(shape))
-    return CachedVolumes(files[:count], grid), CachedVolumes(files[count:], grid)
+    return tuple(shape)
 
 
-def _examples_of(volumes: CachedVolumes, task: TrainingTask) -> Sequence[Healthy]:
-    """What is learned from: volumes, or their slices. Raises `UserError`."""
-    return CachedSlices(volumes, task.smallest_slice) if volumes.grid.is_2d else volumes
+def _brains(files: _Files, grid: CardGrid, options: TrainingOptions, task: TrainingTask) -> _Brains:
+    """Raises `UserError`."""
+
+    def examples(volumes: CachedVolumes) -> Sequence[Any]:
+        if options.augmentation == SYNTHETIC:
+            return CachedTissueMaps(volumes.files, grid)
+        return CachedSlices(volumes, task.smallest_slice) if grid.is_2d else volumes
+
+    cohorts = [CachedVolumes(cohort, grid) for cohort in files.training]
+    learned_from = [examples(volumes) for volumes in cohorts]
+    training = CachedVolumes(tuple(file for volumes in cohorts for file in volumes.files), grid)
+    validation = CachedVolumes(files.validation, grid)
+    validated_with = CachedSlices(validation, task.smallest_slice) if grid.is_2d else validation
+    return _Brains(
+        training,
+        validation,
+        learned_from[0] if len(cohorts) == 1 else AlikeCohorts(tuple(learned_from)),
+        validated_with,
+    )
 
 
 def _sizes(brains: _Brains) -> str:

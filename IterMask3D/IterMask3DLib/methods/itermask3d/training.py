@@ -43,17 +43,23 @@ class ReconstructionTask(TrainingTask):
     def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
         """A brain with a mask behind noise; the high-frequency image is of the unmasked brain.
 
-        `given`: float32 [2, x, y, z]; `target`: float32 [1, x, y, z]; `region`: bool [1, x, y, z], where errors count,
-        if not everywhere; of a validation also `mask` and `brain`.
+        Where the brain has synthetic anomalies, they are what is given and the healthy brain is the target.
+
+        `given`: float32 [2, x, y, z]; `target`: float32 [1, x, y, z]; `region`: [1, x, y, z], how much the error of
+        each voxel counts, if not all alike; of a validation also `mask` and `brain`.
         """
-        volume, brain, settings = healthy.channels[0], healthy.brain, self.settings
+        brain, settings = healthy.brain, self.settings
+        volume = (healthy.channels if healthy.given is None else healthy.given)[0]
         plan = MaskPlan(settings.full_brain_share, settings.scattered_share) if kind is None else VALIDATION[kind]
         mask = sample_mask(brain, healthy.spacing[0], rng, plan)
         noise = rng.standard_normal(volume.shape, dtype=np.float32)
         given = np.stack((np.where(mask, noise, volume), high_frequency(volume, healthy.spacing)))
-        example: dict[str, np.ndarray[Any, Any]] = {"given": given, "target": volume[None]}
+        example: dict[str, np.ndarray[Any, Any]] = {"given": given, "target": healthy.channels[:1]}
         if settings.loss_region != "volume":
             example["region"] = (brain if settings.loss_region == "brain" else mask)[None]
+        if healthy.anomalous is not None:
+            weight = 1 + np.float32(settings.anomaly_weight) * healthy.anomalous[None]
+            example["region"] = weight * example.get("region", np.True_)
         return example if kind is None else {**example, "mask": mask[None], "brain": brain[None]}
 
     def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
@@ -83,6 +89,8 @@ class ReconstructionTask(TrainingTask):
 
     def finish(self, model: Model, validation: Sequence[Healthy], runtime: Runtime, report: Report) -> Calibration:
         """Gamma, chosen on the validation volumes."""
+        if not self.settings.choose_gamma:
+            return Calibration()
         from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
 
         return choose_gamma(model, validation, runtime, report)
@@ -92,7 +100,7 @@ def regional_loss(output: Tensor, target: Tensor, region: Tensor | None) -> Tens
     """Mean squared error over the region of each volume, averaged over the volumes, so that each volume counts alike.
 
     Args:
-        output, target: [b, 1, x, y, z]; region: bool likewise; None: everywhere.
+        output, target: [b, 1, x, y, z]; region: likewise, bool or how much each voxel counts; None: all alike.
     """
     squared = (output.float() - target).square()
     if region is None:
