@@ -19,6 +19,7 @@ from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name, read_image
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.case_writer import check_writable, write_case
+from IterMask3DLib.results.dicom_seg import check_dicom_seg
 from IterMask3DLib.results.overwriting import is_case
 from IterMask3DLib.run import Cancelled, Event, run_case
 
@@ -138,6 +139,8 @@ def _segment(
 ) -> Generator[BatchProgress, bool | None, BatchProgress]:
     files = progress.files
     check_writable(out, files.name, files.inputs, overwrite)
+    if request.dicom_seg:
+        check_dicom_seg(files.path)
     events = run_case(files.read(), model, request)
     stopped: bool | None = None
     try:
@@ -151,7 +154,7 @@ def _segment(
     finally:
         events.close()
     found = CaseLesions.of(result)
-    folder = write_case(out, result, found, overwrite=overwrite, inputs=files.inputs)
+    folder = write_case(out, result, found, overwrite=overwrite, inputs=files.inputs, dicom_seg=request.dicom_seg)
     message = "; ".join((found_text(result, found), *result.warnings))
     return replace(progress, status=DONE, message=message, result=result, lesions=found, folder=folder)
 

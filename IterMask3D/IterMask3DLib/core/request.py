@@ -33,6 +33,9 @@ class Request:
     )
     seed: int = setting("whole", 0, "Seed", "of the noise", least=0, most=2**31 - 1)
     save_iterations: bool = setting("truth", False, "Save iterations", "also write the mask of every iteration")
+    dicom_seg: bool = setting(
+        "truth", False, "DICOM SEG", "also write the anomaly as a DICOM segmentation of the series (DICOM input)"
+    )
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, where: str = "request") -> Request:

@@ -21,7 +21,7 @@ _WHOLE_OF_IT = (
     "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
     "IterMask3DLib.cli evaluate …"
 )
-_OWN = ("model", "save_iterations", "out", "autoencoder", "brains", "data", "folder", "modality")
+_OWN = ("model", "save_iterations", "dicom_seg", "out", "autoencoder", "brains", "data", "folder", "modality")
 
 
 def add_evaluate(commands: Any) -> None:

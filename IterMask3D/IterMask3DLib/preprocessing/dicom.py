@@ -38,8 +38,8 @@ class Slice:
     size: tuple[int, ...]
 
 
-def read_dicom(place: Path) -> sitk.Image:
-    """The scan of a folder, or the one that a file belongs to.
+def dicom_files(place: Path) -> list[str]:
+    """The files of the scan of a folder, or of the one that a file belongs to, in the order of their slices.
 
     Raises `UserError` where the folder holds several series, several time points, slices of different sizes, or gaps.
     """
@@ -51,10 +51,13 @@ def read_dicom(place: Path) -> sitk.Image:
         held = f"{len(series)} DICOM series (of {counts} files)"
         raise UserError(f"{place} holds {held}; give one file of the series you mean instead.")
     (files,) = series
-    if len(files) > 1:
-        files = _in_order(place, [_slice(place, file) for file in files])
+    return _in_order(place, [_slice(place, file) for file in files]) if len(files) > 1 else files
+
+
+def read_dicom(place: Path) -> sitk.Image:
+    """The scan of a folder, or the one that a file belongs to. Raises `UserError`, as `dicom_files` does."""
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
+    reader.SetFileNames(dicom_files(place))
     try:
         return reader.Execute()
     except RuntimeError as error:

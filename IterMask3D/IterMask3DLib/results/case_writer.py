@@ -15,12 +15,16 @@ from IterMask3DLib.core.tables import write_iterations, write_lesions
 from IterMask3DLib.preprocessing.nifti import write_nifti, write_nifti_series
 from IterMask3DLib.results.artifacts import files_of
 from IterMask3DLib.results.case_lesions import CaseLesions
+from IterMask3DLib.results.dicom_seg import write_dicom_seg
 from IterMask3DLib.results.overwriting import case_files_in, check_target, is_case
 from IterMask3DLib.results.report import write_report
 from IterMask3DLib.results.tables import write_run
 
 WHAT = ("layers", "brain", "lesions", "artifacts", "iterations", "report", "run")
-"""Kinds of files a case can have; a layer may also be named by itself."""
+"""Kinds of files every case has, as far as there is something for them; a layer may also be named by itself."""
+
+DICOM_SEG = "dicom_seg"
+"""One more, of a DICOM series."""
 
 
 def check_writable(out: Path, case: str, inputs: Collection[Path], overwrite: bool) -> None:
@@ -36,7 +40,13 @@ def check_writable(out: Path, case: str, inputs: Collection[Path], overwrite: bo
 
 
 def write_case(
-    out: Path, result: CaseResult, found: CaseLesions, *, overwrite: bool = False, inputs: Collection[Path] = ()
+    out: Path,
+    result: CaseResult,
+    found: CaseLesions,
+    *,
+    overwrite: bool = False,
+    inputs: Collection[Path] = (),
+    dicom_seg: bool = False,
 ) -> Path:
     """Writes `out/<case>/` with every file of the case and returns it.
 
@@ -47,8 +57,9 @@ def write_case(
     case = result.case.name
     check_writable(out, case, inputs, overwrite)
     target = out / case
+    what = (*WHAT, DICOM_SEG) if dicom_seg else WHAT
     with staged_folder(target) as beside:
-        written = {path.name for path in case_files(result, beside, WHAT, found)}
+        written = {path.name for path in case_files(result, beside, what, found)}
         ours = case_files_in(target, case)
         others = [entry for entry in target.iterdir() if entry.name not in ours] if target.is_dir() else []
         for entry in others:
@@ -64,7 +75,7 @@ def case_files(
     """Writes files of a case into a folder and returns them.
 
     Args:
-        what: of `WHAT`, and names of layers.
+        what: of `WHAT`, `DICOM_SEG`, and names of layers.
         found: the lesions, where they are measured already.
     """
     case, affine = result.case.name, result.case.reference.affine
@@ -90,6 +101,8 @@ def case_files(
         write_iterations(path("iterations.csv"), steps, result.brain_ml)
     if "lesions" in what and ANOMALY in result.layers:
         write_lesions(path("lesions.csv"), found.lesions)
+    if DICOM_SEG in what and ANOMALY in result.layers:
+        write_dicom_seg(result, path("anomaly.dcm"))
     if "artifacts" in what:
         for artifact in result.artifacts:
             files = files_of(artifact)

@@ -14,7 +14,7 @@ from IterMask3DLib.core.settings import About, about, default_of
 GENERAL: dict[str, tuple[About, Any]] = {
     name: (one, default_of(field))
     for name, (field, one) in about(Request).items()
-    if name not in ("model", "save_iterations")
+    if name not in ("model", "save_iterations", "dicom_seg")
 }
 """The choices of every run, with their usual values: those of `Request` that the panel has no place of its own for."""
 
