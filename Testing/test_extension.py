@@ -218,7 +218,8 @@ def test_the_reader_is_told_what_the_software_is_not() -> None:
 
 def test_sections_stand_in_the_order_of_the_work() -> None:
     titles = [properties(w)["text"].findtext("string") for w in widgets() if w.get("class") == "ctkCollapsibleButton"]
-    wanted = ["Input", "Log", "Iterations", "Heatmap", "Anomaly", "Continue from here", "Save and batch", "Advanced"]
+    results, parts = ["Lesions", "Edit the outline", "Heatmap", "Iterations", "Save"], ["Continue from here", "Log"]
+    wanted = ["Input", *results, "Batch", "Details", *parts]
     assert titles == wanted
 
 

@@ -80,8 +80,11 @@ class EngineProcess:
 
 def _environment(command: Command) -> Any:
     """That of the application; for a program that is not of the application, that in which the user started it."""
-    environment = qt.QProcessEnvironment() if command.foreign else qt.QProcessEnvironment.systemEnvironment()
-    given = slicer.util.startupEnvironment() if command.foreign else {}
+    environment = qt.QProcessEnvironment.systemEnvironment()
+    given: dict[str, str] = {}
+    if command.foreign:
+        environment.clear()
+        given = slicer.util.startupEnvironment()
     for name, value in {**given, **command.environment}.items():
         environment.insert(name, value)
     return environment

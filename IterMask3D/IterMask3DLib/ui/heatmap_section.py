@@ -91,6 +91,7 @@ class HeatmapSection:
         display = nodes.heatmap.GetDisplayNode()
         step = max(self._highest / _STEPS, 1e-6)
         self._showing = True
+        self._ui.heatmapRangeWidget.decimals = self._ui.heatmapThresholdSlider.decimals = 3 if self._highest < 10 else 1
         self._ui.heatmapRangeWidget.singleStep = self._ui.heatmapThresholdSlider.singleStep = step
         self._ui.heatmapRangeWidget.setRange(0.0, self._highest)
         self._ui.heatmapThresholdSlider.maximum = self._highest

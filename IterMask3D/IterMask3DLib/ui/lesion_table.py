@@ -112,8 +112,8 @@ class LesionTable:
             texts = (
                 str(lesion.number),
                 f"{lesion.volume_ml:.2f}",
-                f"{lesion.mean_score:.4g}",
-                f"{lesion.peak_score:.4g}",
+                f"{lesion.mean_score:.3g}",
+                f"{lesion.peak_score:.3g}",
                 ", ".join(f"{value:.0f}" for value in lesion.centroid_ras),
                 _("accepted") if lesion.number in self._accepted else "–",
             )

@@ -21,9 +21,9 @@ class SaveSection:
         self._ui.dicomButton.connect("clicked()", self.on_dicom)
 
     def update(self) -> None:
-        self._ui.saveCollapsibleButton.visible = self._session.nodes is not None
-        self._ui.saveButton.enabled = self._ui.dicomButton.enabled = self._session.ready
-        nodes = self._session.nodes
+        nodes, ready = self._session.nodes, self._session.ready
+        self._ui.saveCollapsibleButton.visible = nodes is not None and (ready or bool(nodes.outcome))
+        self._ui.saveButton.enabled = self._ui.dicomButton.enabled = ready
         self._ui.dicomButton.visible = nodes is not None and dicom_export.is_offered(nodes)
 
     def on_save(self) -> None:

@@ -25,10 +25,9 @@ class Shortcuts:
             "X": lambda: ui.rejectButton.click(),
             "H": lambda: ui.showHeatmapCheckBox.click(),
         }
-        for key, action in actions.items():
-            shortcut = qt.QShortcut(qt.QKeySequence(key), window)
+        self._keys = [qt.QShortcut(qt.QKeySequence(key), window) for key in actions]
+        for shortcut, action in zip(self._keys, actions.values(), strict=True):
             shortcut.connect("activated()", action)
-            self._keys.append(shortcut)
 
     def set_enabled(self, enabled: bool) -> None:
         """Only while the module is shown: other modules have keys of their own."""
