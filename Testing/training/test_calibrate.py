@@ -14,11 +14,14 @@ from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import CaseResult
 from IterMask3DLib.methods.itermask3d.calibration import smallest_within
+from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD
 from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import finish, run_case
+from IterMask3DLib.training.cohort import find_cohort
 from IterMask3DLib.training.run import train
-from Testing.training.toys import flat_cohort, request
+from Testing.training.toys import flat_cohort, paired_cohort, request
 
 NETWORK = "reconstruction"
 
@@ -138,3 +141,96 @@ def test_weights_of_another_network_are_refused_in_one_sentence(
     assert cli.main(command) == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and sentence in errors[0]
+
+
+@pytest.fixture(scope="module")
+def scored(trained: Path) -> Path:
+    """Calibrated for whole-brain inference on two cohorts, one of them three brains of which two validate."""
+    other = flat_cohort(trained / "other", 5)
+    words = [
+        "calibrate",
+        str(trained / "run" / "model"),
+        str(trained / "data"),
+        str(other),
+        "-o",
+        str(trained / "scored"),
+    ]
+    words += ["--name", "scored-4mm", "--title", "Scored", "--intensity", "zscore_clip5", "--brains", "2"]
+    words += ["--inference", "whole_brain", "--side", "bright", "--scales-mm", "2", "8", "--device", "cpu"]
+    words += ["--healthy-shares", "0.001", "0.002", "0.01", "0.02", "0.05"]
+    assert cli.main(words) == 0
+    return trained / "scored"
+
+
+def test_a_threshold_for_each_sensitivity_keeps_the_rate_in_healthy_brains(scored: Path, trained: Path) -> None:
+    model = load_model(scored)
+    settings, figures = model.card.settings, {(figure.name, figure.on): figure.value for figure in model.card.figures}
+    thresholds = settings["thresholds"]
+    assert thresholds == sorted(thresholds, reverse=True) and settings["inference"] == "whole_brain"
+    assert settings["side"] == "bright" and settings["scales_mm"] == [2.0, 8.0]
+    for share, limit in zip(settings["healthy_shares"], (0.001, 0.002, 0.01, 0.02, 0.05), strict=True):
+        assert share <= limit + 1e-6
+    assert (model.card.name, model.card.title, model.card.intensity) == ("scored-4mm", "Scored", "zscore_clip5")
+    # What held for the iterations is not carried on.
+    assert "gamma" not in settings and set(model.assets) == {NORMATIVE_MEAN, NORMATIVE_SD}
+    assert figures["calibration: training volumes", ""] == 4 and figures["calibration: validation volumes", ""] == 2
+    name = "calibration: share of a healthy validation brain outlined, sensitivity 2, mean"
+    means = [figures[name, f"1 validation volumes of {cohort}"] for cohort in ("data", "other")]
+    np.testing.assert_allclose(np.mean(means), settings["healthy_shares"][4], atol=2e-6)
+    command = figures["calibration: command", ""]
+    assert command.startswith("itermask3d calibrate model data other -o scored --name scored-4mm --title Scored ")
+    assert "--brains 2" in command and command.endswith("--healthy-shares 0.001 0.002 0.01 0.02 0.05")
+    assert model.card.training["calibrated from"].startswith("run, sha256 ")
+    low, high = settings["known_errors"]
+    # A run on a brain of the cohort finds the error that the calibration found, so it is within the range.
+    result = run(scored, trained / "data" / "c0.nii.gz")
+    assert low - 1e-3 <= result.scalars["first_error"] <= high + 1e-3
+    assert not any("unlike" in warning for warning in result.warnings)
+
+
+def test_a_run_outlines_of_a_validation_brain_what_the_card_says(scored: Path, trained: Path) -> None:
+    card = load_model(scored).card
+    split = find_cohort(trained / "data", ("T1w",), 0.1, 0)
+    result = run(scored, split.validation[0].path, sensitivity=2)
+    figures = {(figure.name, figure.on): figure.value for figure in card.figures}
+    name = "calibration: share of a healthy validation brain outlined, sensitivity 2, mean"
+    share = result.scalars["mask_size"] / run_brain_voxels(scored, split.validation[0].path)
+    # The cohort is kept in half precision.
+    assert abs(share - figures[name, "1 validation volumes of data"]) < 0.002
+
+
+def test_a_contrast_is_drawn_of_t1w_brains(trained: Path) -> None:
+    words = ["calibrate", str(trained / "run" / "model"), str(paired_cohort(trained / "pairs")), "-o"]
+    words += [str(trained / "flair"), "--contrast", "FLAIR", "--inference", "whole_brain", "--side", "bright"]
+    words += ["--intensity", "reversed_zscore_clip5", "--scales-mm", "4", "--no-other-side", "--device", "cpu"]
+    assert cli.main(words) == 0
+    card = load_model(trained / "flair").card
+    assert card.inputs == ("FLAIR",) and card.intensity == "reversed_zscore_clip5"
+    assert card.settings["other_side"] is False
+    # Of another input nothing that was measured holds.
+    assert all(figure.name.startswith("calibration: ") for figure in card.figures)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--limit", "0.1", "--inference", "whole_brain"], "limit has no effect with inference whole_brain"),
+        (["--side", "dark"], "side has no effect with inference iterative"),
+        (["--intensity", "magic"], "intensity scale magic is not known"),
+    ],
+)
+def test_what_a_calibration_cannot_do_is_told(
+    words: list[str], sentence: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["calibrate", str(trained / "run" / "model"), str(trained / "data"), "-o", str(trained / "none")]
+    assert cli.main([*arguments, *words]) == 1
+    assert sentence in capsys.readouterr().err and not (trained / "none").exists()
+
+
+def run(folder: Path, path: Path, **settings: Any) -> CaseResult:
+    request = Request(device="cpu", settings=settings)
+    return finish(run_case(Case.of(read_image(path)), load_model(folder), request))
+
+
+def run_brain_voxels(folder: Path, path: Path) -> int:
+    return int(prepare(Case.of(read_image(path)), load_model(folder).card).brain.sum())

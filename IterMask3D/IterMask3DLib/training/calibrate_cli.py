@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.options import add_settings, given_settings, words_of
+from IterMask3DLib.core.options import add_settings, flag, given_settings, words_of
 from IterMask3DLib.core.request import DEVICES
-from IterMask3DLib.core.settings import changed
+from IterMask3DLib.core.settings import changed, check_counted
 from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import find_model, read_card
+from IterMask3DLib.training.options import CONTRASTS
+
+_ON_CARD = ("name", "title", "intensity", "contrast")
 
 
 def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
@@ -33,8 +36,23 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
         "this adds to the paper stands on the card; `segment --quality published` leaves it out.",
     )
     parser.add_argument("model", metavar="MODEL", help="name or folder of a model")
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of healthy volumes, as of `train`")
+    parser.add_argument(
+        "data", type=Path, nargs="+", metavar="DATA", help="folder of healthy volumes, as of `train`; one a scanner"
+    )
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="model folder to write")
+    parser.add_argument("--name", default="", help="of the new model, on its card (default: as it was)")
+    parser.add_argument("--title", default="", help="likewise")
+    parser.add_argument("--intensity", default="", metavar="SCALE", help="likewise, name of its intensity scale")
+    parser.add_argument(
+        "--contrast",
+        default="",
+        choices=CONTRASTS,
+        help="the new model's input: healthy volumes of this contrast are drawn from those of DATA, which are T1w",
+    )
+    parser.add_argument(
+        "--brains", type=int, metavar="N", help="training volumes of each DATA at the most (default: all)"
+    )
+    parser.add_argument("--split", type=Path, metavar="TSV", help="table of participant_id and split, as of `train`")
     parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept, as of `train` (default: nowhere)"
@@ -57,31 +75,29 @@ def _method_among(arguments: Sequence[str]) -> MethodSpec | None:
 def run_calibrate(parsed: argparse.Namespace) -> int:
     """Does what the parsed command line asks; returns the exit code. Raises `UserError`."""
     from IterMask3DLib.runtime.distributed import current_rank
-    from IterMask3DLib.training.calibrate import CalibrationRequest, calibrate
+    from IterMask3DLib.training.calibrate import CalibrationRequest, NewCard, calibrate
 
     settings: Any = None
-    words = [
-        "itermask3d",
-        "calibrate",
-        Path(parsed.model).name,
-        parsed.data.resolve().name,
-        "-o",
-        parsed.out.resolve().name,
-    ]
     before = read_card(find_model(parsed.model))
     kind = find_method(before.method).CalibrationSettings
+    words = _words(parsed)
     if kind is not None:
-        settings = changed(kind(), given_settings(parsed, kind), "itermask3d calibrate")
+        given = given_settings(parsed, kind)
+        settings = changed(kind(), given, "itermask3d calibrate")
+        check_counted(settings, given, "itermask3d calibrate")
         words += words_of(settings, kind())
     request = CalibrationRequest(
         parsed.model,
-        parsed.data,
+        tuple(parsed.data),
         parsed.out,
         settings,
         shlex.join(words),
+        NewCard(**{name: getattr(parsed, name) for name in _ON_CARD}),
+        parsed.brains,
         parsed.brain_masks,
         parsed.cache,
         parsed.device,
+        parsed.split,
     )
     card = calibrate(request, lambda text: print(text, file=sys.stderr, flush=True))
     if current_rank().is_first:
@@ -90,3 +106,15 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         )
         print(f"{parsed.out}: model {card.name}{found}, sha256 {', '.join(card.files.values())}")
     return 0
+
+
+def _words(parsed: argparse.Namespace) -> list[str]:
+    """The words of the command but those of the method's own settings; folders and files by name alone."""
+    data = [folder.resolve().name for folder in parsed.data]
+    words = ["itermask3d", "calibrate", Path(parsed.model).name, *data, "-o", parsed.out.resolve().name]
+    for name in (*_ON_CARD, "brains"):
+        if getattr(parsed, name):
+            words += [flag(name), str(getattr(parsed, name))]
+    if parsed.split is not None:
+        words += ["--split", parsed.split.name]
+    return words

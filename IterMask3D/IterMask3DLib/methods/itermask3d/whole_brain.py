@@ -226,6 +226,6 @@ def _warnings(found: Scored, settings: Settings) -> tuple[str, ...]:
             size = "larger" if found.first_error > high else "smaller"
             warnings.append(
                 f"The volume is unlike the scans this model learned from: its first error, {found.first_error:.3g}, is "
-                f"{size} than in all of them ({low:.3g} to {high:.3g}); what was found, or not found, may mean little."
+                f"{size} than in all of them ({low:.3g} to {high:.3g}). Look with care at what was found, and was not."
             )
     return tuple(warnings)
