@@ -130,8 +130,8 @@ class _ResidualBlock(nn.Module):
         inner = normed(inner)
         if code is not None:
             # Two slices, not a split: compiling a split here ends the process with OpenVINO 2026.4.
-            both, half = self.emb_layers(code)[..., None, None], inner.shape[1]
-            inner = inner * (1 + both[:, :half]) + both[:, half:]
+            both, half = self.emb_layers(code), inner.shape[1]
+            inner = inner * (1 + both[:, :half, None, None]) + both[:, half:, None, None]
         for part in rest:
             inner = part(inner)
         output: Tensor = self.skip_connection(self._resized(values)) + inner

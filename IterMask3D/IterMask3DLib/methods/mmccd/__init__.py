@@ -15,7 +15,6 @@ SPEC = MethodSpec(
     citation="Liang et al., Modality Cycles with Masked Conditional Diffusion, MMMI at MICCAI 2023, arXiv 2308.16150",
     capabilities=frozenset(
         {
-            Capability.STEPS,
             Capability.RECONSTRUCTION,
             Capability.SEGMENTATION,
             Capability.CASE_SCORE,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume
-from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, Result, Step
 from IterMask3DLib.methods.base import Method, TrainingTask
 from IterMask3DLib.methods.mmccd.bands import bands_of, in_rounds, pixels
 from IterMask3DLib.methods.mmccd.cycle import BACK, CycleErrors, DiffusionCycle, Look, PlainCycle
@@ -42,29 +41,27 @@ class MMCCD(Method):
     def infer(
         self, case: Prepared, model: Model, settings: MMCCDSettings, runtime: Runtime
     ) -> Generator[Step, None, Result]:
-        """A `Step` a pass over a batch of slices and bands; those that end a round of bands have layers."""
+        """A `Step` a pass over a batch of slices and bands, without layers: a run has up to tens of thousands."""
         cycle, counted = cycle_of(model, settings, runtime), eroded(case.brain, settings.erosion_mm / case.spacing[0])
         if not counted.any():
             raise UserError(f"No brain is left {settings.erosion_mm:g} mm from its rim; lower --erosion-mm.")
         given, *target = (np.ascontiguousarray(np.moveaxis(channel, -1, 0)) for channel in case.channels)
         found = CycleErrors(given, target[0] if target else None)
         rounds = looks_of(case, settings) if isinstance(cycle, DiffusionCycle) else [whole_slices(case.brain)]
-        ends, looks = list(accumulate(map(len, rounds))), [look for each in rounds for look in each]
+        looks = [look for each in rounds for look in each]
         size = min(settings.batch, len(looks))
         passes = _Passes(-(-len(looks) // size) * cycle.passes)
-        result: Result | None = None
         for start in range(0, len(looks), size):
             part = looks[start : start + size]
             # Executors compile for a size: the last batch has that of the others.
             there, back = yield from passes.of(cycle.run(given, [*part, *part[-1:] * (size - len(part))]))
             for place, look in enumerate(part):
                 found.add(look, there[place, 0].numpy(), back[place, 0].numpy())
-            done = start + len(part)
-            result = result_of(found, case.brain, counted, settings) if done >= ends[0] else None
-            ended_round = any(start < end <= done for end in ends)
-            yield passes.step(BACK, result, ended_round)
-        assert result is not None
-        return result
+            if start + len(part) >= len(rounds[0]):
+                passes.result = result_of(found, case.brain, counted, settings)
+            yield passes.step(BACK)
+        assert passes.result is not None
+        return passes.result
 
     def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
         from IterMask3DLib.methods.mmccd.training import TranslationTask
@@ -78,30 +75,29 @@ class MMCCD(Method):
 
 
 class _Passes:
-    """The steps of a run, one a pass."""
+    """The steps of a run, one a pass. `result`: what there would be if the run ended now; None: nothing yet."""
 
     def __init__(self, total: int) -> None:
+        self.result: Result | None = None
         self._total, self._number, self._begun = total, 0, time.perf_counter()
 
     def of(self, run: Generator[str, None, Passed]) -> Generator[Step, None, Passed]:
         """A step for each pass but the last of a batch."""
         try:
             while True:
+                self._begun = time.perf_counter()
                 yield self.step(next(run))
         except StopIteration as end:
             passed: Passed = end.value
             return passed
 
-    def step(self, phase: str, result: Result | None = None, shown: bool = False) -> Step:
-        """The step of the pass that was just made; `shown`: whether it has the layers of the result."""
+    def step(self, phase: str) -> Step:
+        """The step of the pass that was just made."""
         self._number += 1
-        now = time.perf_counter()
-        seconds, self._begun = now - self._begun, now
+        seconds, result = time.perf_counter() - self._begun, self.result
         if result is None:
             return Step(self._number, self._total, phase, seconds)
-        names = {HEATMAP: ERROR_MAP, ANOMALY: MASK, RECONSTRUCTION: RECONSTRUCTION}
-        layers = {names[name]: layer for name, layer in result.layers.items()} if shown else {}
-        return Step(self._number, self._total, phase, seconds, result.scalars, layers, lambda: result)
+        return Step(self._number, self._total, phase, seconds, result.scalars, stop=lambda: result)
 
 
 def cycle_of(model: Model, settings: MMCCDSettings, runtime: Runtime) -> DiffusionCycle | PlainCycle:
