@@ -23,6 +23,7 @@ class Choices:
     title: str = setting("text", "", "Title", "what it is called")
     names: tuple[str, ...] = setting("texts", ("a",), "Names", "who")
     sides: tuple[int, ...] | None = setting("wholes", None, "Sides", "of the grid", optional=True)
+    scales: tuple[float, ...] = setting("numbers", (1.0, 2.5), "Scales", "of it")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parsed(*words: str) -> dict[str, Any]:
-    return given_settings(parser().parse_args([*words, "folder"]), Choices)
+    return given_settings(parser().parse_args(["folder", *words]), Choices)
 
 
 def test_only_what_was_given_is_there() -> None:
@@ -47,7 +48,7 @@ def test_only_what_was_given_is_there() -> None:
     [
         {},
         {"size": None, "rounds": 1, "whole": True, "kind": "far"},
-        {"size": 0.5, "title": "two words", "names": ["b", "c"], "sides": [16, 32]},
+        {"size": 0.5, "title": "two words", "names": ["b", "c"], "sides": [16, 32], "scales": [0.5, 2, 4]},
     ],
 )
 def test_the_words_of_values_give_the_values_again(given: dict[str, Any]) -> None:
@@ -60,6 +61,7 @@ def test_the_help_has_units_defaults_and_what_was_published(capsys: pytest.Captu
         parser().parse_args(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "how large, mm (default: 2)" in text and "how often (default: 3; published: 100)" in text
+    assert "--scales X [X ...] of it (default: 1 2.5)" in text
     assert "--sides N N" in text and "--extent" not in text
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.settings import about, as_published, changed, default_of, setting
+from IterMask3DLib.core.settings import about, as_published, changed, check_counted, default_of, idle, setting
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Everything:
     wholes: tuple[int, ...] = setting("wholes", (1, 2), "Wholes", length=2, most=1024)
     any_wholes: tuple[int, ...] = setting("wholes", (1,), "Any wholes", most=9)
     optional: float | None = setting("number", None, "Optional", optional=True, least=0, published=None)
+    numbers: tuple[float, ...] = setting("numbers", (1.0, 2.5), "Numbers", least=0, length=2)
+    only_b: float = setting("number", 1.0, "Only with b", when=("choice", "b"))
     derived: int = 7
 
 
@@ -43,6 +45,7 @@ class Everything:
         ("wholes", [80, 96], (80, 96)),
         ("any_wholes", (1, 2, 3), (1, 2, 3)),
         ("optional", None, None),
+        ("numbers", [0, 1.5], (0.0, 1.5)),
         ("optional", 3, 3.0),
     ],
 )
@@ -66,6 +69,7 @@ NO_NUMBER = [None, True, "x", "nan", "inf", [1], {}, float("nan"), float("inf"),
         *(("wholes", value) for value in ([1], [1, 2, 3], [1, 0], [1, 2.0], [True, 1], "12", None, [1, 1025])),
         *(("any_wholes", value) for value in ([], [10], None)),
         ("optional", "x"),
+        *(("numbers", value) for value in ([], [1], [1, 2, 3], [1, -1], [1, None], "1 2", None, 3, [1, float("nan")])),
     ],
 )
 def test_a_value_of_another_kind_is_refused_in_one_sentence(name: str, given: Any) -> None:
@@ -133,3 +137,11 @@ def test_a_request_with_an_impossible_choice_is_refused(choices: dict[str, Any])
     assert Request().check() == Request()
     with pytest.raises(UserError, match=f"^request: {next(iter(choices))} is "):
         Request(**choices).check()
+
+
+def test_a_setting_that_has_no_effect_is_refused_with_what_it_needs() -> None:
+    assert idle(Everything()) == {"only_b": ("choice", "b")} and idle(Everything(choice="b")) == {}
+    check_counted(Everything(), {"number": 1}, "recipe")
+    check_counted(Everything(choice="b"), {"only_b": 1}, "recipe")
+    with pytest.raises(UserError, match="recipe: only_b has no effect with choice a; leave it out, or choose choice b"):
+        check_counted(Everything(), {"only_b": 1}, "recipe")

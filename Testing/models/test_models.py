@@ -316,6 +316,11 @@ def test_several_networks_share_a_file_by_the_beginnings_of_their_names(tmp_path
     assert {entry.prefix for entry in card.networks.values()} == {"one.", "two."}
     for name, network in networks.items():
         assert torch.equal(again.networks[name].weight, network.weight)
+    np.testing.assert_array_equal(again.assets["prior"], np.ones(4))
+    # Models of the same networks have the same file of weights, whatever else belongs to them.
+    other = save_model(tmp_path / "other", toy_card("other"), states, {"prior": np.full(4, 2, np.float32)})
+    assert other.files[store.WEIGHTS] == card.files[store.WEIGHTS]
+    assert other.files[store.ASSETS] != card.files[store.ASSETS]
 
 
 def test_installed_models_live_in_the_data_folder_of_the_user(

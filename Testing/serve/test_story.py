@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
-from IterMask3DLib.core.image import Image, PackedMask
-from IterMask3DLib.core.request import ByGamma, ByPoint, FromMask
+from IterMask3DLib.core.image import Case, Image, PackedMask
+from IterMask3DLib.core.request import ByGamma, ByPoint, BySettings, FromMask, Request
+from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import DEFAULT_MODEL
+from IterMask3DLib.run import CaseRun, finish
 from IterMask3DLib.serve.records import StepLayers
+from Testing.methods.test_whole_brain import scored_model
 from Testing.serve.conftest import InProcess, same_result
 from Testing.serve.door import Asked, Door, case_fields, command, opened
 
@@ -137,6 +140,20 @@ def test_another_start_mask_is_a_setting(segmented: Door, here: InProcess) -> No
     expected = same_result(asked, here.run.resume(here.result.state, ByPoint(7), {"start": "best"}))
     settings = json.loads(json.dumps(expected.provenance["settings"]))
     assert asked.the("result").fields["provenance"]["settings"] == settings | {"visited": None}
+
+
+def test_another_sensitivity_costs_no_pass(tmp_path: Path, brain: Image) -> None:
+    folder = scored_model(tmp_path / "scored")
+    request = Request(model=str(folder), device="cpu", backend="pytorch")
+    run = CaseRun.of(Case(brain.name, {"T1w": brain}), load_model(folder), request)
+    state = finish(run.infer()).state
+    with opened(command()) as door:
+        assert door.prepare(brain, folder).ended.kind == "prepared"
+        first = door.ask("infer", {"key": "one"})
+        assert first.the("result").fields["resumable"] and len(first.all("step")) == 4
+        asked = door.ask("resume", {"key": "one", "edit": {"by": "settings"}, "settings": {"sensitivity": 2}})
+    assert asked.all("step") == []
+    same_result(asked, run.resume(state, BySettings(), {"sensitivity": 2}))
 
 
 def test_a_run_goes_on_from_an_edited_mask(segmented: Door, here: InProcess) -> None:

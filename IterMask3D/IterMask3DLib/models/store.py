@@ -23,7 +23,7 @@ from IterMask3DLib.core.files import staged_folder, take_place
 from IterMask3DLib.models.catalogue import user_folder, verified_bytes
 from IterMask3DLib.models.weights import bytes_of, check_tensors, tensors_of
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, ASSETS = "model.safetensors", "assets.safetensors"
 _LARGEST = {".safetensors": 2 * 1024**3, ".json": 1024**2}
 _FOLDER_NAME = re.compile(r"\w(?:[\w .+-]{0,98}[\w+-])?")
 _MOST_FILES = 20
@@ -101,23 +101,25 @@ def save_model(
         raise UserError(f"{folder} exists already; choose another name or remove it.")
     prefixes = {name: f"{name}." if len(networks) > 1 else "" for name in networks}
     tensors = {prefixes[name] + key: tensor for name, state in networks.items() for key, tensor in state.items()}
-    asset_names = {name: f"asset.{name}" for name in assets or {}}
-    for name, array in (assets or {}).items():
-        tensors[asset_names[name]] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    data = bytes_of(tensors)
+    arrays = {
+        name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for name, array in (assets or {}).items()
+    }
+    # Apart, so that models of the same networks have the same file of weights.
+    data = {WEIGHTS: bytes_of(tensors), **({ASSETS: bytes_of(arrays)} if arrays else {})}
     entries = {
         name: NetworkEntry(WEIGHTS, prefixes[name], card.networks[name].config if name in card.networks else {})
         for name in networks
     }
     signed = replace(
         card,
-        files={WEIGHTS: hashlib.sha256(data).hexdigest()},
+        files={file: hashlib.sha256(content).hexdigest() for file, content in data.items()},
         networks=entries,
-        assets={name: AssetEntry(WEIGHTS, tensor) for name, tensor in asset_names.items()},
+        assets={name: AssetEntry(ASSETS, name) for name in arrays},
     )
     ModelCard.from_json(signed.to_json(), str(folder / CARD_FILE))
     with staged_folder(folder) as staged:
-        (staged / WEIGHTS).write_bytes(data)
+        for file, content in data.items():
+            (staged / file).write_bytes(content)
         (staged / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", newline="\n")
         take_place(staged, folder)
     return signed
