@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from IterMask3DLib.core.contrast import contrast_in
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.lesion import Lesion
 from IterMask3DLib.core.settings import About
@@ -150,6 +151,12 @@ class Description:
         """The model of a name or folder; None: the default. None where there is no such one."""
         wanted = name or self.default_model
         return next((model for model in self.models if wanted in (model["name"], model["folder"])), None)
+
+    def model_for(self, volume: str) -> Mapping[str, Any] | None:
+        """The first usable model whose only input is the contrast that a volume's name says; None where none is."""
+        contrast = contrast_in(volume)
+        usable = (model for model in self.models if contrast and not model["problem"])
+        return next((model for model in usable if list(model["inputs"]) == [contrast]), None)
 
     def method(self, model: str | None = None) -> Mapping[str, Any]:
         """The method of a model; empty where it is not known."""

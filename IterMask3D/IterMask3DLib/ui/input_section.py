@@ -48,7 +48,11 @@ class InputSection:
             inputs = ", ".join(model["inputs"])
             self._ui.modelComboBox.addItem(model["name"] if model["problem"] else f"{title} ({inputs})")
         self._filling = False
+        parameters = self._session.parameters
+        unchosen = parameters is not None and not parameters.model
         self.select_model()
+        if unchosen and parameters.inputVolume is not None:
+            self._follow(parameters.inputVolume)
 
     def select_model(self) -> None:
         """Shows the model of the parameters; a scene without one gets the default."""
@@ -101,6 +105,8 @@ class InputSection:
         self._channels.show(self._session.inputs[1:], parameters.parameterNode, not busy)
         hide_own_nodes([ui.inputVolumeSelector, ui.brainMaskSelector, *self._channels.all])
         volume, mask = parameters.inputVolume, parameters.brainMask
+        if volume is not None and volume is not self._volume and not busy:
+            self._follow(volume)
         self._observe(volume)
         transform = volume.GetParentTransformNode() if volume is not None else None
         volumes = self._session.volumes
@@ -159,6 +165,19 @@ class InputSection:
             text = text.format(inputs=", ".join(volumes), name=lacking)
             return [InputCheck(Severity.ERROR, text)]
         return self._session.logic.check_input(volumes, mask, self._session.parameters.model or None)
+
+    def _follow(self, volume: Any) -> None:
+        """Chooses the model for what the name of a volume says that it is, and tells; the user may choose another."""
+        description, parameters = self._session.logic.description, self._session.parameters
+        found = description.model_for(volume.GetName()) if description is not None and self._models else None
+        now = description.model(parameters.model or None) if description is not None else None
+        if found is None or now is None or list(now["inputs"]) == list(found["inputs"]) or self._session.nodes:
+            return
+        parameters.model = found["name"]
+        self.select_model()
+        text = _("{volume} is {contrast} by its name: the model {model} was chosen for it.")
+        contrast = ", ".join(found["inputs"])
+        self._session.messages.report(text.format(volume=volume.GetName(), contrast=contrast, model=found["name"]))
 
     def _observe(self, volume: Any) -> None:
         if volume is self._volume:
