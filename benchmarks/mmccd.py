@@ -4,8 +4,8 @@
     python -m benchmarks.mmccd --agreement MODEL CHANNEL=FILE …     score maps of fewer passes, on the largest slice
 
 Plain is what the public code does: the network in contiguous memory on PyTorch, every band on every slice. Both work on
-the bundled brain, in one process, with untrained networks; seconds are those of the CPU, which other work on the machine changes
-less. A whole run is reckoned from the passes that were timed: it takes days.
+the bundled brain, in one process, with untrained networks; seconds are those of the CPU, which other work on the
+machine changes less. A whole run is reckoned from the passes that were timed: it takes days.
 """
 
 from __future__ import annotations
@@ -115,12 +115,9 @@ def agreement(model: str, files: list[str]) -> None:
     counted = eroded(case.brain, MMCCDSettings().erosion_mm / case.spacing[0])
     usual = replace(MMCCDSettings(), **{k: v for k, v in card.settings.items() if k == "band_mm"})
     wanted, seconds = score_map(case, model, usual, 0)
-    print(
-        f"slice {z}, {counted.sum()} pixels; every pass: {_passes(case, usual)} of {_whole(case, usual)}, {seconds:.0f} s"
-    )
-    print(
-        "| denoising steps | band step, mm | passes | share of the published | r | mean difference | highest 5 %, Dice | CPU s |"
-    )
+    made, published = _passes(case, usual), _whole(case, usual)
+    print(f"slice {z}, {counted.sum()} pixels; {made} of {published} passes touch its brain, {seconds:.0f} CPU s")
+    print("| denoising steps | band step, mm | passes | of all | r | mean difference | highest 5 %, Dice | CPU s |")
     print("|---|---|---|---|---|---|---|---|")
     for steps, longer, seed in [(100, 1, 1), *((steps, longer, 0) for steps, longer in FEWER)]:
         settings = replace(usual, denoising_steps=steps, band_step_mm=usual.band_step_mm * longer)

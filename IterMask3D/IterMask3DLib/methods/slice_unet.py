@@ -129,9 +129,8 @@ class _ResidualBlock(nn.Module):
         normed, *rest = self.out_layers
         inner = normed(inner)
         if code is not None:
-            # Two slices, not a split: compiling a split here ends the process with OpenVINO 2026.4.
-            both, half = self.emb_layers(code), inner.shape[1]
-            inner = inner * (1 + both[:, :half, None, None]) + both[:, half:, None, None]
+            scale, shift = self.emb_layers(code)[..., None, None].chunk(2, dim=1)
+            inner = inner * (1 + scale) + shift
         for part in rest:
             inner = part(inner)
         output: Tensor = self.skip_connection(self._resized(values)) + inner

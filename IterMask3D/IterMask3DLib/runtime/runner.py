@@ -55,6 +55,7 @@ class Runtime:
         Args:
             network: in evaluation mode.
             form: makes what is run from it, such as the same function in fewer operations; None: the network itself.
+                What has the attribute `pytorch_alone` is executed by nothing else.
         """
         if network not in self._runners:
             self._runners[network] = Runner(network if form is None else form(network), self)
@@ -96,7 +97,7 @@ class Runner:
         self._network = move(self._settled.kind, memory_format=memory_format_of(self._network))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        on_openvino = self._runtime.backend == "openvino"
+        on_openvino = self._runtime.backend == "openvino" and not getattr(self._network, "pytorch_alone", False)
         self._execute = openvino.OpenVINONetwork(self._network) if on_openvino else self._on_pytorch
 
     def _on_pytorch(self, given: Tensor) -> Tensor:

@@ -58,6 +58,9 @@ class DenoisingNetwork(nn.Module):
     The time of each image fills its channel.
     """
 
+    pytorch_alone = True
+    """Compiling what a time does to a network was seen to end the process, with OpenVINO 2026.4."""
+
     def __init__(self, network: SliceUNet) -> None:
         super().__init__()
         self.network = network
