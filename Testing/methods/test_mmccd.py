@@ -157,7 +157,7 @@ def published_image() -> NDArray[np.float32]:
 
 
 def test_the_masked_cycle_has_the_published_numbers(networks: dict[int, SliceUNet]) -> None:
-    """The corner and one place of the middle, each under every band that hides it; all 128 where they are asked for."""
+    """The corner, which two bands hide; with the variable `WHOLE` names, all of it (128 bands, minutes)."""
     cycle = DiffusionCycle(
         DenoisingNetwork(networks[2]),
         networks[1],
@@ -175,9 +175,9 @@ def test_the_masked_cycle_has_the_published_numbers(networks: dict[int, SliceUNe
     errors = torch.from_numpy(found.errors())
     for point in points:
         assert float(errors[(0, *point)]) == pytest.approx(wanted["err"][str([0, 0, *point])], abs=1e-4)
-        assert found.looks[(0, *point)] == wanted[f"cover[{point[0]},{point[1]}]" if point == (0, 0) else "cover_max"]
+        assert found.looks[(0, *point)] == wanted["cover_min" if point == (0, 0) else "cover_max"]
     if os.environ.get(WHOLE):
-        assert figures(errors, *points) == pytest.approx(wanted["err"], abs=1e-4)
+        assert figures(errors, *points) == pytest.approx(wanted["err"], abs=1e-3)
         assert figures(there, (64, 64)) == pytest.approx(wanted["last_forward"], abs=1e-4)
 
 
