@@ -12,20 +12,20 @@ from IterMask3DLib.preprocessing.read import described_contrast
 
 
 def by_model(cases: Sequence[CaseFiles]) -> dict[Path, list[CaseFiles]]:
-    """The cases of each model folder, and a line on stderr for each that says why."""
-    groups: dict[tuple[Path, str], list[CaseFiles]] = {}
+    """The cases of each model folder, and a line on stderr for each reason that one was chosen."""
+    groups: dict[tuple[str, str], list[CaseFiles]] = {}
     for case in cases:
-        groups.setdefault(_chosen(case.path), []).append(case)
+        groups.setdefault(described_contrast(case.path), []).append(case)
     found: dict[Path, list[CaseFiles]] = {}
-    for (folder, why), members in groups.items():
+    for (contrast, source), members in groups.items():
+        folder, why = _chosen(contrast, source)
         which = members[0].name if len(members) == 1 else f"{len(members)} cases"
         print(f"{which}: model {folder.name}, {why} (--model takes another)", file=sys.stderr, flush=True)
         found.setdefault(folder, []).extend(members)
     return found
 
 
-def _chosen(path: Path) -> tuple[Path, str]:
-    contrast, source = described_contrast(path)
+def _chosen(contrast: str, source: str) -> tuple[Path, str]:
     entry = model_for(contrast) if contrast else None
     if entry is not None:
         return entry.folder, f"for {contrast} as the {source} says"
