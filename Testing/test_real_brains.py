@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from IterMask3DLib import cli
 from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.models.catalogue import model_for
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import data_file
 from Testing.test_cli import FILES
@@ -105,3 +106,23 @@ def test_a_volume_of_another_scanner_is_segmented_at_its_own_resolution(tmp_path
 def test_a_raw_head_is_extracted_and_segmented(tmp_path: Path) -> None:
     folder = segment(data_file("heads", "head_b_T1w.nii.gz"), tmp_path / "out")
     assert "built-in skull stripping" in (folder / f"{folder.name}_report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("contrast", "least"), [("FLAIR", 0.75), ("T2", 0.4), ("T1", 0.3)])
+def test_the_tumours_are_outlined_without_naming_a_model(
+    contrast: str, least: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channel = contrast if contrast == "FLAIR" else f"{contrast}w"
+    entry = model_for(channel)
+    if entry is None or entry.card is None or entry.card.settings.get("inference") != "whole_brain":
+        pytest.skip(f"needs a bundled model for {channel} with whole-brain inference")
+    found = []
+    for patient in ("tumour01", "tumour02"):
+        path = data_file("tumours", patient, f"{patient}_{contrast}.nii.gz")
+        assert cli.main(["segment", str(path), "-o", str(tmp_path / patient)]) == 0
+        assert f"model {entry.name}, for {channel} as the name says" in capsys.readouterr().err
+        folder = tmp_path / patient / f"{patient}_{contrast}"
+        outlined = read(folder, "anomaly")
+        truth = np.asarray(nibabel.load(path.with_name(f"{patient}_tumour.nii.gz")).dataobj) > 0
+        found.append(2 * (outlined & truth).sum() / (outlined.sum() + truth.sum()))
+    assert np.mean(found) >= least
