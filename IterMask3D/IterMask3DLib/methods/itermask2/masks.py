@@ -39,8 +39,11 @@ def sample_slice_mask(brain: BoolVolume, spacing: float, rng: np.random.Generato
     centre = pixels[rng.integers(len(pixels))]
     away = (pixels - centre) * (spacing / _UNITS_MM[kind])
     density = _density(away, np.array([[first, covariance], [covariance, second]]))
-    small = rng.integers(*(max(1, int(limit * root)) for limit in _SMALL_SQUARES[kind]), endpoint=True)
-    counts = (int(small), *(int(rng.integers(*limits)) for limits in _LARGER_SQUARES))
+    fewest, most = (int(limit * root) for limit in _SMALL_SQUARES[kind])
+    counts = (
+        int(rng.integers(fewest, most, endpoint=True)),
+        *(int(rng.integers(*limits)) for limits in _LARGER_SQUARES),
+    )
     mask = np.zeros_like(brain)
     for count, side in zip(counts, _SQUARES_MM, strict=True):
         corners = pixels[rng.choice(len(pixels), size=count, p=density)]
