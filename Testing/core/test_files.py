@@ -9,7 +9,9 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +87,75 @@ with {how}(target) as staged:
 
 @pytest.mark.skipif(os.name == "nt", reason="needs the signals of POSIX")
 @pytest.mark.parametrize(("how", "where"), [("whole_file", "staged"), ("staged_folder", "staged / 'file'")])
-def test_a_killed_run_leaves_what_was_there_and_its_rest_is_swept_a_day_later(
+def test_a_killed_run_leaves_what_was_there_and_its_rest_is_swept_but_never_that_of_one_at_work(
     how: str, where: str, tmp_path: Path
 ) -> None:
     target = tmp_path / "result"
     target.write_text("earlier") if how == "whole_file" else target.mkdir()
     process = started(FILLING.format(how=how, where=where), target)
     assert process.stdout is not None and process.stdout.readline() == "there\n"
+    (left,) = (path for path in tmp_path.iterdir() if path != target)
+    assert left.name.startswith(".")
+    age(left, 99)
+    sweep(tmp_path)
+    assert left.exists()
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
     assert target.read_text() == "earlier" if how == "whole_file" else names(target) == []
-    (left,) = (path for path in tmp_path.iterdir() if path != target)
-    assert left.name.startswith(".")
+    sweep(tmp_path)
+    assert names(tmp_path) == ["result"]
+
+
+def test_a_rest_that_is_not_held_yet_is_not_swept(tmp_path: Path) -> None:
+    (tmp_path / ".itermask3d-part-new").mkdir()
+    sweep(tmp_path)
+    assert names(tmp_path) == [".itermask3d-part-new"]
+
+
+def test_where_a_disk_has_no_locks_rests_are_swept_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("IterMask3DLib.core.locks.fcntl", None)
+    left = tmp_path / ".itermask3d-part-old"
+    left.mkdir()
+    age(left, 0.9)
     sweep(tmp_path)
     assert left.exists()
     age(left, 1.1)
     sweep(tmp_path)
-    assert names(tmp_path) == ["result"]
+    assert names(tmp_path) == []
+
+
+def test_of_several_that_replace_a_folder_at_once_one_comes_after_the_other_and_nothing_is_lost(tmp_path: Path) -> None:
+    target = tmp_path / "case"
+    target.mkdir()
+    (target / "mine").write_text("precious")
+    start = threading.Barrier(4)
+
+    def replacing(who: int) -> None:
+        start.wait()
+        for number in range(10):
+            with staged_folder(target) as staged:
+                (staged / "result").write_text(f"{who} {number}")
+                take_place(staged, target, lambda: [target / "mine"])
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(replacing, who) for who in range(4)]:
+            done.result()
+    assert names(target) == ["mine", "result"] and (target / "mine").read_text() == "precious"
+    assert (target / "result").read_text().endswith(" 9") and names(tmp_path) == ["case"]
+
+
+def test_who_comes_second_can_refuse_to_replace_what_came_first(tmp_path: Path) -> None:
+    target = tmp_path / "case"
+
+    def refuse() -> list[Path]:
+        raise UserError("exists")
+
+    with staged_folder(target) as first, staged_folder(target) as second:
+        take_place(first, target, refuse)
+        with pytest.raises(UserError, match="exists"):
+            take_place(second, target, refuse)
+    assert names(tmp_path) == ["case"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs the permissions of POSIX")
@@ -146,7 +199,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_folder_takes_the_place_of_another_and_keeps_what_is_to_be_kept(tmp_path: Path) -> None:
     target, staged = folders(tmp_path)
-    take_place(staged, target, keep=[target / "notes"])
+    take_place(staged, target, lambda: [target / "notes"])
     assert (target / "result").read_text() == "new" and (target / "notes").read_text() == "mine"
     assert names(tmp_path) == ["target"]
 
@@ -167,7 +220,7 @@ def test_what_stood_there_comes_back_where_the_new_folder_cannot_take_its_place(
 
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(type(error)):
-        take_place(staged, target, keep=[target / "notes"])
+        take_place(staged, target, lambda: [target / "notes"])
     assert (target / "result").read_text() == "old" and (target / "notes").read_text() == "mine"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from IterMask3DLib.core.card import CARD_FILE
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import one_line
 from IterMask3DLib.models.catalogue import find_model, list_models
 
 
@@ -15,7 +16,7 @@ def models(parsed: argparse.Namespace) -> int:
     if parsed.action == "list":
         return _list(parsed.folder)
     if parsed.action == "show":
-        print((find_model(parsed.model) / CARD_FILE).read_text(encoding="utf-8").strip())
+        print((find_model(parsed.model) / CARD_FILE).read_bytes().decode("utf-8", errors="replace").strip())
         return 0
     # Here, so that what needs no torch answers at once.
     from IterMask3DLib.methods.loading import install, verify
@@ -50,5 +51,9 @@ def _list(folder: Path | None) -> int:
         problems += entry.problem is not None
         card = entry.card
         about = entry.problem or (f"{card.title} ({card.modality}, {card.grid.spacing:g} mm)" if card else "")
-        print(f"{entry.name:20} {entry.origin:10} {about}\n{'':20} {entry.folder}")
-    return 1 if problems else 0
+        print(f"{one_line(entry.name):20} {entry.origin:10} {one_line(about)}\n{'':20} {one_line(str(entry.folder))}")
+    if problems:
+        raise UserError(
+            f"{problems} of these models cannot be used; install {'it' if problems == 1 else 'them'} again."
+        )
+    return 0

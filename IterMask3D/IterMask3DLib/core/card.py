@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import PurePath
@@ -13,6 +14,9 @@ from IterMask3DLib.core.settings import About, checked
 
 FORMAT = 2
 CARD_FILE = "card.json"
+MOST_GRID_VOXELS = 2**26
+"""Of a model's grid: a brain at 0.4 mm; a network on it takes more than 10 GB."""
+
 _MOST_CHANNELS, _LONGEST_SIDE = 8, 1024
 _LARGEST_FIGURE = 1e12
 _TEXTS = ("on", "unit", "command", "version")
@@ -204,6 +208,8 @@ class _Reader:
         right = isinstance(value, list) and len(value) in lengths
         if not right or not all(type(v) is int and 0 < v <= _LONGEST_SIDE for v in value):
             raise self.wrong(key, f"must be {lengths[-1]} positive whole numbers up to {_LONGEST_SIDE}")
+        if math.prod(value) > MOST_GRID_VOXELS:
+            raise self.wrong(key, f"must be a grid of at most {MOST_GRID_VOXELS:,} voxels")
         if any(side % multiple for side in value):
             raise self.wrong(key, f"must hold multiples of {multiple}")
         return tuple(value)

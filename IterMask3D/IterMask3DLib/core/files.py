@@ -9,17 +9,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.locks import alone, held
 
 _STAGED = ".itermask3d-part-"
-_STALE_SECONDS = 24 * 3600
+_STALE_SECONDS, _YOUNG_SECONDS = 24 * 3600, 2
+"""How old a rest must be: where nothing tells whether it is held, and where it is only not held yet."""
+
 _NAME_END = 60
 _FORMULA = ("=", "+", "-", "@", "\t", "\n")
 
@@ -31,19 +32,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=_STAGED, suffix=f"-{path.name[-_NAME_END:]}", dir=path.parent)
     os.close(handle)
     staged = Path(name)
-    try:
-        yield staged
-        staged.chmod(0o666 & ~_umask())
-        os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
+    with held(staged):
+        try:
+            yield staged
+            staged.chmod(0o666 & ~_umask())
+            os.replace(staged, path)
+        finally:
+            staged.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_folder(target: Path) -> Iterator[Path]:
     """A hidden folder beside `target`, gone in the end; what is to stay is moved out of it before that.
 
-    Folders that killed runs left beside it for more than a day are swept. Raises `UserError` where it cannot be made.
+    What killed runs left beside it is swept. Raises `UserError` where it cannot be made.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -51,29 +53,46 @@ def staged_folder(target: Path) -> Iterator[Path]:
         staged = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.", dir=target.parent))
     except OSError as error:
         raise UserError(f"{target} cannot be written ({reason(error)}); choose another place.") from None
-    try:
-        staged.chmod(0o777 & ~_umask())
-        yield staged
-    except OSError as error:
-        raise UserError(f"{target} cannot be written ({reason(error)}); free space or choose another place.") from None
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with held(staged):
+        try:
+            staged.chmod(0o777 & ~_umask())
+            yield staged
+        except OSError as error:
+            why = f"{target} cannot be written ({reason(error)})"
+            raise UserError(f"{why}; free space or choose another place.") from None
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
-def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
-    """Puts a folder in the place of `target`.
+def check_folder(folder: Path) -> None:
+    """Raises `OSError` where nothing can be made in a folder, which is made itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Path(tempfile.mkdtemp(prefix=_STAGED, dir=folder)).rmdir()
+
+
+def take_place(staged: Path, target: Path, meet: Callable[[], Iterable[Path]] = lambda: ()) -> None:
+    """Puts a folder in the place of `target`; of several processes that do so at once, one after another.
 
     What stood there goes last, and comes back if the new one cannot take its place.
 
     Args:
         staged: the new folder, on the same disk.
         target: where it goes; may exist.
-        keep: entries of the old folder that are to be found in the new one.
+        meet: asked where something stands there, when nobody else can change it any more: gives its entries that are to
+            be found in the new folder, or raises where it is to stay.
     """
-    if not target.exists():
-        os.replace(staged, target)
-        return
-    earlier = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.old.", dir=target.parent)) / "folder"
+    with alone(target.parent / f"{_STAGED}{target.name}.lock"):
+        if not os.path.lexists(target):
+            os.replace(staged, target)
+            return
+        keep = list(meet())
+        earlier = Path(tempfile.mkdtemp(prefix=f"{_STAGED}{target.name}.old.", dir=target.parent))
+        with held(earlier):
+            _exchange(staged, target, earlier / "folder", keep)
+            shutil.rmtree(earlier, ignore_errors=True)
+
+
+def _exchange(staged: Path, target: Path, earlier: Path, keep: Iterable[Path]) -> None:
     moved: list[tuple[Path, Path]] = []
     try:
         os.replace(target, earlier)
@@ -89,26 +108,28 @@ def take_place(staged: Path, target: Path, keep: Iterable[Path] = ()) -> None:
             os.replace(earlier, target)
         earlier.parent.rmdir()
         raise
-    shutil.rmtree(earlier.parent, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
-    """Removes what killed runs left in a folder more than a day ago."""
+    """Removes what killed runs left in a folder: what no process holds any more."""
     for left in folder.glob(f"{_STAGED}*"):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime <= _STALE_SECONDS:
-                continue
-            target = folder / left.name.removeprefix(_STAGED).rsplit(".old.", 1)[0]
-            if ".old." in left.name and (left / "folder").is_dir() and not target.exists():
-                # What a run was replacing when it was killed comes back where nothing took its place.
-                os.replace(left / "folder", target)
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            age = time.time() - left.stat().st_mtime
+            with held(left) as free:
+                if age <= (_STALE_SECONDS if free is None else _YOUNG_SECONDS) or free is False:
+                    continue
+                target = folder / left.name.removeprefix(_STAGED).rsplit(".old.", 1)[0]
+                if ".old." in left.name and (left / "folder").is_dir() and not target.exists():
+                    # What a run was replacing when it was killed comes back where nothing took its place.
+                    os.replace(left / "folder", target)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
     """A text file, whole, UTF-8 with LF."""
     with whole_file(path) as staged:
-        staged.write_text(text, encoding="utf-8", newline="\n")
+        # A name that is not UTF-8 is written with escapes, which JSON reads as the name again.
+        staged.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -127,10 +148,8 @@ def plain(value: Any) -> Any:
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(inner) for inner in value]
-    if isinstance(value, np.ndarray):
+    if hasattr(value, "tolist"):  # Arrays and numbers of numpy, which need not be imported for this.
         return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (str, int)) else str(value)
@@ -138,7 +157,7 @@ def plain(value: Any) -> Any:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A CSV file, whole; texts that a spreadsheet would run as a formula get a quotation mark in front."""
-    with whole_file(path) as staged, staged.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as staged, staged.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([harmless(cell) for cell in row] for row in (columns, *rows))
 

@@ -17,6 +17,8 @@ MOST_VOXELS = 512 * 1024 * 1024
 
 _LEAST_SIDE = 4
 _SPACING_MM = (0.05, 25.0)
+_FLATTEST = 0.05
+_FARTHEST_MM = 1e5
 _LARGEST_VALUE = 1e30
 
 
@@ -49,9 +51,12 @@ def check_voxels(path: str | Path, array: NDArray[Any], affine: Affine) -> NDArr
     if min(array.shape) < _LEAST_SIDE:
         raise UserError(f"{path} has only {min(array.shape)} slices ({sides}); at least {_LEAST_SIDE} are needed.")
     check_size(path, array.shape, array.dtype)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    spacing = spacing_of(affine) if np.isfinite(affine).all() else (0.0, 0.0, 0.0)
+    # A cuboid fills the product of its sides; a gantry that is tilted by 30 degrees leaves .87 of it.
+    if not abs(np.linalg.det(affine[:3, :3])) > _FLATTEST * np.prod(spacing):
         raise UserError(f"{path} has a singular orientation matrix; mend its header (spacing and directions).")
-    spacing = spacing_of(affine)
+    if np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
+        raise UserError(f"{path} lies {np.abs(affine[:3, 3]).max() / 1e6:.3g} km from the scanner; mend its header.")
     if min(spacing) < _SPACING_MM[0] or max(spacing) > _SPACING_MM[1]:
         size = " x ".join(f"{s:.3g}" for s in spacing)
         possible = f"{_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm can be worked on"

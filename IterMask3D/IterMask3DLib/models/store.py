@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import torch
@@ -97,8 +98,12 @@ def save_model(
     Raises:
         UserError: if the folder exists or the card is one that could not be read again.
     """
-    if folder.exists():
+
+    def refuse() -> NoReturn:
         raise UserError(f"{folder} exists already; choose another name or remove it.")
+
+    if folder.exists():
+        refuse()
     prefixes = {name: f"{name}." if len(networks) > 1 else "" for name in networks}
     tensors = {prefixes[name] + key: tensor for name, state in networks.items() for key, tensor in state.items()}
     arrays = {
@@ -120,8 +125,8 @@ def save_model(
     with staged_folder(folder) as staged:
         for file, content in data.items():
             (staged / file).write_bytes(content)
-        (staged / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", newline="\n")
-        take_place(staged, folder)
+        (staged / CARD_FILE).write_text(signed.to_json(), encoding="utf-8", errors="backslashreplace", newline="\n")
+        take_place(staged, folder, refuse)
     return signed
 
 
@@ -143,15 +148,26 @@ def install_model(source: Path, verify: Callable[[Path], ModelCard], overwrite: 
         target = target_root / card.name
         if target.exists() and target.samefile(folder):
             return target
-        if target.exists() and not overwrite:
-            raise UserError(f"{target} exists already; use --overwrite to replace it.")
-        if target.exists() and not (target / CARD_FILE).is_file():
-            raise UserError(f"{target} holds no model; remove it or rename it yourself.")
+
+        def others() -> list[Path]:
+            if not overwrite:
+                raise UserError(f"{target} exists already; use --overwrite to replace it.")
+            if not (target / CARD_FILE).is_file():
+                raise UserError(f"{target} holds no model; remove it or rename it yourself.")
+            return others_in(target)
+
+        if os.path.lexists(target):
+            others()
         with staged_folder(target) as staged:
             for file in (*card.files, CARD_FILE):
                 shutil.copyfile(folder / file, staged / file)
-            take_place(staged, target)
+            take_place(staged, target, others)
         return target
+
+
+def others_in(folder: Path) -> list[Path]:
+    """What lies in a model folder and is no part of a model: it stays when the model is replaced."""
+    return [entry for entry in folder.iterdir() if entry.name != CARD_FILE and entry.suffix != ".safetensors"]
 
 
 def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:

@@ -7,11 +7,15 @@ T1-weighted heads.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, Image
+from IterMask3DLib.core.limits import short
 from IterMask3DLib.preprocessing.bias_field import without_bias_field
 from IterMask3DLib.preprocessing.registration import Template, head_to_template
 from IterMask3DLib.preprocessing.resampling import itk_image
@@ -21,11 +25,19 @@ _NEIGHBOURHOOD_MM = 5.0
 _CORE_MM = 10.0
 _OPENING_MM = 7.5
 _CLOSING_MM = 7.5
+_OVERSHOOT, _USUAL_RANGE, _RESCALED = 0.2, (50.0, 1e6), 1000.0
 
 
 def strip_head(image: Image) -> BoolVolume:
     """The brain of a T1-weighted head: bool [i, j, k]. Raises `UserError` if nothing brain-like is found."""
-    whole = itk_image(image.array.astype(np.float32), image.affine)
+    try:
+        return _stripped(image)
+    except RuntimeError as error:  # The registration finds no overlap, or a head without contrast.
+        raise UserError(f"{image.label}: no brain was found ({short(error)}); give a brain mask.") from None
+
+
+def _stripped(image: Image) -> BoolVolume:
+    whole = itk_image(_positive(image.array), image.affine)
     work = sitk.DICOMOrient(_coarse(whole), "LPS")
     head = _largest(sitk.OtsuThreshold(sitk.RescaleIntensity(work, 0, 255), 0, 1, 128))
     if sitk.GetArrayViewFromImage(head).sum() == 0:
@@ -37,6 +49,15 @@ def strip_head(image: Image) -> BoolVolume:
     mask = _tissue(work, share)
     fine = sitk.Resample(sitk.Cast(mask, sitk.sitkFloat32), whole, sitk.Transform(), sitk.sitkLinear, 0.0)
     return np.asarray(sitk.GetArrayFromImage(fine).T >= 0.5)
+
+
+def _positive(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Intensities as a scanner gives them: those that lie below 0, or are far larger or smaller, are rescaled."""
+    low, high = float(array.min()), float(array.max())
+    # What resampling leaves a little below 0 is cut.
+    if low >= -_OVERSHOOT * high and _USUAL_RANGE[0] <= high - low <= _USUAL_RANGE[1]:
+        return array.astype(np.float32)
+    return ((array - low) * (_RESCALED / (high - low))).astype(np.float32)
 
 
 def _coarse(image: sitk.Image) -> sitk.Image:

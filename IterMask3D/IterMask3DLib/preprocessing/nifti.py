@@ -13,7 +13,9 @@ from typing import Any
 import nibabel
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
@@ -33,6 +35,7 @@ _GZIP = 31
 _FAILURES = (
     ImageFileError,
     HeaderDataError,
+    WrapStructError,
     OSError,
     EOFError,
     KeyError,
@@ -62,8 +65,10 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
             data = beginning + file.read(max(0, wanted + _TRAILING - len(beginning)))
             if file.read(1):
                 raise UserError(f"{path} holds more than its header says; it is damaged or no NIfTI file.")
-        image = kind.from_bytes(data)
-        array = np.asanyarray(image.dataobj)
+        # What it mends in a header it would print.
+        with LoggingOutputSuppressor():
+            image = kind.from_bytes(data)
+            array = np.asanyarray(image.dataobj)
     except _FAILURES as error:
         what = reason(error) if isinstance(error, OSError) and error.errno else short(error)
         raise UserError(

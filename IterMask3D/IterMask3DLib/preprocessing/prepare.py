@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.orientations import io_orientation
 from numpy.typing import NDArray
 
-from IterMask3DLib.core.card import CardGrid, ModelCard
+from IterMask3DLib.core.card import MOST_GRID_VOXELS, CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape, Spacing, spacing_of
 from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
@@ -200,6 +200,9 @@ def _placed(reference: Image, mask: BrainMask, grid: CardGrid) -> GridTransform:
         offset.append(float(np.floor(middle)) if factor[axis] == 1 else middle)
         shape.append(size)
     (i, j, k), (f, g, h), (x, y, z) = shape, factor, offset
+    if i * j * k > MOST_GRID_VOXELS:
+        needed = f"the brain needs {i} x {j} x {k} voxels of {grid.spacing:g} mm"
+        raise UserError(f"{reference.label}: {needed}, more than {MOST_GRID_VOXELS:,}; choose a coarser model.")
     return GridTransform(axes, flipped, input_shape, (i, j, k), (f, g, h), (x, y, z))
 
 

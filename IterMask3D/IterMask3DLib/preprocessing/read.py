@@ -20,8 +20,12 @@ from IterMask3DLib.preprocessing.dicom import dicom_contrast, read_dicom
 from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
 from IterMask3DLib.preprocessing.nifti import read_nifti
 from IterMask3DLib.preprocessing.resampling import affine_of
+from IterMask3DLib.preprocessing.text_headers import META_IMAGE, NRRD, check_text_header
 
-ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
+# What it has to say is raised; its warnings would be printed between our lines, with names of files.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+ITK = (*NRRD, *META_IMAGE)
 DICOM = (".dcm", ".ima")
 
 _NUMPY_TYPES = {
@@ -42,8 +46,8 @@ def case_name(path: str | Path) -> str:
     """Name of the case a path stands for: the file name without its extension, safe as a folder name."""
     try:
         name = Path(path).resolve().name
-    except (OSError, RuntimeError):
-        name = Path(path).name  # Links that lead in a circle.
+    except (OSError, ValueError, RuntimeError):
+        name = Path(path).name  # Links that lead in a circle, and what can be no name.
     for extension in sorted(NIFTI + ITK + DICOM, key=len, reverse=True):
         if name.lower().endswith(extension):
             name = name[: -len(extension)]
@@ -107,6 +111,7 @@ def _check_name(place: Path) -> None:
 
 
 def _read_itk(path: Path) -> tuple[NDArray[Any], Affine]:
+    check_text_header(path)
     reader = sitk.ImageFileReader()
     try:
         reader.SetFileName(str(path))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason, staged_folder, take_place, write_csv
+from IterMask3DLib.core.files import check_folder, reason, staged_folder, take_place, write_csv
 from IterMask3DLib.core.result import ANOMALY, CaseResult, LayerKind
 from IterMask3DLib.core.tables import write_iterations, write_lesions
 from IterMask3DLib.preprocessing.nifti import write_nifti, write_nifti_series
@@ -33,8 +32,7 @@ def check_writable(out: Path, case: str, inputs: Collection[Path], overwrite: bo
         raise UserError(f"{case!r} cannot name a folder; give the case another name.")
     try:
         check_target(out / case, inputs, overwrite, lambda folder: is_case(folder, case))
-        out.mkdir(parents=True, exist_ok=True)
-        Path(tempfile.mkdtemp(prefix=f".{case}.", dir=out)).rmdir()
+        check_folder(out)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({reason(error)}); choose another output folder.") from None
 
@@ -60,11 +58,17 @@ def write_case(
     what = (*WHAT, DICOM_SEG) if dicom_seg else WHAT
     with staged_folder(target) as beside:
         written = {path.name for path in case_files(result, beside, what, found)}
-        ours = case_files_in(target, case)
-        others = [entry for entry in target.iterdir() if entry.name not in ours] if target.is_dir() else []
-        for entry in others:
-            if entry.name in written:
-                raise UserError(f"{entry} was not written by this program and would be replaced; move it.")
+
+        def others() -> list[Path]:
+            # Asked again: another run may have written the case in the meantime.
+            check_target(target, inputs, overwrite, lambda folder: is_case(folder, case))
+            ours = case_files_in(target, case)
+            kept = [entry for entry in target.iterdir() if entry.name not in ours]
+            for entry in kept:
+                if entry.name in written:
+                    raise UserError(f"{entry} was not written by this program and would be replaced; move it.")
+            return kept
+
         take_place(beside, target, others)
     return target
 

@@ -16,6 +16,8 @@ from IterMask3DLib.runtime.device import Device, choose_device
 Network = Callable[[Tensor], Tensor]
 """A network at work: float32 [b, c, …] -> float32 [b, c', …], on any device."""
 
+_LARGEST_OUTPUT = 1e15
+
 
 class Runtime:
     """Everything a method needs to run its networks: a device, an executor and a seed.
@@ -82,7 +84,7 @@ class Runner:
             device = self._runtime.device
             try:
                 with torch.inference_mode():
-                    return self._execute(given)
+                    return _checked(self._execute(given), device)
             except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
                 smaller = device.smaller if _is_about_the_device(error, device) else None
                 if smaller is None:
@@ -108,6 +110,14 @@ class Runner:
         with torch.autocast(device.kind, torch.float16, enabled=device.half):
             output: Tensor = self._network(there)
         return output.float()
+
+
+def _checked(output: Tensor, device: Device) -> Tensor:
+    """What a network gave, once it was found to be numbers that can be squared. Raises `UserError`."""
+    if output.numel() and not output.abs().max() < _LARGEST_OUTPUT:
+        advice = "use --precision single" if device.half else "the weights of the model cannot be used"
+        raise UserError(f"The network gives values that are infinite or no numbers; {advice}.")
+    return output
 
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}

@@ -13,7 +13,7 @@ from torch import nn
 from IterMask3DLib.core.card import Figure, ModelCard, NetworkEntry
 from IterMask3DLib.core.files import staged_folder, take_place
 from IterMask3DLib.methods.base import Calibration, Method, Report, TrainingTask
-from IterMask3DLib.models.store import WEIGHTS, Model, save_model
+from IterMask3DLib.models.store import WEIGHTS, Model, others_in, save_model
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
 from IterMask3DLib.training.cache import CachedVolumes
@@ -118,7 +118,7 @@ def write_model(
         return card
     with staged_folder(folder) as staged:
         signed = save_model(staged / MODEL, card, states, found.assets)
-        take_place(staged / MODEL, folder)
+        take_place(staged / MODEL, folder, lambda: others_in(folder))
     return signed
 
 

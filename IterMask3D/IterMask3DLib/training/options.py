@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from IterMask3DLib.core.card import MOST_GRID_VOXELS
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import words_of
 from IterMask3DLib.core.settings import about, as_published, changed, setting
@@ -254,6 +256,8 @@ def _check_grid(options: TrainingOptions, spec: MethodSpec, where: str) -> None:
     shape, multiple, sides = options.shape, spec.side_multiple, spec.dimensions
     if options.slice_spacing is not None and sides == 3:
         raise UserError(f"{where}: slice_spacing is given, but models of {spec.name} see volumes; leave it out.")
+    if shape is not None and math.prod(shape) > MOST_GRID_VOXELS:
+        raise UserError(f"{where}: shape is {list(shape)}; it must hold at most {MOST_GRID_VOXELS:,} voxels.")
     if shape is not None and (len(shape) != sides or any(side % multiple for side in shape)):
         raise UserError(f"{where}: shape is {list(shape)}; it must be {sides} sides that are multiples of {multiple}.")
 
