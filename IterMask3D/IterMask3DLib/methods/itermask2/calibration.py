@@ -39,7 +39,7 @@ def choose_threshold(
     settings = changed(IterMask2Settings(), model.card.settings, model.card.name)
     numbers = shard(range(len(validation)))
     mine = [
-        masked_errors(_slices(each, settings), masked, each.spacing[0], settings.smallest_slice, number)
+        masked_errors(_slices(each), masked, each.spacing[0], settings.smallest_slice, number)
         for number, each in ((number, validation[number]) for number in numbers)
     ]
     threshold = validation_threshold(np.concatenate([each for part in all_gather(mine) for each in part]), share)
@@ -87,13 +87,13 @@ def masked_errors(given: Slices, masked: Network, spacing: float, smallest: floa
     return np.asarray(np.square(values - reconstruction)[mask])
 
 
-def _slices(healthy: Healthy, settings: IterMask2Settings) -> Slices:
-    return Slices.of(healthy.channels[0], healthy.brain, healthy.spacing, settings.high_frequency_cutoff)
+def _slices(healthy: Healthy) -> Slices:
+    return Slices.of(healthy.channels[0], healthy.brain, healthy.spacing)
 
 
 def _found_share(
     healthy: Healthy, first: Network, masked: Network, threshold: float, settings: IterMask2Settings
 ) -> float:
     """The share of a healthy brain that is found anomalous."""
-    *_, last = refine(_slices(healthy, settings), first, masked, threshold, settings, seeded_noise(0))
+    *_, last = refine(_slices(healthy), first, masked, threshold, settings, seeded_noise(0))
     return float(last.layers[MASK].read().sum()) / int(healthy.brain.sum())

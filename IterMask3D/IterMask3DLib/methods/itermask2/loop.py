@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.artifacts import MaskHistory
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
-from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
+from IterMask3DLib.methods.itermask2.settings import PUBLISHED_CUTOFF, IterMask2Settings
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.slices import as_slices, as_volume, in_batches, slices_with_brain
 from IterMask3DLib.runtime.noise import Noise
@@ -39,7 +39,9 @@ class Slices:
     brain: BoolVolume
 
     @classmethod
-    def of(cls, volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float], cutoff: float) -> Slices:
+    def of(
+        cls, volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float], cutoff: float = PUBLISHED_CUTOFF
+    ) -> Slices:
         """Those of a volume [x, y, z] and its brain.
 
         `spacing`: mm; `cutoff`: of the high frequencies, in cycles per mm.

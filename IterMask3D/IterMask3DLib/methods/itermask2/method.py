@@ -37,7 +37,7 @@ class IterMask2(Method):
                 "or give --threshold."
             )
         check_slices(case)
-        given = Slices.of(case.channels[0], case.brain, case.spacing, settings.high_frequency_cutoff)
+        given = Slices.of(case.channels[0], case.brain, case.spacing)
         first, masked = (runtime.runner(model.networks[name]) for name in (FIRST, MASKED))
         noise = seeded_noise(runtime.seed)
         return (yield from refine(given, first, masked, settings.threshold, settings, noise))

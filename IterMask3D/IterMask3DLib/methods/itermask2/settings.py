@@ -60,9 +60,6 @@ class IterMask2Settings:
         least=0,
         most=1,
     )
-    high_frequency_cutoff: float = setting(
-        "number", PUBLISHED_CUTOFF, "Cutoff of the high frequencies", unit="cycles per mm", least=1e-6, most=10
-    )
 
 
 @dataclass(frozen=True)
