@@ -158,7 +158,7 @@ def test_that_an_anomaly_was_edited_is_known_in_a_scene_that_was_opened_again(
         lambda logic, nodes: logic.threshold_heatmap(nodes, 0.05),
         lambda logic, nodes: logic.reject_lesions(nodes, [2]),
     ],
-    ids=["use an iteration", "threshold", "delete", "keep"],
+    ids=["use an iteration", "threshold", "reject"],
 )
 def test_what_the_user_does_through_the_panel_counts_as_editing_and_can_be_undone(
     logic: Any, nodes: ResultNodes, change: Callable[..., Any]

@@ -83,15 +83,19 @@ class SceneLogic(RunLogic):
         nodes.place()
         return node, str(segment_id)
 
-    def _write_edited(self, nodes: ResultNodes, array: NDArray[np.uint8]) -> list[Lesion]:
-        """Writes the anomaly by the user's hand, with the undo checkpoint before, and measures it."""
+    def _write_edited(
+        self, nodes: ResultNodes, array: NDArray[np.uint8], lesions: Sequence[Lesion] | None = None
+    ) -> list[Lesion]:
+        """Writes the anomaly by the user's hand, with the undo checkpoint before, and its lesions (None: measured)."""
         with self._watch.own_writing(nodes):
             node = segmentations.ensure_segmentation(nodes)
             self._tell("before_write", node)
             segmentations.write_segment(node, segmentations.ensure_segment(nodes), array, nodes.input)
             segmentations.tag_edited(nodes)
         nodes.place()
-        return self.measure_lesions(nodes)
+        found = lesion_nodes.measure(nodes, array.view(np.bool_)).lesions if lesions is None else lesions
+        lesion_nodes.write_lesions(nodes, found)
+        return list(found)
 
     # Views
 
@@ -142,7 +146,7 @@ class SceneLogic(RunLogic):
 
     def reject_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
-        return self._write_edited(nodes, lesion_nodes.listed(nodes).without(numbers))
+        return self._write_edited(nodes, *lesion_nodes.listed(nodes).without(numbers))
 
     # Files
 
@@ -151,7 +155,7 @@ class SceneLogic(RunLogic):
     ) -> None:
         """Writes files, of `SAVEABLE`, into a folder; `on_done` hears their paths. Raises `UserError`."""
         self._controller.refuse_while_busy()
-        files = saving.Saving(nodes, Path(folder), what)
+        files = saving.Saving(nodes, Path(folder), what, callbacks.get("on_progress", lambda progress: None))
         self._begin(files.conversation(), callbacks, hear=files.hear)
 
     def start_batch(

@@ -63,6 +63,8 @@ class SegmentSection:
         self._ui.progressBar.value = round(_BAR * progress.fraction)
         if self._session.logic.state is RunState.RUNNING:
             self._session.messages.show(progress.text)
+            # What follows may hold the main thread before Qt paints by itself: a scene is written in one call.
+            self._ui.statusLabel.repaint()
 
     def on_done(self, summary: RunSummary) -> None:
         parameters, nodes = self._session.parameters, summary.nodes

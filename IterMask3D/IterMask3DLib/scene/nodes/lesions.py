@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import slicer
@@ -11,6 +11,7 @@ import slicer.util
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.core.lesion import Lesion, find_lesions
 from IterMask3DLib.scene.nodes import tables
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
@@ -26,19 +27,29 @@ class MeasuredLesions:
     lesions: tuple[Lesion, ...]
     labels: NDArray[np.int32]
 
-    def without(self, numbers: Sequence[int]) -> NDArray[np.uint8]:
-        """A mask of all other lesions. Raises `UserError` for a number that is not there."""
+    def without(self, numbers: Sequence[int]) -> tuple[NDArray[np.uint8], tuple[Lesion, ...]]:
+        """A mask of all other lesions, and they, numbered anew. Raises `UserError` for a number that is not there."""
         _known(self.lesions, numbers)
         kept = np.ones(len(self.lesions) + 1, dtype=np.uint8)
         kept[[0, *numbers]] = 0
-        return kept[self.labels]
+        rest = (lesion for lesion in self.lesions if kept[lesion.number])
+        mask = np.zeros(self.labels.shape, dtype=np.uint8)
+        box = bounding_box(self.labels != 0)
+        if box is not None:
+            mask[box] = kept.take(self.labels[box])
+        return mask, tuple(replace(lesion, number=number) for number, lesion in enumerate(rest, 1))
 
 
-def measure(nodes: ResultNodes) -> MeasuredLesions:
-    """The lesions of the segment as it is now, with the scores of the heatmap inside them. Raises `UserError`."""
+def measure(nodes: ResultNodes, anomaly: NDArray[np.bool_] | None = None) -> MeasuredLesions:
+    """The lesions of the segment as it is now, with the scores of the heatmap inside them. Raises `UserError`.
+
+    Args:
+        anomaly: the segment, where it is known already.
+    """
     need_input(nodes)
     heatmap = voxels_of(nodes.heatmap).T if nodes.heatmap is not None else None
-    lesions, labels = find_lesions(read_segment(nodes).T, heatmap, affine_of(nodes.input))
+    anomaly = read_segment(nodes) if anomaly is None else anomaly
+    lesions, labels = find_lesions(anomaly.T, heatmap, affine_of(nodes.input))
     return MeasuredLesions(lesions, labels.T)
 
 

@@ -15,7 +15,7 @@ from IterMask3DLib import __version__
 from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.scene.nodes import names
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
-from IterMask3DLib.scene.nodes.volumes import segments_on
+from IterMask3DLib.scene.nodes.volumes import labelmap_of, labels_in, segments_on
 
 COLOR = (1.0, 0.3, 0.1)
 _FILL = 0.15
@@ -107,12 +107,14 @@ def fingerprint(nodes: ResultNodes) -> tuple[int, ...]:
     segment = _segment(nodes)
     if segment is None:
         return ()
-    image = segment.GetRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName())
-    if image is None or image.GetPointData().GetScalars() is None:
+    image = labelmap_of(segment)
+    here = labels_in(image) == segment.GetLabelValue() if image is not None else np.zeros((0, 0, 0), dtype=bool)
+    box = bounding_box(here)
+    if box is None or image is None:
         return (0,)
-    labels = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
-    here = np.argwhere(labels == segment.GetLabelValue()) + image.GetExtent()[4::-2]
-    return (len(here), zlib.crc32(here.astype(np.int32).tobytes()))
+    part = here[box]
+    corner = (side.start + begin for side, begin in zip(box, image.GetExtent()[4::-2], strict=True))
+    return (*corner, *part.shape, zlib.crc32(np.packbits(part)))
 
 
 def tag_automatic(nodes: ResultNodes) -> None:

@@ -10,6 +10,7 @@ import slicer
 import slicer.util
 import vtk
 from numpy.typing import NDArray
+from vtk.util import numpy_support
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape
@@ -77,12 +78,43 @@ def segments_on(segmentation: Any, segment_id: str | None, volume: Any) -> NDArr
     wanted = [segment_id] if segment_id is not None else list(segmentation.GetSegmentation().GetSegmentIDs())
     found = np.zeros(shape_of(volume)[::-1], dtype=bool)
     for each in wanted:
+        if _add_as_it_is(found, segmentation, each, volume):
+            continue
         # A segment with nothing in it has no labelmap that could be brought to another grid.
         with suppress(RuntimeError):
             array = slicer.util.arrayFromSegmentBinaryLabelmap(segmentation, each, volume)
             if array is not None:
                 found |= array > 0
     return found
+
+
+def _add_as_it_is(found: NDArray[np.bool_], segmentation: Any, segment_id: str, volume: Any) -> bool:
+    """Adds a segment that is a part of the volume's grid, as the module writes them; False where it is another grid."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    image = labelmap_of(segment) if segment is not None else None
+    if image is None or segmentation.GetParentTransformNode() is not None:
+        return False
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    begin, end = np.reshape(image.GetExtent(), (3, 2)).T
+    inside = (begin >= 0).all() and (end < shape_of(volume)).all() and (begin <= end).all()
+    if not inside or not np.allclose(slicer.util.arrayFromVTKMatrix(matrix), affine_of(volume), rtol=0, atol=1e-6):
+        return False
+    box = tuple(slice(first, last + 1) for first, last in zip(begin[::-1], end[::-1], strict=True))
+    found[box] |= labels_in(image) == segment.GetLabelValue()
+    return True
+
+
+def labelmap_of(segment: Any) -> Any:
+    """The oriented image that holds a segment, and perhaps others; None where it has no voxels."""
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    image = segment.GetRepresentation(name)
+    return image if image is not None and image.GetPointData().GetScalars() is not None else None
+
+
+def labels_in(image: Any) -> NDArray[Any]:
+    """The labels of an oriented image, [k, j, i]; a view."""
+    return numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(image.GetDimensions()[::-1])
 
 
 def brain_mask_on(node: Any, volume: Any) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from IterMask3DLib.scene.nodes.lesions import measure
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
 from IterMask3DLib.scene.nodes.segmentations import read_segment
 from IterMask3DLib.scene.nodes.volumes import voxels_of
-from IterMask3DLib.scene.records import SAVEABLE
+from IterMask3DLib.scene.records import SAVEABLE, RunProgress
 from IterMask3DLib.scene.run.controller import Ask, Conversation, Portion
 from IterMask3DLib.scene.run.conversations import images_of
 from IterMask3DLib.scene.translation import tr as _
@@ -35,9 +35,11 @@ class Saving:
     Raises `UserError` where nothing of what was chosen is there to be saved.
     """
 
-    def __init__(self, nodes: ResultNodes, folder: Path, what: Collection[str]) -> None:
+    def __init__(
+        self, nodes: ResultNodes, folder: Path, what: Collection[str], tell: Callable[[RunProgress], None]
+    ) -> None:
         need_input(nodes)
-        self._nodes, self._folder, self._case = nodes, folder, case_name(nodes)
+        self._nodes, self._folder, self._case, self._tell = nodes, folder, case_name(nodes), tell
         self._written: list[Path] = []
         unknown = set(what) - set(SAVEABLE)
         if unknown:
@@ -64,13 +66,16 @@ class Saving:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _refused(self._folder, error) from None
+        self._tell(RunProgress("save", _("Saving")))
         for portion in self._here():
             portion()
             yield None
         asked = self._asked()
         if asked is not None:
+            self._tell(RunProgress("save", _("Writing the report and the volumes"), 0.3))
             yield asked
         if "scene" in self._what:
+            self._tell(RunProgress("save", _("Writing the scene; Slicer is busy until it is written"), 0.7))
             self._checked("scene.mrb", lambda path: slicer.util.saveScene(path, {}))
         return sorted(self._written)
 
