@@ -77,11 +77,10 @@ def compare(batch: int, repeats: int) -> None:
             return network(given)
 
     slow, output = cpu_seconds(plain, repeats), plain()
-    runtime = Runtime(Device("cpu"))
-    runner = runtime.runner(network)
+    runner = Runtime(Device("cpu")).runner(network)
     quick, ours = cpu_seconds(lambda: runner(given), repeats), runner(given)
     difference = float((output - ours).abs().max() / output.abs().max())
-    print(f"pass of {batch} slices: plain {slow:.2f} s, ours ({runtime.backend}) {quick:.2f} s: {slow / quick:.2f}")
+    print(f"pass of {batch} slices: plain {slow:.2f} s, ours {quick:.2f} s: {slow / quick:.2f}")
     print(f"  largest difference {difference:.1e} of the output")
     case = prepare(Case.of(read_image(sample_volume())), published_card())
     settings = MMCCDSettings()

@@ -58,12 +58,9 @@ class DenoisingNetwork(nn.Module):
     The time of each image fills its channel.
     """
 
-    pytorch_alone = True
-    """Compiling what a time does to a network was seen to end the process, with OpenVINO 2026.4."""
-
     def __init__(self, network: SliceUNet) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.pytorch_alone = network, network.pytorch_alone
 
     def forward(self, given: Tensor) -> Tensor:
         output: Tensor = self.network(given[:, :2], given[:, 2, 0, 0])
