@@ -281,6 +281,8 @@ def test_a_volume_unlike_the_cohort_is_told(tmp_path: Path) -> None:
 def test_what_has_no_effect_or_no_threshold_is_refused(model_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gamma has no effect with inference whole_brain"):
         ran(model_folder, gamma=0.1)
+    with pytest.raises(UserError, match="normative scores of 3 scales, not of 1; leave scales_mm"):
+        ran(model_folder, scales_mm=[2.0])
     with pytest.raises(UserError, match="no thresholds"):
         ran(scored_model(tmp_path / "raw", thresholds=None))
 

@@ -157,6 +157,7 @@ def scored(trained: Path) -> Path:
     ]
     words += ["--name", "scored-4mm", "--title", "Scored", "--intensity", "zscore_clip5", "--brains", "2"]
     words += ["--inference", "whole_brain", "--side", "bright", "--scales-mm", "2", "8", "--device", "cpu"]
+    words += ["--about", "licence=CC0 = free", "--about", "command="]
     words += ["--healthy-shares", "0.001", "0.002", "0.01", "0.02", "0.05"]
     assert cli.main(words) == 0
     return trained / "scored"
@@ -181,6 +182,7 @@ def test_a_threshold_for_each_sensitivity_keeps_the_rate_in_healthy_brains(score
     assert command.startswith("itermask3d calibrate model data other -o scored --name scored-4mm --title Scored ")
     assert "--brains 2" in command and command.endswith("--healthy-shares 0.001 0.002 0.01 0.02 0.05")
     assert model.card.training["calibrated from"].startswith("run, sha256 ")
+    assert model.card.training["licence"] == "CC0 = free" and "command" not in model.card.training
     low, high = settings["known_errors"]
     # A run on a brain of the cohort finds the error that the calibration found, so it is within the range.
     result = run(scored, trained / "data" / "c0.nii.gz")

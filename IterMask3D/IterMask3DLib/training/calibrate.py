@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class NewCard:
     Attributes:
         name, title, intensity: as on the card.
         contrast: the input channel; healthy volumes of it are drawn from those of DATA, which are T1w.
+        about: texts on the training, by name; an empty one takes what was there away.
     """
 
     name: str = ""
     title: str = ""
     intensity: str = ""
     contrast: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, model: Model) -> Model:
         """The model with it. Raises `UserError`."""
@@ -52,8 +54,11 @@ class NewCard:
         scale_named(self.intensity or card.intensity)
         if self.contrast and len(card.inputs) != 1:
             raise UserError(f"Model {card.name} has the inputs {card.modality}; a contrast is drawn of one alone.")
-        about = dict(card.training)
-        about["calibrated from"] = f"{card.name}, sha256 {', '.join(card.files.values())}"
+        about = {
+            **card.training,
+            "calibrated from": f"{card.name}, sha256 {', '.join(card.files.values())}",
+            **self.about,
+        }
         changed: dict[str, Any] = {
             "name": self.name or card.name,
             "title": self.title or card.title,
@@ -65,7 +70,12 @@ class NewCard:
         if changed["intensity"] != card.intensity:
             kept = tuple(each for each in kept if each.name.startswith("validation error"))
         kept = tuple(each for each in kept if not each.name.startswith("calibration: "))
-        return replace(model, card=replace(card, **changed, training=about, figures=kept))
+        return replace(
+            model,
+            card=replace(
+                card, **changed, training={name: text for name, text in about.items() if text != ""}, figures=kept
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class CalibrationRequest:
     out: Path
     settings: Any
     command: str = ""
-    card: NewCard = NewCard()
+    card: NewCard = field(default_factory=NewCard)
     brains: int | None = None
     masks: Path | None = None
     cache: Path | None = None

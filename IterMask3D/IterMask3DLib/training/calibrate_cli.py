@@ -44,6 +44,14 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--title", default="", help="likewise")
     parser.add_argument("--intensity", default="", metavar="SCALE", help="likewise, name of its intensity scale")
     parser.add_argument(
+        "--about",
+        action="append",
+        default=[],
+        type=_text,
+        metavar="NAME=TEXT",
+        help="a text for its card, e.g. data, licence, attribution; an empty one takes what was there away",
+    )
+    parser.add_argument(
         "--contrast",
         default="",
         choices=CONTRASTS,
@@ -61,6 +69,13 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
     spec = _method_among(arguments)
     if spec is not None and spec.CalibrationSettings is not None:
         add_settings(parser.add_argument_group(f"calibration of {spec.title}"), spec.CalibrationSettings)
+
+
+def _text(given: str) -> tuple[str, str]:
+    name, sign, text = given.partition("=")
+    if not (name and sign):
+        raise argparse.ArgumentTypeError(f"{given} is not NAME=TEXT, e.g. licence=CC0")
+    return name, text
 
 
 def _method_among(arguments: Sequence[str]) -> MethodSpec | None:
@@ -92,7 +107,7 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         parsed.out,
         settings,
         shlex.join(words),
-        NewCard(**{name: getattr(parsed, name) for name in _ON_CARD}),
+        NewCard(**{name: getattr(parsed, name) for name in _ON_CARD}, about=dict(parsed.about)),
         parsed.brains,
         parsed.brain_masks,
         parsed.cache,

@@ -72,7 +72,7 @@ class IterMask3D(Method):
         Of a whole-brain inference, the outline again with another sensitivity; no pass is made.
         """
         if isinstance(state, Scored):
-            if not isinstance(edit, BySettings):
+            if not isinstance(edit, BySettings) or settings.inference != WHOLE_BRAIN:
                 raise UserError(f"Model {model.card.name} has no threshold curve; choose another sensitivity instead.")
             return (yield from again(state, brain_of(case), settings))
         by = edit.choice if isinstance(edit, FromMask) else None if isinstance(edit, BySettings) else edit
@@ -123,8 +123,13 @@ def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runti
     given = brain_of(case)
     normative = None
     if settings.normative_score:
-        tables = zip(model.assets[NORMATIVE_MEAN], model.assets[NORMATIVE_SD], strict=True)
-        normative = [NormativeScore(mean, sd) for mean, sd in tables]
+        tables = [model.assets.get(name, ()) for name in (NORMATIVE_MEAN, NORMATIVE_SD)]
+        normative = [NormativeScore(mean, sd) for mean, sd in zip(*tables, strict=True)]
+        if len(normative) != len(settings.scales_mm):
+            raise UserError(
+                f"Model {model.card.name} has the normative scores of {len(normative)} scales, not of "
+                f"{len(settings.scales_mm)}; leave scales_mm as the model has them, or leave out normative_score."
+            )
     network = runtime.runner(model.networks[NETWORK], InferenceUNet)
     passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))
     return (yield from look(given, settings, passes, WholeBrainScore(given, settings, normative)))
