@@ -25,6 +25,8 @@ from IterMask3DLib.scene.run.engine_client import engine_command
 
 _SAMPLE = Path(__file__).parent / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 _SAMPLE_NAME = "BrainT1MultipleSclerosis"
+_SAMPLE_CHECKSUM = "SHA256:b85c2c4ba0c1369d8ba23f915f3a67e7247f0c90f044c8a4c0d5f23f4a48077b"
+_DOCUMENTATION = "https://github.com/SlicerIterMask3D/SlicerIterMask3D#in-3d-slicer"
 _POLL_MS = 100
 
 
@@ -43,6 +45,7 @@ class IterMask3D(ScriptedLoadableModule):
             "treatment. The same engine runs from the command itermask3d and from Python: see IterMask3DLogic.process "
             "and IterMask3DLib.run.run_case."
         )
+        parent.helpText += f'<p><a href="{_DOCUMENTATION}">{_("Documentation and tutorial")}</a></p>'
         parent.acknowledgementText = _(
             "Method: Liang et al., IterMask3D, Medical Image Analysis 107, 103763. Sample brain: open_ms_data (CC BY). "
             "Model: IXI data set (CC BY-SA 3.0)."
@@ -199,5 +202,7 @@ def registerSampleData() -> None:
         uris=_SAMPLE.as_uri(),
         fileNames=_SAMPLE.name,
         nodeNames=_SAMPLE_NAME,
+        checksums=_SAMPLE_CHECKSUM,
+        thumbnailFileName=str(_SAMPLE.with_name("open_ms_patient19_T1.png")),
         loadFileTypes="VolumeFile",
     )

@@ -93,6 +93,7 @@ def test_icons_are_square(icon: Path) -> None:
 def test_the_description_is_for_readers_who_do_not_know_the_method() -> None:
     description = field("EXTENSION_DESCRIPTION")
     assert 40 < len(description) < 400 and "not a medical device" in description
+    assert "CC BY-SA 3.0" in description, "the licence of the bundled weights"
     assert field("EXTENSION_CONTRIBUTORS")
 
 
@@ -221,6 +222,17 @@ def test_sections_stand_in_the_order_of_the_work() -> None:
     results, parts = ["Lesions", "Edit the outline", "Heatmap", "Iterations", "Save"], ["Continue from here", "Log"]
     wanted = ["Input", *results, "Batch", "Details", *parts]
     assert titles == wanted
+
+
+@pytest.mark.parametrize(
+    "path",
+    [MODULE / "IterMask3D.py", *(LIBRARY / "ui").glob("*.py"), *(LIBRARY / "scene").rglob("*.py")],
+    ids=lambda path: path.name,
+)
+def test_nothing_is_translated_before_slicer_knows_the_language(path: Path) -> None:
+    calls = (node for node in file_scope(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    early = [node.lineno for node in calls if getattr(node.func, "id", "") in ("_", "tr", "translate")]
+    assert early == []
 
 
 UNTRANSLATED = {"segmentations.py"}

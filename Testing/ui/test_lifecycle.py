@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -92,7 +93,7 @@ def test_there_is_neither_a_window_nor_a_layout_here(user: User) -> None:
 def test_slicer_is_told_what_the_module_is(user: User) -> None:
     parent = user.module.parent
     assert (parent.title, parent.categories) == ("IterMask3D", ["Segmentation"])
-    assert "not a medical device" in parent.helpText
+    assert "not a medical device" in parent.helpText and 'href="https://' in parent.helpText
     assert "103763" in parent.acknowledgementText
     assert not parent.icon.isNull()
 
@@ -103,6 +104,8 @@ def test_the_bundled_brain_is_offered_once_slicer_has_started(user: User, monkey
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     finish_startup()
     assert offered[0]["uris"] == SAMPLE.as_uri() and offered[0]["category"] == "IterMask3D"
+    assert offered[0]["checksums"] == f"SHA256:{hashlib.sha256(SAMPLE.read_bytes()).hexdigest()}"
+    assert Path(offered[0]["thumbnailFileName"]).is_file()
 
 
 def test_the_panel_is_there_before_the_engine_has_answered(load: Callable[..., Any], processes: Path) -> None:
