@@ -117,9 +117,6 @@ class _Slices:
             # A volume is as abnormal as the slice in which most can be seen.
             case_score=float(scores.max()),
             slice_scores=tuple(float(score) for score in scores),
-            scalars={
-                "abnormal_probability": float(scores.max()),
-                "mean_error": float(errors[self.brain].mean(dtype=np.float64)),
-            },
+            scalars={"mean_error": float(errors[self.brain].mean(dtype=np.float64))},
             warnings=warnings,
         )
