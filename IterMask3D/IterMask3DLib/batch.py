@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from IterMask3DLib.core.result import ANOMALY, CaseResult
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name, read_image
 from IterMask3DLib.results.case_lesions import CaseLesions
-from IterMask3DLib.results.case_writer import check_writable, write_case
+from IterMask3DLib.results.case_writer import check_writable, timed, write_case
 from IterMask3DLib.results.dicom_seg import check_dicom_seg
 from IterMask3DLib.results.overwriting import is_case
 from IterMask3DLib.run import Cancelled, Event, run_case
@@ -137,7 +138,7 @@ def segment_cases(
 def _segment(
     progress: BatchProgress, model: Model, request: Request, out: Path, overwrite: bool
 ) -> Generator[BatchProgress, bool | None, BatchProgress]:
-    files = progress.files
+    files, begun = progress.files, time.perf_counter()
     check_writable(out, files.name, files.inputs, overwrite)
     if request.dicom_seg:
         check_dicom_seg(files.path)
@@ -154,9 +155,34 @@ def _segment(
     finally:
         events.close()
     found = CaseLesions.of(result)
-    folder = write_case(out, result, found, overwrite=overwrite, inputs=files.inputs, dicom_seg=request.dicom_seg)
+    folder = write_case(
+        out, result, found, overwrite=overwrite, inputs=files.inputs, dicom_seg=request.dicom_seg, begun=begun
+    )
+    result = timed(result, begun)
     message = "; ".join((found_text(result, found), *result.warnings))
     return replace(progress, status=DONE, message=message, result=result, lesions=found, folder=folder)
+
+
+def by_inputs(cases: Sequence[CaseFiles], inputs: Sequence[str]) -> list[CaseFiles]:
+    """Cases of one image each as those of a model with several inputs.
+
+    Their images are named alike but for an ending `_INPUT`, as in BIDS; that one is missing is told of each case. Raises
+    `UserError` where no name ends so.
+    """
+    if len(inputs) == 1:
+        return list(cases)
+    images: dict[str, dict[str, Path]] = {}
+    for case in cases:
+        name = next((each for each in inputs if case.name.endswith(f"_{each}")), None)
+        if name is not None:
+            images.setdefault(case.name.removesuffix(f"_{name}"), {})[name] = case.path
+    if not images:
+        endings = " or ".join(f"_{name}" for name in inputs)
+        raise UserError(f"No volume here has a name that ends in {endings}, the inputs of the model.")
+    return [
+        CaseFiles(name, {each: of_case[each] for each in inputs if each in of_case})
+        for name, of_case in sorted(images.items())
+    ]
 
 
 def found_text(result: CaseResult, found: CaseLesions) -> str:

@@ -314,7 +314,6 @@ def test_what_makes_no_model_is_refused_and_writes_none(checkpoints: dict[str, P
         ((first, tmp_path / "other.pt"), {}, "running_mean is missing"),
         ((first, tmp_path / "volumes.pt"), {}, "no checkpoint of IterMask2: input_blocks.0.0.weight is missing"),
         ((first, tmp_path / "three.pt"), {}, r"no checkpoint of IterMask2: .* has the shape \[4, 3, 3, 3\]"),
-        ((first, masked), {"gamma": 0.1}, "has no gamma"),
         ((first, masked), {"shape": (128, 128, 128)}, "two sides"),
         ((first, masked), {"shape": (100, 128)}, "multiples of 16"),
         ((first, masked), {"inputs": ("T1w", "T2w")}, "takes one input, not 2"),

@@ -399,7 +399,6 @@ def test_what_makes_no_model_is_refused_and_writes_none(checkpoints: dict[str, P
         ((encoder, tmp_path / "volumes.pt"), {}, "no checkpoint of a masked auto-encoder or its classifier"),
         ((encoder, tmp_path / "short.pt"), {}, "head.bias is missing"),
         ((encoder, tmp_path / "smaller.pt"), {}, "slices of different sizes"),
-        ((encoder, classifier), {"gamma": 0.1}, "has no gamma"),
         ((encoder, classifier), {"shape": (64, 64, 64)}, "16 patches of 16 by 16 pixels"),
         ((encoder, classifier), {"shape": (80, 64)}, "16 patches of 16 by 16 pixels"),
         ((encoder, classifier), {"inputs": ("T1w", "T2w")}, "takes one input, not 2"),

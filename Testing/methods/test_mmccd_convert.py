@@ -64,7 +64,6 @@ def test_other_checkpoints_and_orders_are_refused_in_a_sentence(tmp_path: Path) 
         ([back, back, back], {}, "b has 1 input channels, where the translator is expected"),
         ([diffusion, saved(tmp_path / "i", 1, norm="batch")], {}, "i is no checkpoint of MMCCD: it has batch norm"),
         ([diffusion, saved(tmp_path / "l", 1, multipliers=(1, 2))], {}, "l: tensor input_blocks"),
-        ([diffusion, back], {"gamma": 0.1}, "MMCCD has no gamma"),
         ([diffusion, back], {"shape": (64, 90)}, "two sides that are multiples of 16"),
         ([diffusion, back], {"inputs": ("FLAIR", "T2w", "T1w")}, "MMCCD has two modalities"),
     ]

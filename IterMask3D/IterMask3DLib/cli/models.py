@@ -8,6 +8,8 @@ from pathlib import Path
 from IterMask3DLib.core.card import CARD_FILE
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.failures import one_line
+from IterMask3DLib.core.options import given_settings
+from IterMask3DLib.core.settings import changed
 from IterMask3DLib.models.catalogue import find_model, list_models
 
 
@@ -38,8 +40,11 @@ def convert(parsed: argparse.Namespace) -> int:
     method = spec.load()
     if not isinstance(method, Convertible):
         raise UserError(f"{spec.title} has no published checkpoints that could be converted.")
-    names = ("inputs", "spacing", "shape", "gamma")
-    options = {name: getattr(parsed, name) for name in names if hasattr(parsed, name)}
+    options = {name: getattr(parsed, name) for name in ("inputs", "spacing", "shape") if hasattr(parsed, name)}
+    if spec.ConversionSettings is not None:
+        given = given_settings(parsed, spec.ConversionSettings)
+        changed(spec.ConversionSettings(), given, "itermask3d convert")
+        options |= given
     card = method.convert(parsed.checkpoint, parsed.out, options)
     print(f"{parsed.out}: model {card.name}, sha256 {', '.join(card.files.values())}")
     return 0

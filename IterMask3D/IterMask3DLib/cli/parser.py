@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,8 @@ from IterMask3DLib import __version__
 _NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
 OWN_OPTIONS = ("input", "channel", "out", "brain_mask", "overwrite")
 """Options of `segment` and `demo` that are no choices of a run."""
+
+_CONVERTED = "itermask3d"
 
 Subparsers = Any  # argparse has no public name for it.
 LogFolder = Callable[[argparse.Namespace], Path]
@@ -112,6 +115,7 @@ def _add_models(commands: Subparsers, text: str, words: Sequence[str]) -> None:
 
 
 def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
+    from IterMask3DLib.core.options import add_settings
     from IterMask3DLib.methods.registry import method_specs
 
     parser = commands.add_parser("convert", help=text)
@@ -119,7 +123,7 @@ def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="FOLDER", help="model folder to write; its name is the model's"
     )
-    parser.add_argument("--method", choices=tuple(method_specs()), default="itermask3d", help="(default: itermask3d)")
+    parser.add_argument("--method", choices=tuple(method_specs()), default=_CONVERTED, help=f"(default: {_CONVERTED})")
     given = {"default": argparse.SUPPRESS}
     parser.add_argument(
         "--modality",
@@ -133,12 +137,26 @@ def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     parser.add_argument(
         "--shape", type=int, nargs="+", metavar="N", help="of the grid (default: as published)", **given
     )
-    parser.add_argument("--gamma", type=float, help="of the model (default: as published)", **given)
+    spec = _conversion_among(words)
+    if spec is not None and spec.ConversionSettings is not None:
+        add_settings(parser.add_argument_group(f"conversion to {spec.title}"), spec.ConversionSettings)
     # A model folder holds a model alone, so the log lies beside it.
     parser.set_defaults(
         load=partial(_load, "IterMask3DLib.cli.models", "convert"),
         log_folder=lambda parsed: parsed.out.absolute().parent,
     )
+
+
+def _conversion_among(words: Sequence[str]) -> Any:
+    """The method whose checkpoints the words of a command line convert; None where they name none that is known."""
+    from IterMask3DLib.methods.registry import method_specs
+
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    finder.add_argument("--method", default=_CONVERTED)
+    # What is wrong about it is said when it is parsed for good.
+    with suppress(argparse.ArgumentError, SystemExit):
+        return method_specs().get(finder.parse_known_args(list(words))[0].method)
+    return None
 
 
 def _add_serve(commands: Subparsers, text: str, words: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import plain
+from IterMask3DLib.core.limits import MOST_VOXELS
 
 VERSION = 1
 _NAME = b"IM3DWIR"
@@ -31,6 +32,7 @@ _DTYPES = frozenset(f"{kind}int{bits}" for kind in ("", "u") for bits in (8, 16,
 _ALIGNED = 16
 _LARGEST_HEADER, _LARGEST_PAYLOAD = 16 * 1024**2, 16 * 1024**3
 _MOST_ARRAYS, _MOST_AXES = 4096, 8
+_VOLUME_AXES = 3
 _LARGEST_ID = 2**53
 _SHOWN = 80
 
@@ -167,6 +169,9 @@ def _places(entries: list[Any], payload_length: int) -> dict[str, tuple[np.dtype
             raise _damaged("an array without a shape")
         if name in places or dtype not in _DTYPES:
             raise _damaged("an array of a kind that is not sent")
+        if len(shape) == _VOLUME_AXES and math.prod(shape) > MOST_VOXELS:
+            sides = " x ".join(map(str, shape))
+            raise WireError(f"A volume of {sides} voxels came; at most {MOST_VOXELS:,} can be worked on.")
         kind = np.dtype(dtype).newbyteorder("<")
         end = begin + math.prod(shape) * kind.itemsize
         if end > payload_length:

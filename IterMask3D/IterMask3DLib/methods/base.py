@@ -54,6 +54,7 @@ class MethodSpec:
         TrainingSettings: likewise, the choices of a training beside the general ones; None: it cannot be trained here.
             It may have `check(where)`, which raises `UserError` for choices that do not go together.
         CalibrationSettings: likewise, the choices of a calibration; None: it has nothing to calibrate.
+        ConversionSettings: likewise, what is said of a converted checkpoint beside its inputs and grid; None: nothing.
         presets: general choices of a training by preset (default, published), where they are other than usual.
         dimensions: of what a network of it sees: 3 (volumes) or 2 (slices).
         side_multiple: every side of a grid is a multiple of it.
@@ -68,6 +69,7 @@ class MethodSpec:
     implementation: str
     TrainingSettings: type[Any] | None = None
     CalibrationSettings: type[Any] | None = None
+    ConversionSettings: type[Any] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     dimensions: int = 3
     side_multiple: int = 16
@@ -136,7 +138,12 @@ class Convertible(Protocol):
     """A method whose published code leaves checkpoints."""
 
     def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-        """Writes a model folder from checkpoints that hold tensors alone, and returns its card. Raises `UserError`."""
+        """Writes a model folder from checkpoints that hold tensors alone, and returns its card. Raises `UserError`.
+
+        Args:
+            options: `inputs` (names), and where they were given `spacing` (mm), `shape` (voxels) and what the method's
+                `ConversionSettings` have.
+        """
         ...
 
 

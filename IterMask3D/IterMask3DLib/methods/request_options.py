@@ -1,35 +1,41 @@
-"""The choices of a run as options of a command line: those of every run, and those of each method."""
+"""The choices of a run as options of a command line: those of every run, and those of each method.
+
+Methods share the option of a setting that they have under one name and of one kind; each keeps its own limits. Where
+the kinds differ, the methods after the first have `--METHOD-SETTING`.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import field, make_dataclass
 from typing import Any
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import add_settings, given_settings
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.settings import about, checked
+from IterMask3DLib.core.settings import About, about, checked, default_of
+from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import method_specs
 
 
 def add_request_options(parser: argparse.ArgumentParser, leave_out: Collection[str] = ()) -> None:
-    """Adds an option for each field of `Request` and for each setting of every method; one name is one option.
+    """Adds an option for each field of `Request` and for each setting of every method.
 
     Args:
         leave_out: names that are other options of the parser.
     """
     add_settings(parser, Request, leave_out=[*leave_out])
-    taken = {*about(Request), *leave_out}
-    for spec in method_specs().values():
+    taken: set[str] = set()
+    for spec, options in _options({*about(Request), *leave_out}):
         group = parser.add_argument_group(f"settings of {spec.title} (default: the model's)")
-        add_settings(group, spec.Settings, leave_out=[*taken])
-        taken |= set(about(spec.Settings))
+        add_settings(group, _record(spec, options), leave_out=[*taken])
+        taken |= set(options)
     parser.set_defaults(refuse=parser.error)
 
 
 def request_from(parsed: argparse.Namespace, where: str, leave_out: Collection[str] = (), **more: Any) -> Request:
-    """The request of a parsed command line; a value out of range is a usage error.
+    """The request of a parsed command line; a value out of range of every method is a usage error.
 
     Args:
         where: the command, for the error.
@@ -38,13 +44,47 @@ def request_from(parsed: argparse.Namespace, where: str, leave_out: Collection[s
     """
     chosen = {name: value for name, value in given_settings(parsed, Request).items() if name not in leave_out}
     settings: dict[str, Any] = {}
-    own = {*about(Request), *leave_out}
+    refused: dict[str, UserError] = {}
     try:
-        for spec in method_specs().values():
-            for name, value in given_settings(parsed, spec.Settings).items():
-                if name not in own:
-                    settings[name] = checked(name, value, about(spec.Settings)[name][1], where)
+        for spec, options in _options({*about(Request), *leave_out}):
+            for option, name in options.items():
+                if not hasattr(parsed, option):
+                    continue
+                try:
+                    settings[name] = checked(name, getattr(parsed, option), about(spec.Settings)[name][1], where)
+                except UserError as error:
+                    refused[name] = error
+        for name, refusal in refused.items():
+            if name not in settings:
+                raise refusal
         return Request(**{**chosen, **more}, settings=settings).check(where)
     except UserError as error:
         parsed.refuse(str(error))
         raise
+
+
+def _options(reserved: Collection[str]) -> Iterator[tuple[MethodSpec, Mapping[str, str]]]:
+    """Each method with the names of its settings by those of their options."""
+    kinds: dict[str, tuple[Any, ...]] = {}
+    for spec in method_specs().values():
+        options = {}
+        for name, (_, one) in about(spec.Settings).items():
+            if name in reserved:
+                continue
+            same = kinds.setdefault(name, _kind(one)) == _kind(one)
+            options[name if same else f"{spec.name}_{name}"] = name
+        yield spec, options
+
+
+def _kind(one: About) -> tuple[Any, ...]:
+    return one.kind, one.choices, one.length, one.optional
+
+
+def _record(spec: MethodSpec, options: Mapping[str, str]) -> type[Any]:
+    """The settings of a method under the names of their options."""
+    own = {name: each for name, (each, _) in about(spec.Settings).items()}
+    named = [
+        (option, Any, field(default=default_of(own[name]), metadata=own[name].metadata))
+        for option, name in options.items()
+    ]
+    return make_dataclass(spec.Settings.__name__, named)

@@ -84,7 +84,9 @@ def clear_installed() -> int:
 
 def find_model(name: str | None) -> Path:
     """The folder of a model: the default one (None), a bundled or installed one by name, or a folder as it is given."""
-    wanted = name or DEFAULT_MODEL
+    wanted = DEFAULT_MODEL if name is None else name
+    if not wanted.strip():
+        raise UserError("The name of a model is empty; see `itermask3d models list`.")
     if Path(wanted).name == wanted != "..":
         places = [resource("Models") / wanted]
         installed = user_folder()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,19 +47,23 @@ def write_case(
     overwrite: bool = False,
     inputs: Collection[Path] = (),
     dicom_seg: bool = False,
+    begun: float | None = None,
 ) -> Path:
     """Writes `out/<case>/` with every file of the case and returns it.
 
     What else lies in a folder of earlier results stays there. Raises `UserError` where the folder may not be written
     (see `overwriting`) or the disk refuses; then, and when interrupted, nothing is left behind and what was there
     stays.
+
+    Args:
+        begun: when the case was begun, of `time.perf_counter`: its record then says how long it took with all of this.
     """
     case = result.case.name
     check_writable(out, case, inputs, overwrite)
     target = out / case
     what = (*WHAT, DICOM_SEG) if dicom_seg else WHAT
     with staged_folder(target) as beside:
-        written = {path.name for path in case_files(result, beside, what, found)}
+        written = {path.name for path in case_files(result, beside, what, found, begun)}
 
         def others() -> list[Path]:
             # Asked again: another run may have written the case in the meantime.
@@ -73,14 +79,26 @@ def write_case(
     return target
 
 
+def timed(result: CaseResult, begun: float | None) -> CaseResult:
+    """A result whose provenance says how long it took until now; as it is where it is not known when it was begun."""
+    if begun is None:
+        return result
+    return replace(result, provenance={**result.provenance, "seconds": round(time.perf_counter() - begun, 2)})
+
+
 def case_files(
-    result: CaseResult, folder: Path, what: Collection[str] = WHAT, found: CaseLesions | None = None
+    result: CaseResult,
+    folder: Path,
+    what: Collection[str] = WHAT,
+    found: CaseLesions | None = None,
+    begun: float | None = None,
 ) -> list[Path]:
     """Writes files of a case into a folder and returns them.
 
     Args:
         what: of `WHAT`, `DICOM_SEG`, and names of layers.
         found: the lesions, where they are measured already.
+        begun: see `write_case`.
     """
     case, affine = result.case.name, result.case.reference.affine
     found = found or CaseLesions.of(result)
@@ -114,8 +132,8 @@ def case_files(
             if table is not None:
                 write_csv(path(f"{artifact.kind}.csv"), *table)
     if "report" in what:
-        write_report(path("report.html"), result, found)
+        write_report(path("report.html"), timed(result, begun), found)
     if "run" in what:
         record = path("run.json")
-        write_run(record, result, found.lesions, [each.name for each in written])
+        write_run(record, timed(result, begun), found.lesions, [each.name for each in written])
     return written

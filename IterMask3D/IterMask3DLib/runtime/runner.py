@@ -86,6 +86,8 @@ class Runner:
                 with torch.inference_mode():
                     return _checked(self._execute(given), device)
             except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
+                if is_too_small(error):
+                    raise UserError(f"A grid of {_sides(given)} voxels is too small for this network.") from None
                 smaller = device.smaller if _is_about_the_device(error, device) else None
                 if smaller is None:
                     raise
@@ -110,6 +112,15 @@ class Runner:
         with torch.autocast(device.kind, torch.float16, enabled=device.half):
             output: Tensor = self._network(there)
         return output.float()
+
+
+def is_too_small(error: RuntimeError) -> bool:
+    """Whether a network failed because its grid has fewer voxels, many stages down, than its filters."""
+    return "than kernel size" in str(error) or "Kernel size can't be greater" in str(error)
+
+
+def _sides(given: Tensor) -> str:
+    return " x ".join(map(str, given.shape[2:]))
 
 
 def _checked(output: Tensor, device: Device) -> Tensor:

@@ -23,7 +23,7 @@ from IterMask3DLib.core.result import Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.wire import VERSION, Message
 from IterMask3DLib.methods.base import Resumable
-from IterMask3DLib.models.catalogue import clear_installed, find_model, list_models
+from IterMask3DLib.models.catalogue import clear_installed, find_model, list_models, read_card
 from IterMask3DLib.serve.channel import Channel, Interrupted, Work
 from IterMask3DLib.serve.description import NEEDED, description, diagnostics
 from IterMask3DLib.serve.records import (
@@ -124,7 +124,7 @@ class Engine:
     def _model(self, name: str | None, work: Work) -> Model:
         from IterMask3DLib.methods.loading import load_model
 
-        folder = find_model(name)
+        folder = find_model(name or None)
         if folder not in self._models:
             work.say("phase", {"name": "prepare", "text": "reading the model"})
             self._models[folder] = load_model(folder)
@@ -196,6 +196,7 @@ class Engine:
             STOPPED,
             WAITING,
             BatchProgress,
+            by_inputs,
             check_summary,
             find_cases,
             segment_cases,
@@ -207,6 +208,7 @@ class Engine:
         cases = find_cases(Path(fields["input"]))
         check_summary(out)
         out.mkdir(parents=True, exist_ok=True)
+        cases = by_inputs(cases, read_card(find_model(request.model or None)).inputs)
         rows = [BatchProgress(files, WAITING, total=len(cases)) for files in cases]
         for row in rows:
             work.say("case", batch_fields(row))

@@ -15,6 +15,7 @@ from IterMask3DLib.core.artifacts import ThresholdCurve, artifact_from
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Affine, GridTransform, Shape
 from IterMask3DLib.core.image import BoolVolume, Case, Image, PackedMask
+from IterMask3DLib.core.limits import check_voxels
 from IterMask3DLib.core.request import ByGamma, ByPoint, BySettings, Edit, FromMask, Request
 from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Layer, LayerKind, Step, compact
 from IterMask3DLib.core.settings import About, changed, checked
@@ -48,12 +49,13 @@ def request_of(fields: Mapping[str, Any]) -> Request:
 
 
 def case_of(fields: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Case:
-    """The case of a `prepare` or `write`."""
+    """The case of a `prepare` or `write`. Raises `UserError` for what is not one finite, varying 3D volume."""
     name, channels = str(fields["case"]), list(fields["channels"])
 
     def image(key: str, array: str, of: str) -> Image:
         affine = np.asarray(fields["affines"].get(key, fields["affines"][of]), dtype=np.float64).reshape(4, 4)
-        return Image(arrays[array].T, affine, name, str(fields.get("sources", {}).get(key, "")))
+        source = str(fields.get("sources", {}).get(key, ""))
+        return Image(check_voxels(source or name, arrays[array].T, affine), affine, name, source)
 
     images = {channel: image(channel, f"image:{channel}", channel) for channel in channels}
     mask = image(BRAIN_MASK, BRAIN_MASK, channels[0]) if fields.get(BRAIN_MASK) else None

@@ -14,6 +14,7 @@ from typing import Any
 from IterMask3DLib.core.files import write_text
 from IterMask3DLib.training.pictures import Row, draw_rows
 
+_LONGEST_ROW = 1000
 LOSSES, VALIDATION, PICTURES = "losses.csv", "validation.csv", "pictures"
 
 
@@ -119,7 +120,7 @@ def _take_back(path: Path, step: int) -> None:
     if not path.exists():
         return
     lines = path.read_bytes().decode("utf-8", errors="replace").replace("\0", "").splitlines()
-    header, *rows = list(csv.reader(lines)) or [[]]
+    header, *rows = list(csv.reader(line for line in lines if len(line) < _LONGEST_ROW)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and row[0].isdecimal() and int(row[0]) <= step]
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows([header, *kept] if kept else [])

@@ -17,7 +17,7 @@ from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.device import choose_device
 from IterMask3DLib.runtime.distributed import current_rank
-from IterMask3DLib.runtime.runner import Runtime
+from IterMask3DLib.runtime.runner import Runtime, is_too_small
 from IterMask3DLib.training.cache import (
     AlikeCohorts,
     CachedSlices,
@@ -172,6 +172,13 @@ def _train_stages(
         try:
             with explaining_killed_workers():
                 trainer.run(monitor)
+        except RuntimeError as error:
+            if not is_too_small(error):
+                raise
+            sides = _sides(brains.training.grid.shape)
+            raise UserError(
+                f"{sides} voxels are too few for the network; give --shape or a smaller --spacing."
+            ) from None
         finally:
             if monitor is not None:
                 monitor.close()

@@ -35,8 +35,6 @@ def convert_itermask2(checkpoints: Sequence[Path], out: Path, options: Mapping[s
     if len(checkpoints) != len(CHANNELS):
         count = f"{len(checkpoints)} checkpoint{'s were' if len(checkpoints) > 1 else ' was'}"
         raise UserError(f"IterMask2 has two networks, {FIRST} and {MASKED}; {count} given.")
-    if "gamma" in options:
-        raise UserError("IterMask2 has no gamma; leave --gamma out.")
     shape = tuple(options.get("shape", PUBLISHED_SHAPE))
     if len(shape) != 2 or any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape):
         raise UserError(f"The grid needs two sides that are multiples of {SIDE_MULTIPLE}.")

@@ -1,7 +1,12 @@
 """IterMask3D: iterative mask refinement in 3D (Liang et al., Medical Image Analysis 107, 103763, arXiv 2504.04911)."""
 
 from IterMask3DLib.methods.base import Capability, MethodSpec
-from IterMask3DLib.methods.itermask3d.settings import CalibrationSettings, Settings, TrainingSettings
+from IterMask3DLib.methods.itermask3d.settings import (
+    CalibrationSettings,
+    ConversionSettings,
+    Settings,
+    TrainingSettings,
+)
 
 SPEC = MethodSpec(
     name="itermask3d",
@@ -12,6 +17,7 @@ SPEC = MethodSpec(
     implementation="IterMask3DLib.methods.itermask3d.method:IterMask3D",
     TrainingSettings=TrainingSettings,
     CalibrationSettings=CalibrationSettings,
+    ConversionSettings=ConversionSettings,
     # As in the public code, with its faults mended.
     presets={
         "published": {

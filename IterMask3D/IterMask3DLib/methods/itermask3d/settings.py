@@ -318,6 +318,15 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class ConversionSettings:
+    """What is said of a published checkpoint beside its inputs and grid."""
+
+    gamma: float = setting(
+        "number", 0.05, "Gamma", "slope of the threshold curve at the chosen point", least=1e-9, most=1e6
+    )
+
+
+@dataclass(frozen=True)
 class CalibrationSettings:
     """The choices of a calibration: how errors are scored, and how much of a healthy brain may be found anomalous."""
 

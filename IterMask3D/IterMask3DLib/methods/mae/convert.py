@@ -40,8 +40,6 @@ def convert_mae(checkpoints: Sequence[Path], out: Path, options: Mapping[str, An
     """
     if len(checkpoints) != 2:
         raise UserError(f"Two checkpoints are needed, {AUTOENCODER} and {CLASSIFIER}; {len(checkpoints)} given.")
-    if "gamma" in options:
-        raise UserError("A masked auto-encoder has no gamma; leave --gamma out.")
     if len(options["inputs"]) != 1:
         raise UserError(f"A masked auto-encoder takes one input, not {len(options['inputs'])}; give one --modality.")
     states: dict[str, State] = {}

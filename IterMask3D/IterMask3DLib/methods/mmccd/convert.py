@@ -34,8 +34,6 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     shape = tuple(options.get("shape", PUBLISHED_SHAPE))
     if len(shape) != 2 or any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape):
         raise UserError(f"The grid of slices needs two sides that are multiples of {SIDE_MULTIPLE}.")
-    if "gamma" in options:
-        raise UserError("MMCCD has no gamma; leave --gamma out.")
     first, *others = options["inputs"]
     if len(others) > 1:
         raise UserError("MMCCD has two modalities, that of its runs and what it is translated to; change --modality.")
