@@ -139,7 +139,9 @@ def test_a_stage_learns_on_what_the_stage_before_has_learned_and_not_on_other_we
 def test_a_method_that_cannot_be_trained_or_is_not_known_is_refused_in_one_sentence(
     toy_methods: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UserError, match="The method nobody is not known here; known are autoencoder, itermask2, .*toy_"):
+    with pytest.raises(
+        UserError, match="The method nobody is not known here; known are autoencoder, itermask2, .*toy_"
+    ):
         training_options("nobody", {}, "test")
     fixed = replace(find_method("toy_reconstruction"), TrainingSettings=None)
     monkeypatch.setattr("IterMask3DLib.training.options.find_method", lambda name: fixed)
