@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,17 +13,19 @@ from pathlib import Path
 import pytest
 
 from IterMask3DLib.cli import main
-from IterMask3DLib.evaluation import cases
-from IterMask3DLib.evaluation.cases import LoadedCase
+from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.evaluation import cases, command
+from IterMask3DLib.evaluation.cases import LoadedCase, read_cohort
 from IterMask3DLib.evaluation.detectors import Detection, ModelDetector
 from IterMask3DLib.training.options import training_options
 from IterMask3DLib.training.run import TrainingRequest, train
 from Testing.brains import toy_model
-from Testing.evaluation.cohorts import data_folder, labelled_folder
+from Testing.evaluation.cohorts import data_folder, labelled_folder, second_scanner_and_tumour
 from Testing.launcher import launch
 from Testing.toy_methods.models import toy_method_model
 
-LINES = ["itermask3d", "one_pass", "autoencoder", "z_score", "intensity_dark"]
+LINES = ["itermask3d", "one_pass", "autoencoder", "z_score", "robust_z_score", "intensity"]
 TABLES = ("table.csv", "table.md", "cases.csv")
 
 
@@ -94,6 +97,45 @@ def test_one_command_writes_the_whole_table(
     assert (tmp_path / "table.md").read_text(encoding="utf-8").count("\n") == 2 + len(LINES)
 
 
+def test_scanners_and_contrasts_each_have_their_figures(toy: Path, tmp_path: Path, few_cases: None) -> None:
+    shutil.copytree(toy / "data", tmp_path / "data")
+    second_scanner_and_tumour(tmp_path / "data")
+    for patient in ("patient1", "patient2"):
+        shutil.rmtree(tmp_path / "data" / "open_ms" / patient)
+    flair = tmp_path / "flair"
+    shutil.copytree(toy / "model", flair)
+    card = json.loads((flair / "card.json").read_text(encoding="utf-8"))
+    (flair / "card.json").write_text(json.dumps({**card, "name": "flair", "inputs": ["FLAIR"]}), encoding="utf-8")
+    asked = ["evaluate", "all", str(tmp_path / "data"), "-o", str(tmp_path / "out"), "--model", str(toy / "model")]
+    assert main([*asked, "--model", str(flair), "--autoencoder", str(toy / "autoencoder")]) == 0
+    rows, found = rows_of(tmp_path / "out" / "table.csv"), rows_of(tmp_path / "out" / "cases.csv")
+    assert list(dict.fromkeys(row["finder"] for row in rows)) == LINES
+    groups = {(row["section"], row["group"]) for row in rows}
+    assert {("strokes", "scanner ixi"), ("strokes", "scanner ds002748"), ("tumours", "contrast FLAIR")} <= groups
+    # The last of the second scanner, with what its table knows; artefacts are made in brains of the first alone.
+    assert {case["subject"] for case in found if case["scanner"] == "ds002748"} == {"sub-71"}
+    assert {case["scanner"] for case in found if case["section"] == "artefacts"} == {"ixi"}
+    own = next(case for case in found if case["section"] == "healthy" and case["scanner"] == "ixi")
+    assert (own["sex"], own["age"], own["contrast"]) == ("F", "90", "T1w")
+    tumours = {(case["case"], case["finder"]) for case in found if case["section"] == "tumours"}
+    assert ("tumour0_FLAIR", "itermask3d") in tumours and ("tumour0_FLAIR", "autoencoder") not in tumours
+    # A threshold for each contrast: from strokes on T1w, from the tumour on FLAIR.
+    assert set(provenance_of(tmp_path / "out")["finders"]["intensity"]["threshold"]) == {"T1w", "FLAIR"}
+
+
+def test_one_scanner_alone_can_be_asked_for(toy: Path, tmp_path: Path, few_cases: None) -> None:
+    shutil.copytree(toy / "data", tmp_path / "data")
+    second_scanner_and_tumour(tmp_path / "data")
+    asked = Namespace(protocol="synthetic", data=tmp_path / "data", brains=None, scanner="ds002748", model=None)
+    models = command.model_detectors([str(toy / "model")], Request())
+    found = command.protocol_cases(asked, models, read_cohort(tmp_path / "data" / "ixi"), 0)
+    # A healthy brain, two strokes, two artefacts.
+    assert [case.facts["scanner"] for case in found] == ["ds002748"] * 5
+    asked.scanner = "other"
+    with pytest.raises(UserError, match="has no scanner other; it has ixi, ds002748"):
+        command.protocol_cases(asked, models, read_cohort(tmp_path / "data" / "ixi"), 0)
+
+
 def test_a_killed_run_goes_on_to_the_same_table(
     toy: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +180,7 @@ def test_a_missing_auto_encoder_is_trained_in_the_output_folder(
     for _ in range(2):
         assert main(words(toy, "labelled", tmp_path / "out")[:-2]) == 0
     assert [request.run for request in trained] == [tmp_path / "out" / "autoencoder"]
-    assert trained[0].options.method == "autoencoder" and trained[0].data == toy / "data" / "ixi"
+    assert trained[0].options.method == "autoencoder" and trained[0].data == (toy / "data" / "ixi",)
 
 
 def test_the_auto_encoder_is_trained_by_a_command_of_its_own(

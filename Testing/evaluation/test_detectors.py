@@ -12,9 +12,9 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, HEATMAP
-from IterMask3DLib.evaluation.baselines import Intensity, ZScore
+from IterMask3DLib.evaluation.baselines import Intensity, RobustZScore, ZScore
 from IterMask3DLib.evaluation.cases import LoadedCase
-from IterMask3DLib.evaluation.detectors import ModelDetector, Thresholded, one_passes
+from IterMask3DLib.evaluation.detectors import ModelDetector, Thresholded, lines_of_models, one_passes
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, mean_brain
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import Model, save_model
@@ -69,13 +69,43 @@ def scored(tmp_path_factory: pytest.TempPathFactory, plain: Model) -> Model:
 def test_intensity_is_the_rank_within_the_brain() -> None:
     array = np.zeros((2, 2, 3), np.int16)
     array.reshape(-1)[:5] = [10, 20, 20, 30, 40]
-    ranks = LoadedCase({"T1w": Image(array, np.eye(4), "ranks")}, array > 0, None)
-    bright, dark = (Intensity(side).detect(ranks).score for side in ("bright", "dark"))
-    np.testing.assert_allclose(bright[ranks.brain], [0.1, 0.4, 0.4, 0.7, 0.9])
-    np.testing.assert_allclose(dark[ranks.brain], 1 - bright[ranks.brain], atol=1e-7)
-    assert not bright[~ranks.brain].any()
+    brain = array > 0
+    bright, dark = (Intensity().detect(one_contrast(array, name)).score for name in ("FLAIR", "T1w"))
+    np.testing.assert_allclose(bright[brain], [0.1, 0.4, 0.4, 0.7, 0.9])
+    np.testing.assert_allclose(dark[brain], 1 - bright[brain], atol=1e-7)
+    assert not bright[~brain].any()
     # As in the source, components of fewer than 20 voxels go.
-    assert Thresholded(Intensity("dark"), 0.5).smallest_voxels == 20
+    assert Thresholded(Intensity(), {"T1w": 0.5}).smallest_voxels == 20
+
+
+def one_contrast(array: np.ndarray, name: str) -> LoadedCase:
+    return LoadedCase({name: Image(array, np.eye(4), "ranks")}, array > 0, None)
+
+
+def test_a_robust_z_score_is_the_distance_from_the_median_on_the_side_of_the_contrast() -> None:
+    array = np.zeros((9, 9, 9))
+    array[1:8, 1:8, 1:8] = np.random.default_rng(0).normal(100, 7, (7, 7, 7))
+    array[4, 4, 4] = 200
+    values = array[array > 0]
+    wanted = (values - np.median(values)) / (1.4826 * np.median(np.abs(values - np.median(values))))
+    bright, dark = (RobustZScore().detect(one_contrast(array, name)).score for name in ("T2w", "T1w"))
+    np.testing.assert_allclose(bright[array > 0], np.maximum(wanted, 0), rtol=1e-4)
+    np.testing.assert_allclose(dark[array > 0], np.maximum(-wanted, 0), rtol=1e-4)
+    assert bright[4, 4, 4] == bright.max() > 10 and not dark[4, 4, 4]
+
+
+def test_models_of_one_contrast_each_are_one_line_and_a_case_goes_to_its_own(plain: Model) -> None:
+    flair = replace(plain, card=replace(plain.card, name="flair", inputs=("FLAIR",)))
+    (line,) = lines_of_models([ModelDetector(one, Request()) for one in (plain, flair)])
+    assert [line.of((name,)).model.card.name for name in ("T1w", "FLAIR")] == ["plain", "flair"]
+    assert line.accepts(("FLAIR",)) and not line.accepts(("T2w",))
+    assert line.identity()["model"] == "plain, flair" and set(line.identity()["settings"]) == {"plain", "flair"}
+    assert [one.accepts(("FLAIR",)) for one in line.members] == [False, True]
+    # Two for the same contrast are compared with each other.
+    other = replace(plain, card=replace(plain.card, name="other"))
+    lines = lines_of_models([ModelDetector(one, Request()) for one in (plain, other)])
+    assert [one.name for one in lines] == ["itermask3d_plain", "itermask3d_other"]
+    assert all(one.accepts(("FLAIR",)) for one in lines)
 
 
 def test_a_z_score_is_high_where_a_brain_differs_from_the_mean(healthy: MeanBrain) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -10,7 +11,15 @@ import pytest
 import SimpleITK as sitk
 
 from IterMask3DLib.core.image import Image
-from IterMask3DLib.evaluation.metrics import FIGURES, dice_curve, lesion_shares, measure, psnr, surface_distances
+from IterMask3DLib.evaluation.metrics import (
+    FIGURES,
+    LesionMatch,
+    dice_curve,
+    froc_points,
+    measure,
+    psnr,
+    surface_distances,
+)
 
 SHAPE = (30, 30, 30)
 BRAIN = np.zeros(SHAPE, bool)
@@ -93,6 +102,45 @@ def test_surface_distances_agree_with_monai() -> None:
     )
 
 
+def shares(mask: np.ndarray, truth: np.ndarray) -> tuple[float | None, float]:
+    match = LesionMatch.of(mask, truth)
+    return match.found_share, match.right_share
+
+
+def test_froc_points_are_those_of_each_threshold_by_itself() -> None:
+    rng = np.random.default_rng(2)
+    truth = cube(4, 4) | cube(14, 3)
+    score = (rng.random(SHAPE) ** 8 + 0.6 * truth * rng.random(SHAPE)).astype(np.float32)
+    thresholds = np.linspace(0.3, 1.7, 81)
+    points = froc_points(score, truth, BRAIN, thresholds)
+    assert len(points) == 11
+    for threshold, point in zip(thresholds[::8], points, strict=True):
+        mask = (score > threshold) & BRAIN
+        if mask.sum() > 0.1 * BRAIN.sum():
+            assert point == (-1, -1)
+            continue
+        # By brute force: flood each component of the mask and of the truth.
+        hits = [c for c in components(truth & BRAIN) if sum(mask[v] for v in c) >= 0.1 * len(c)]
+        false = [c for c in components(mask) if sum(truth[v] for v in c) < 0.1 * len(c)]
+        assert point == (len(hits), len(false))
+    assert points[0] == (-1, -1) and points[-1] == (0, 0) and any(found for found, _ in points[1:-1])
+
+
+def components(mask: np.ndarray) -> list[list[tuple[int, ...]]]:
+    """Voxels of each component, neighbours by a face, an edge or a corner."""
+    left, found = {tuple(v) for v in np.argwhere(mask)}, []
+    while left:
+        waiting, own = [left.pop()], []
+        while waiting:
+            voxel = waiting.pop()
+            own.append(voxel)
+            near = {tuple(np.add(voxel, step)) for step in itertools.product((-1, 0, 1), repeat=3)} & left
+            left -= near
+            waiting += near
+        found.append(own)
+    return found
+
+
 def test_nothing_to_find_and_nothing_found_is_perfect() -> None:
     nothing = np.zeros(SHAPE, bool)
     figures = figures_of(nothing, nothing)
@@ -134,9 +182,9 @@ def test_a_lesion_is_found_when_a_tenth_of_it_is() -> None:
     mask[15:25, 15:25, 15] = True  # 100 of 1000 voxels of the large lesion
     mask[3, 3, 3:5] = True  # 2 of 125 voxels of the small one
     mask[27, 2, 2] = True  # nothing there
-    assert lesion_shares(mask, truth) == (0.5, pytest.approx(2 / 3))
+    assert shares(mask, truth) == (0.5, pytest.approx(2 / 3))
     mask[15, 15, 15] = False
-    assert lesion_shares(mask, truth)[0] == 0.0
+    assert shares(mask, truth)[0] == 0.0
 
 
 def test_corner_neighbours_are_one_component() -> None:
@@ -144,7 +192,7 @@ def test_corner_neighbours_are_one_component() -> None:
     truth[5, 5, 5] = truth[6, 6, 6] = True
     mask = np.zeros(SHAPE, bool)
     mask[5, 5, 5] = True
-    assert lesion_shares(mask, truth) == (1.0, 1.0)
+    assert shares(mask, truth) == (1.0, 1.0)
 
 
 def test_the_dice_curve_is_dice_at_every_threshold() -> None:

@@ -108,7 +108,9 @@ def test_a_baseline_takes_the_threshold_with_the_best_mean_dice_on_calibration(t
         return float(np.mean(values))
 
     best = max(scorer.thresholds, key=mean_dice)
-    assert mean_dice(chosen.threshold) == pytest.approx(mean_dice(best)) and 0.8 <= chosen.threshold <= 1.1
+    assert (
+        mean_dice(chosen.threshold["T1w"]) == pytest.approx(mean_dice(best)) and 0.8 <= chosen.threshold["T1w"] <= 1.1
+    )
 
 
 def test_small_components_leave_the_mask_where_that_is_asked_for() -> None:
@@ -116,9 +118,9 @@ def test_small_components_leave_the_mask_where_that_is_asked_for() -> None:
     array[2:5, 2:5, 2:5] = array[8, 8, 8] = 1.5
     case = LoadedCase({"T1w": Image(array, np.eye(4), "spots")}, BRAIN, None)
     brightness = Brightness()
-    assert Thresholded(brightness, 1.0).detect(case).mask.sum() == 28
+    assert Thresholded(brightness, {"T1w": 1.0}).detect(case).mask.sum() == 28
     brightness.smallest_voxels = 20
-    assert Thresholded(brightness, 1.0).detect(case).mask.sum() == 27
+    assert Thresholded(brightness, {"T1w": 1.0}).detect(case).mask.sum() == 27
 
 
 def orange(png: bytes) -> int:
@@ -166,6 +168,10 @@ def test_a_detector_with_a_score_of_the_case_alone_is_recorded_without_figures(t
 
 
 def test_ranks_have_the_same_mean_in_every_volume(tmp_path: Path) -> None:
-    cases, detector, store = [stroke(n) for n in range(5)], Thresholded(Intensity("dark"), 0.9), RecordStore(tmp_path)
+    cases, detector, store = (
+        [stroke(n) for n in range(5)],
+        Thresholded(Intensity(), {"T1w": 0.9}),
+        RecordStore(tmp_path),
+    )
     run_cases(cases, [detector], store)
     assert {record.mean_score for record in records_of(cases, detector, store)} == {0.5}

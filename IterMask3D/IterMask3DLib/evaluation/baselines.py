@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import median_abs_deviation
 
-from IterMask3DLib.evaluation.cases import LoadedCase
+from IterMask3DLib.core.image import FloatVolume
+from IterMask3DLib.evaluation.cases import COHORT_CHANNEL, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, Detector
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, z_score
 
@@ -17,20 +20,14 @@ class Intensity(Detector):
 
     Source: Meissen et al., "Challenging current semi-supervised anomaly segmentation methods for brain MRI", 2021.
     Their FLAIR lesions are bright; strokes and multiple sclerosis on T1 are dark. As there, the smallest components go.
-
-    Args:
-        side: dark or bright.
     """
 
+    name, title = "intensity", "Dark (T1w) or bright voxels"
     thresholds = np.linspace(0, 1, 501)
     smallest_voxels = 20
 
-    def __init__(self, side: str) -> None:
-        self.side, self.name = side, f"intensity_{side}"
-        self.title = f"{side.capitalize()} voxels (histogram-equalised)"
-
     def identity(self) -> Mapping[str, Any]:
-        return {"side": self.side}
+        return {}
 
     def detect(self, case: LoadedCase) -> Detection:
         """Scored by the share of the brain's voxels that are less dark (or less bright), ties counting half."""
@@ -38,9 +35,36 @@ class Intensity(Detector):
         _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
         below = (np.cumsum(counts) - counts / 2) / len(values)
         rank = below[inverse.reshape(-1)]
-        score = np.zeros(case.brain.shape, dtype=np.float32)
-        score[case.brain] = 1 - rank if self.side == "dark" else rank
-        return Detection(score=score)
+        return Detection(score=_on_brain(1 - rank if is_dark(case) else rank, case))
+
+
+class RobustZScore(Detector):
+    """Distance of each voxel from the median of its own brain, dark on T1w, bright elsewhere; no training.
+
+    In robust standard deviations: 1.4826 medians of the absolute deviation, as of a normal distribution.
+    """
+
+    name, title = "robust_z_score", "Robust z-score of the volume"
+    thresholds = np.linspace(0, 12, 601)
+
+    def identity(self) -> Mapping[str, Any]:
+        return {}
+
+    def detect(self, case: LoadedCase) -> Detection:
+        values = case.reference.array[case.brain].astype(np.float64)
+        away = (values - np.median(values)) / max(float(median_abs_deviation(values, scale="normal")), 1e-9)
+        return Detection(score=_on_brain(np.maximum(-away if is_dark(case) else away, 0), case))
+
+
+def is_dark(case: LoadedCase) -> bool:
+    """Whether lesions are dark: strokes and multiple sclerosis are on T1w, on other contrasts they are bright."""
+    return next(iter(case.images)).startswith("T1")
+
+
+def _on_brain(values: NDArray[np.float64], case: LoadedCase) -> FloatVolume:
+    score = np.zeros(case.brain.shape, dtype=np.float32)
+    score[case.brain] = values
+    return score
 
 
 class ZScore(Detector):
@@ -51,6 +75,9 @@ class ZScore(Detector):
 
     def __init__(self, healthy: MeanBrain) -> None:
         self.healthy = healthy
+
+    def accepts(self, channels: Sequence[str]) -> bool:
+        return tuple(channels) == (COHORT_CHANNEL,)
 
     def identity(self) -> Mapping[str, Any]:
         return {"mean_brain": self.healthy.digest}

@@ -64,6 +64,38 @@ def highest_mean_of(curves: NDArray[np.float64]) -> Statistic:
     return highest
 
 
+def ratio_of(above: ArrayLike, below: ArrayLike) -> Statistic:
+    """The sum of the one over the sum of the other: a share of all lesions, say, whosever they are."""
+    over, under = (np.asarray(each, dtype=np.float64) for each in (above, below))
+
+    def ratio(weights: Weights) -> NDArray[np.float64]:
+        total = weights @ under
+        return np.where(total > 0, (weights @ over) / np.maximum(total, 1e-12), np.nan)
+
+    return ratio
+
+
+def froc_sensitivity(
+    found: NDArray[np.float64], false: NDArray[np.float64], lesions: ArrayLike, most: float
+) -> Statistic:
+    """The highest share of all lesions that one threshold finds with at most `most` false components a case.
+
+    Args:
+        found, false: lesions found and false components [cases, thresholds], NaN where a threshold is not judged.
+        lesions: true ones of each case [cases].
+    """
+    judged = ~np.isnan(false).any(axis=0)
+    hits, wrong, total = found[:, judged], false[:, judged], np.asarray(lesions, dtype=np.float64)
+
+    def highest(weights: Weights) -> NDArray[np.float64]:
+        allowed = weights @ wrong <= most * weights.sum(axis=1, keepdims=True)
+        of_all = weights @ total
+        best = np.where(allowed, weights @ hits, 0).max(axis=1, initial=0)
+        return np.where(of_all > 0, best / np.maximum(of_all, 1), np.nan)
+
+    return highest
+
+
 @lru_cache(maxsize=32)
 def _drawn(subjects: tuple[str, ...], seed: int, draws: int) -> Weights:
     """The same draws for every figure of the same cases, so that a column compares figures on the same subjects."""

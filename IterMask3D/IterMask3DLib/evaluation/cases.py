@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -24,9 +25,12 @@ from IterMask3DLib.preprocessing.resampling import onto_grid_of
 from IterMask3DLib.preprocessing.skull_stripping import find_brain
 
 CALIBRATION, STROKES, HEALTHY, ARTEFACTS, LABELLED = "calibration", "strokes", "healthy", "artefacts", "labelled"
-"""The sections of an evaluation."""
+TUMOURS = "tumours"
+"""The sections of an evaluation; tumours are to tune on, so their figures are no test."""
 
 COHORT_CHANNEL = "T1w"
+PARTICIPANTS = "participants.tsv"
+_TEST_SHARE = 0.1
 CALIBRATION_PER_BRAIN, STROKES_PER_BRAIN = 3, 4
 BRAINS_PER_ARTEFACT = {"mild": 2, "medium": 8, "severe": 2}
 Change = Callable[[Image, BoolVolume], tuple[Image, BoolVolume | None]]
@@ -81,18 +85,55 @@ def read_cohort(folder: Path) -> dict[str, list[Path]]:
 
     The table has the columns `participant_id` and `split`. Raises `UserError`.
     """
-    table = folder / "participants.tsv"
-    try:
-        rows = pd.read_csv(table, sep="\t", dtype=str, encoding="utf-8-sig")
-        subjects = {split: rows.participant_id[rows.split == split] for split in ("train", "val", "test")}
-    except OSError as error:
-        raise UserError(f"{table} cannot be read ({reason(error)}); give the folder of a healthy cohort.") from None
-    except (ValueError, AttributeError):
-        raise UserError(f"{table} must be a table with the columns participant_id and split.") from None
+    table = folder / PARTICIPANTS
+    rows = _participants(table)
+    if "split" not in rows:
+        raise UserError(f"{table} must be a table with the columns participant_id and split.")
+    subjects = {split: rows.participant_id[rows.split == split] for split in ("train", "val", "test")}
     for split, names in subjects.items():
         if names.empty:
             raise UserError(f"{table} has no subject whose split is {split}.")
     return {split: [_volume(folder, name) for name in names] for split, names in subjects.items()}
+
+
+def held_out_brains(folder: Path) -> list[Path]:
+    """The test brains of a cohort: those of its split, or where its table has none, the last tenth of its subjects.
+
+    Raises `UserError`.
+    """
+    rows = _participants(folder / PARTICIPANTS)
+    if "split" in rows:
+        return read_cohort(folder)["test"]
+    last = max(1, int(_TEST_SHARE * len(rows)))
+    return [_volume(folder, name) for name in rows.participant_id[-last:]]
+
+
+def _participants(table: Path) -> pd.DataFrame:
+    try:
+        rows = pd.read_csv(table, sep="\t", dtype=str, encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{table} cannot be read ({reason(error)}); give the folder of a healthy cohort.") from None
+    except ValueError:
+        rows = pd.DataFrame()
+    if "participant_id" not in rows:
+        raise UserError(f"{table} must be a table with the columns participant_id and split.")
+    return rows
+
+
+def _known_of(path: Path, subject: str) -> dict[str, Any]:
+    """What the table of its cohort says of a brain: scanner (the folder of the cohort), sex and age, where known."""
+    root = next((parent for parent in path.parents if (parent / PARTICIPANTS).is_file()), None)
+    if root is None:
+        return {}
+    rows = _participants(root / PARTICIPANTS)
+    found = rows[rows.participant_id == subject].iloc[:1].to_dict("records")
+    known = {key: value for key, value in (found[0] if found else {}).items() if isinstance(value, str)}
+    facts: dict[str, Any] = {"scanner": root.name}
+    if known.get("sex"):
+        facts["sex"] = known["sex"][0].upper()
+    with suppress(ValueError):
+        facts["age"] = float(known.get("age", ""))
+    return facts
 
 
 def calibration_cases(brains: Sequence[Path], shapes: Path, seed: int) -> list[EvaluationCase]:
@@ -125,17 +166,19 @@ def artefact_cases(brains: Sequence[Path], seed: int) -> list[EvaluationCase]:
     return cases
 
 
-def labelled_cases(found: Sequence[LabelledFiles]) -> list[EvaluationCase]:
+def labelled_cases(found: Sequence[LabelledFiles], section: str = LABELLED) -> list[EvaluationCase]:
     """Volumes with lesions that people outlined."""
     cases = []
     for files in found:
-        facts = {
+        facts: dict[str, Any] = {
             "images": {channel: _file(path) for channel, path in files.images.items()},
             "label": _file(files.label),
         }
         facts["brain_mask"] = {} if files.brain is None else _file(files.brain)
+        if len(files.images) == 1:
+            facts["contrast"] = next(iter(files.images))
         load = partial(_load_labelled, files)
-        cases.append(EvaluationCase(LABELLED, files.name, files.subject, facts, load, tuple(files.images)))
+        cases.append(EvaluationCase(section, files.name, files.subject, facts, load, tuple(files.images)))
     return cases
 
 
@@ -151,7 +194,8 @@ def _synthetic_case(section: str, path: Path, name: str, facts: Mapping[str, Any
         more = {} if millilitres is None else {"size": size_class(millilitres), "millilitres": millilitres}
         return LoadedCase({COHORT_CHANNEL: changed}, brain, truth, more)
 
-    return EvaluationCase(section, name.replace("{}", subject), subject, {**_file(path), **facts}, load)
+    known = {"contrast": COHORT_CHANNEL, **_known_of(path, subject)}
+    return EvaluationCase(section, name.replace("{}", subject), subject, {**_file(path), **known, **facts}, load)
 
 
 def _stroke_case(section: str, path: Path, planned: PlannedLesion) -> EvaluationCase:

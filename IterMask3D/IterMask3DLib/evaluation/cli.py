@@ -14,14 +14,26 @@ from IterMask3DLib.core.settings import about
 from IterMask3DLib.methods.request_options import add_request_options, request_from
 
 _DATA = (
-    "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (MNI masks), open_ms/ (labelled)"
+    "data folder: ixi/ (BIDS, participants.tsv with a column split), stroke_shapes/ (MNI masks), open_ms/ (labelled), "
+    "and where there are ds002748/ (a second scanner) and tumours/ (labelled, thresholds are chosen on them)"
 )
 _WHOLE_OF_IT = (
     "Writes a table of figures with 95 % intervals as OUT/table.html, .csv, .json and .md, and every case in "
     "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
     "IterMask3DLib.cli evaluate …"
 )
-_OWN = ("model", "save_iterations", "dicom_seg", "out", "autoencoder", "brains", "data", "folder", "modality")
+_OWN = (
+    "model",
+    "save_iterations",
+    "dicom_seg",
+    "out",
+    "autoencoder",
+    "brains",
+    "scanner",
+    "data",
+    "folder",
+    "modality",
+)
 
 
 def add_evaluate(commands: Any) -> None:
@@ -35,7 +47,8 @@ def add_evaluate(commands: Any) -> None:
     for one in (whole, synthetic, trained):
         one.add_argument("data", type=Path, metavar="DATA", help=_DATA)
     for one in (whole, synthetic):
-        one.add_argument("--brains", type=_count, metavar="N", help="only the first N test brains (default: all)")
+        one.add_argument("--brains", type=_count, metavar="N", help="only N test brains a scanner (default: all)")
+        one.add_argument("--scanner", metavar="NAME", help="only brains of one cohort, ixi or ds002748")
     labelled.add_argument("folder", type=Path, metavar="FOLDER", help="volumes and *_lesions.nii.gz, BIDS or flat")
     labelled.add_argument("--data", type=Path, metavar="DATA", help=f"adds the baselines, from the {_DATA}")
     labelled.add_argument("--modality", metavar="NAME", help="ending of volumes' names (default: the models' inputs)")

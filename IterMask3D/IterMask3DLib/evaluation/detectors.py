@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import json_text
 from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
 from IterMask3DLib.core.request import Request
@@ -70,7 +72,7 @@ class Detector(ABC):
     def detect(self, case: LoadedCase) -> Detection:
         """Raises `UserError`."""
 
-    def accepts(self, channels: Collection[str]) -> bool:
+    def accepts(self, channels: Sequence[str]) -> bool:
         """Whether it can be used where these channels are."""
         return True
 
@@ -82,7 +84,12 @@ class ModelDetector(Detector):
         model: with the method that its card names.
         request: its `settings` may be of several methods; those that this one has are used.
         name, title: where the method's own do not tell it from others.
+
+    Attributes:
+        is_strict: whether a model of one input takes no image of another channel.
     """
+
+    is_strict = False
 
     def __init__(self, model: Model, request: Request, name: str = "", title: str = "") -> None:
         self.model, self.spec = model, find_method(model.card.method)
@@ -103,9 +110,19 @@ class ModelDetector(Detector):
             "backend": runtime.backend,
         }
 
-    def accepts(self, channels: Collection[str]) -> bool:
+    def accepts(self, channels: Sequence[str]) -> bool:
+        """A model of one input takes the only image, unless it is strict."""
         inputs = self.model.card.inputs
-        return set(inputs) <= set(channels) or len(inputs) == len(channels) == 1
+        return set(inputs) <= set(channels) or (not self.is_strict and len(inputs) == len(channels) == 1)
+
+    @property
+    def members(self) -> Sequence[ModelDetector]:
+        """The detectors of the single models."""
+        return (self,)
+
+    def of(self, channels: Sequence[str]) -> ModelDetector:
+        """What is used where these channels are."""
+        return self
 
     def detect(self, case: LoadedCase) -> Detection:
         first: list[float] = []
@@ -129,6 +146,63 @@ class ModelDetector(Detector):
         return Case(reference.name, images, Image(case.brain, reference.affine, reference.name, reference.label))
 
 
+class ByContrast(ModelDetector):
+    """Models of one method, each for its own contrast: a case goes to the model of its contrast.
+
+    Args:
+        detectors: the first has the name, the title and the settings of all.
+    """
+
+    def __init__(self, detectors: Sequence[ModelDetector]) -> None:
+        first = detectors[0]
+        super().__init__(first.model, first.request, first.name, first.title)
+        self.detectors = tuple(detectors)
+        for detector in detectors:
+            detector.is_strict = True
+
+    def identity(self) -> Mapping[str, Any]:
+        own = [detector.identity() for detector in self.detectors]
+        names = [one["model"] for one in own]
+        together = {key: dict(zip(names, (one[key] for one in own), strict=True)) for key in own[0] if key != "model"}
+        return {"model": ", ".join(names), **together}
+
+    def accepts(self, channels: Sequence[str]) -> bool:
+        return any(detector.accepts(channels) for detector in self.detectors)
+
+    @property
+    def members(self) -> Sequence[ModelDetector]:
+        return self.detectors
+
+    def of(self, channels: Sequence[str]) -> ModelDetector:
+        return next(detector for detector in self.detectors if detector.accepts(channels))
+
+    def detect(self, case: LoadedCase) -> Detection:
+        return self.of(tuple(case.images)).detect(case)
+
+
+def lines_of_models(detectors: Sequence[ModelDetector]) -> list[ModelDetector]:
+    """The detectors, those of one method that take one contrast each, all different, as one line.
+
+    Raises `UserError` for two lines of one name.
+    """
+    lines: list[ModelDetector] = []
+    for method in dict.fromkeys(detector.spec.name for detector in detectors):
+        own = [detector for detector in detectors if detector.spec.name == method]
+        inputs = [detector.model.card.inputs for detector in own]
+        if len(own) > 1 and len(set(inputs)) == len(own) and all(len(each) == 1 for each in inputs):
+            lines.append(ByContrast(own))
+            continue
+        for detector in own:
+            if len(own) > 1:
+                detector.name = re.sub(r"[^\w+-]+", "_", f"{detector.name}_{detector.model.card.name}")
+                detector.title = f"{detector.title}, {detector.model.card.name}"
+            if detector.name in (other.name for other in lines):
+                name = detector.model.card.name
+                raise UserError(f"Two models are called {name}; give each its own name, or one of them once.")
+            lines.append(detector)
+    return lines
+
+
 class OnePass(Detector):
     """The first pass of a model alone: what the further passes of its method have to improve on.
 
@@ -144,11 +218,11 @@ class OnePass(Detector):
     def identity(self) -> Mapping[str, Any]:
         return {**self.detector.identity(), "scored": self.scored}
 
-    def accepts(self, channels: Collection[str]) -> bool:
+    def accepts(self, channels: Sequence[str]) -> bool:
         return self.detector.accepts(channels)
 
     def detect(self, case: LoadedCase) -> Detection:
-        squared, scored, reconstruction = first_pass(self.detector, case)
+        squared, scored, reconstruction = first_pass(self.detector.of(tuple(case.images)), case)
         return Detection(score=scored if self.scored else squared, reconstruction=reconstruction)
 
 
@@ -178,24 +252,29 @@ def one_passes(detector: ModelDetector) -> list[OnePass]:
 
 
 class Thresholded(Detector):
-    """A detector whose own mask is where its score is above `threshold`, less the smallest components."""
+    """A detector whose own mask is where its score is above a threshold, less the smallest components.
 
-    def __init__(self, detector: Detector, threshold: float) -> None:
-        self.detector, self.threshold = detector, threshold
+    Args:
+        thresholds: for each contrast; of a case of another one there is no mask.
+    """
+
+    def __init__(self, detector: Detector, thresholds: Mapping[str, float]) -> None:
+        self.detector, self.threshold = detector, dict(thresholds)
         self.name, self.title, self.thresholds = detector.name, detector.title, detector.thresholds
         self.smallest_voxels = detector.smallest_voxels
 
     def identity(self) -> Mapping[str, Any]:
         return {**self.detector.identity(), "threshold": self.threshold, "smallest_voxels": self.smallest_voxels}
 
-    def accepts(self, channels: Collection[str]) -> bool:
+    def accepts(self, channels: Sequence[str]) -> bool:
         return self.detector.accepts(channels)
 
     def detect(self, case: LoadedCase) -> Detection:
         found = self.detector.detect(case)
-        if found.score is None:
+        threshold = self.threshold.get(next(iter(case.images)))
+        if found.score is None or threshold is None:
             return found
-        mask = (found.score > self.threshold) & case.brain
+        mask = (found.score > threshold) & case.brain
         if self.smallest_voxels > 1:
             labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3), dtype=bool))
             mask &= np.bincount(labels.ravel())[labels] >= self.smallest_voxels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from IterMask3DLib.core.errors import UserError
@@ -11,7 +11,7 @@ from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
 LABEL_ENDINGS = (
     *("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi"),
-    *("_lesions", "_lesion", "_labels", "_label", "_seg"),
+    *("_lesions", "_lesion", "_tumour", "_tumor", "_labels", "_label", "_seg"),
 )
 BRAIN_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain")
 _ALIASES = {name: (f"T{name[1]}w", f"T{name[1]}") for name in ("T1w", "T1", "T2w", "T2")}
@@ -68,6 +68,15 @@ def find_labelled(folder: Path, channels: Sequence[str]) -> list[LabelledFiles]:
     if not cases:
         raise UserError(f"{folder} holds no label: a file that ends in {', '.join(LABEL_ENDINGS)}.")
     return sorted(cases, key=lambda case: case.name)
+
+
+def by_contrast(found: Sequence[LabelledFiles]) -> list[LabelledFiles]:
+    """The cases with each of their volumes as a case of its own."""
+    return [
+        replace(files, name=case_name(path), images={channel: path})
+        for files in found
+        for channel, path in files.images.items()
+    ]
 
 
 def _stems(base: str, channel: str, is_only: bool) -> list[str]:

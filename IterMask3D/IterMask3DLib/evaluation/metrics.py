@@ -6,6 +6,8 @@ takes that, so that a method is not rewarded for finding nothing. No number is e
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -13,6 +15,12 @@ from scipy import ndimage
 from IterMask3DLib.core.geometry import Spacing, bounding_box
 from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.evaluation.ranking import average_precision, of_all, roc_auc
+
+FROC_STEP = 8
+"""Of a detector's thresholds every so manieth is a point of its FROC curve."""
+
+_FROC_MOST = 0.1
+"""Share of the brain above which a threshold marks tissue and no lesions: it is no point of the curve."""
 
 OVERLAP = 0.1
 """Share of a component that must overlap for it to count as found (true lesion) or as right (component of the mask)."""
@@ -55,7 +63,8 @@ def measure(
 def _of_mask(image: Image, brain: BoolVolume, truth: BoolVolume, mask: BoolVolume) -> dict[str, float | None]:
     hits, predicted, true = int((mask & truth).sum()), int(mask.sum()), int(truth.sum())
     assd, hd95 = surface_distances(mask, truth, brain, image.spacing)
-    found, right = lesion_shares(mask, truth)
+    match = LesionMatch.of(mask, truth)
+    found, right = match.found_share, match.right_share
     error_ml = (predicted - true) * image.voxel_ml
     return {
         # MONAI's default is NaN where there is nothing to find and nothing was found.
@@ -114,18 +123,65 @@ def surface_distances(mask: BoolVolume, truth: BoolVolume, brain: BoolVolume, sp
     return float(np.concatenate([forth, back]).mean()), float(max(np.percentile(forth, 95), np.percentile(back, 95)))
 
 
-def lesion_shares(mask: BoolVolume, truth: BoolVolume) -> tuple[float | None, float]:
-    """Share of the true lesions found, and share of the mask's components that are right.
+@dataclass(frozen=True)
+class LesionMatch:
+    """Lesions of a truth and components of a mask; both touch by a face, an edge or a corner.
 
-    Components touch by a face, an edge or a corner. A true lesion is found when the mask covers a tenth of it; a
-    component of the mask is right when a tenth of it is true. With no true lesion the first is None; with no component
-    the second is 1 if there was nothing to find, else 0.
+    A true lesion is found when the mask covers a tenth of it; a component of the mask is right when a tenth of it is
+    true.
+
+    Attributes:
+        voxels: of each true lesion [n]; covered: share of each that the mask covers.
+        components: of the mask; right: how many of them are right.
     """
-    lesions, true_count = ndimage.label(truth, structure=_TOUCHING)
-    components, count = ndimage.label(mask, structure=_TOUCHING)
-    found = float((_covered(mask, lesions, true_count) >= OVERLAP).mean()) if true_count else None
-    right = float((_covered(truth, components, count) >= OVERLAP).mean()) if count else float(true_count == 0)
-    return found, right
+
+    voxels: NDArray[np.int64]
+    covered: NDArray[np.float64]
+    components: int
+    right: int
+
+    @classmethod
+    def of(cls, mask: BoolVolume, truth: BoolVolume) -> LesionMatch:
+        lesions, true_count = ndimage.label(truth, structure=_TOUCHING)
+        components, count = ndimage.label(mask, structure=_TOUCHING)
+        voxels = np.bincount(lesions.ravel(), minlength=true_count + 1)[1:]
+        right = int((_covered(truth, components, count) >= OVERLAP).sum())
+        return cls(voxels, _covered(mask, lesions, true_count), count, right)
+
+    @property
+    def found(self) -> int:
+        """How many true lesions are found."""
+        return int((self.covered >= OVERLAP).sum())
+
+    @property
+    def found_share(self) -> float | None:
+        """None where there is no true lesion."""
+        return self.found / len(self.voxels) if len(self.voxels) else None
+
+    @property
+    def right_share(self) -> float:
+        """Without a component 1 if there was nothing to find, else 0."""
+        return self.right / self.components if self.components else float(len(self.voxels) == 0)
+
+
+def froc_points(
+    score: FloatVolume, truth: BoolVolume, brain: BoolVolume, thresholds: NDArray[np.float64]
+) -> list[tuple[int, int]]:
+    """For every `FROC_STEP`th threshold the true lesions found and the components that are not right.
+
+    (-1, -1) where more than a tenth of the brain is above the threshold.
+    """
+    box = bounding_box(brain)
+    assert box is not None
+    score, truth, brain = score[box], truth[box] & brain[box], brain[box]
+    most, empty = _FROC_MOST * int(brain.sum()), (0, 0)
+    points: list[tuple[int, int]] = []
+    for threshold in thresholds[::FROC_STEP]:
+        mask = (score > threshold) & brain
+        marked = int(mask.sum())
+        match = LesionMatch.of(mask, truth) if 0 < marked <= most else None
+        points.append((match.found, match.components - match.right) if match else (empty if not marked else (-1, -1)))
+    return points
 
 
 def psnr(volume: NDArray[np.generic], reconstruction: FloatVolume, healthy: BoolVolume) -> float | None:

@@ -37,6 +37,8 @@ class CaseRecord:
         masked_share, masked_ml: of the brain, in the own mask.
         mean_score: over the brain; first_error, case_score: see `Detection`.
         seconds: that it took.
+        lesions: millilitres of each true lesion, and the share of it in the own mask (0 without one).
+        false_lesions: components of the own mask that are not right; froc: see `metrics.froc_points`.
     """
 
     detector: str
@@ -52,6 +54,9 @@ class CaseRecord:
     seconds: float
     first_error: float | None = None
     case_score: float | None = None
+    lesions: tuple[tuple[float, float], ...] = ()
+    false_lesions: int | None = None
+    froc: tuple[tuple[int, int], ...] = ()
 
 
 class RecordStore:
@@ -66,7 +71,8 @@ class RecordStore:
             raw = json.loads(self._path(case, detector.name, ".json").read_text(encoding="utf-8"))
             if raw["key"] != self._key(case, detector):
                 return None
-            return CaseRecord(**{**raw["record"], "curve": tuple(raw["record"]["curve"])})
+            lists = {name: tuple(map(tuple, raw["record"][name])) for name in ("lesions", "froc")}
+            return CaseRecord(**{**raw["record"], "curve": tuple(raw["record"]["curve"]), **lists})
         except (OSError, ValueError, KeyError, TypeError):
             # Not there, or damaged: computed again.
             return None

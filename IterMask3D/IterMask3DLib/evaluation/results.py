@@ -21,7 +21,7 @@ from IterMask3DLib.evaluation.detectors import Detector
 from IterMask3DLib.evaluation.examples import OUTLINE, TRUTH, ExampleRow, chosen_examples
 from IterMask3DLib.evaluation.records import PACKAGES, RecordStore
 from IterMask3DLib.evaluation.run import records_of
-from IterMask3DLib.evaluation.summary import BLOCKS, lines_of, markdown, summary
+from IterMask3DLib.evaluation.summary import blocks_of, lines_of, markdown, summary
 from IterMask3DLib.evaluation.table import CASE_COLUMNS, COLUMNS, case_frame, figure_table, write_frame
 
 FILES = ("table.csv", "cases.csv", "table.json", "table.md", "table.html")
@@ -92,7 +92,7 @@ def page(
     )
     blocks = [
         (block, [(title, cells) for title, cells in lines_of(block, table, titles) if any(c.interval for c in cells)])
-        for block in BLOCKS
+        for block in blocks_of(table)
     ]
     return environment.get_template("page.html.j2").render(
         blocks=[(block, lines) for block, lines in blocks if lines],
@@ -110,7 +110,11 @@ def _facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     def text(value: object) -> str:
         return json.dumps(value, sort_keys=True).replace('"', "").strip("{}")
 
-    thresholds = {name: round(float(d["threshold"]), 4) for name, d in known["finders"].items() if "threshold" in d}
+    thresholds = {
+        name: {contrast: round(float(value), 4) for contrast, value in one["threshold"].items()}
+        for name, one in known["finders"].items()
+        if "threshold" in one
+    }
     return [
         ("Protocol", str(known["protocol"])),
         ("Cases", text(known["cases"])),

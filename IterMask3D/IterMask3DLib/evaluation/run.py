@@ -14,7 +14,7 @@ from IterMask3DLib.core.failures import explained
 from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
 from IterMask3DLib.evaluation.examples import slice_png
-from IterMask3DLib.evaluation.metrics import dice_curve, measure
+from IterMask3DLib.evaluation.metrics import LesionMatch, dice_curve, froc_points, measure
 from IterMask3DLib.evaluation.records import VOLUME, CaseRecord, RecordStore
 from IterMask3DLib.runtime.distributed import all_gather, shard
 
@@ -62,22 +62,32 @@ def run_cases(
 def calibrated(
     detectors: Sequence[Detector], cases: Sequence[EvaluationCase], store: RecordStore, **how: Any
 ) -> list[Detector]:
-    """The detectors, each without a mask of its own with the threshold whose mean Dice over the cases is best.
+    """The detectors, each without a mask of its own with the threshold whose mean Dice is best, for each contrast.
 
     Args:
-        detectors: whether one has a mask of its own is found out on the first case; without a score it stays as it is.
+        detectors: whether one has a mask of its own is found out on its first case; without a score it stays as it is.
+        cases: to choose on; a contrast without any has no threshold.
         how: `track` and `on_problem` of `run_cases`.
     """
-    run_cases(cases[:1], detectors, store, on_problem=how.get("on_problem", lambda sentence: None))
-    first = {d.name: store.read(cases[0], d) for d in detectors}
-    undecided = [d for d in detectors if (record := first[d.name]) and record.masked_share is None and record.curve]
+    undecided = []
+    for detector in detectors:
+        first = next((case for case in cases if detector.accepts(case.channels)), None)
+        if first is None:
+            continue
+        run_cases([first], [detector], store, on_problem=how.get("on_problem", lambda sentence: None))
+        record = store.read(first, detector)
+        if record and record.masked_share is None and record.curve:
+            undecided.append(detector)
     run_cases(cases, undecided, store, **how)
     chosen = []
     for detector in detectors:
         if detector in undecided:
-            curves = np.array([record.curve for record in records_of(cases, detector, store)])
-            best = int(curves.mean(axis=0).argmax())
-            detector = Thresholded(detector, float(detector.thresholds[best]))
+            thresholds = {}
+            for channels in dict.fromkeys(case.channels for case in cases if detector.accepts(case.channels)):
+                alike = [case for case in cases if case.channels == channels]
+                curves = np.array([record.curve for record in records_of(alike, detector, store)])
+                thresholds[channels[0]] = float(detector.thresholds[int(curves.mean(axis=0).argmax())])
+            detector = Thresholded(detector, thresholds)
         chosen.append(detector)
     return chosen
 
@@ -99,9 +109,15 @@ def _record(
     case: EvaluationCase, loaded: LoadedCase, detector: Detector, found: Detection, seconds: float
 ) -> CaseRecord:
     brain = loaded.brain
-    masked = None if found.mask is None else int((found.mask & brain).sum())
     truth = np.zeros_like(brain) if loaded.truth is None else loaded.truth
     figures = measure(loaded.reference, brain, truth, found.mask, found.score, found.reconstruction)
+    mask = np.zeros_like(brain) if found.mask is None else found.mask & brain
+    match = LesionMatch.of(mask, truth & brain)
+    lesions = zip(match.voxels * loaded.reference.voxel_ml, match.covered, strict=True)
+    masked = None if found.mask is None else int(mask.sum())
+    points: list[tuple[int, int]] = []
+    if loaded.truth is not None and found.score is not None:
+        points = froc_points(found.score, truth, brain, detector.thresholds)
     return CaseRecord(
         detector=detector.name,
         section=case.section,
@@ -116,6 +132,9 @@ def _record(
         seconds=round(seconds, 2),
         first_error=found.first_error,
         case_score=None if found.case_score is None else _rounded(found.case_score),
+        lesions=tuple((_rounded(millilitres), _rounded(share)) for millilitres, share in lesions),
+        false_lesions=None if found.mask is None else match.components - match.right,
+        froc=tuple(points),
     )
 
 

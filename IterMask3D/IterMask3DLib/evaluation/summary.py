@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from IterMask3DLib.evaluation.artefacts import KINDS
-from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES
-from IterMask3DLib.evaluation.table import BEHIND, ORACLE
+from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES, TUMOURS
+from IterMask3DLib.evaluation.table import BEHIND, FROC_LIMITS, ORACLE, SIZES, STRATA
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,6 @@ class TableCell(NamedTuple):
     is_best: bool = False
 
 
-_SIZES = ("small", "medium", "large")
 _SCORES = {
     "masked_share": "mask size",
     "mean_score": "mean score",
@@ -77,6 +76,14 @@ _METRICS = {
     "psnr_healthy_db": TableColumn("psnr_healthy_db", "PSNR, healthy tissue (dB)", 1),
     "false_positive_ml": TableColumn("false_positive_ml", "False positives (ml)", 1, False),
     "false_positive_percent": TableColumn("false_positive_percent", "False positives (% of the brain)", 2, False),
+    "false_positive_count": TableColumn("false_positive_count", "False components", 1, False),
+    **{f"lesions_found_{size}": TableColumn(f"lesions_found_{size}", f"Lesions found, {size}") for size in SIZES},
+    **{
+        f"froc_sensitivity_at_{most}": TableColumn(
+            f"froc_sensitivity_at_{most}", f"FROC: lesions found at {most} false a case"
+        )
+        for most in FROC_LIMITS
+    },
 }
 
 
@@ -85,15 +92,24 @@ def _columns(*metrics: str) -> tuple[TableColumn, ...]:
 
 
 _OVERLAP = _columns("dice", BEHIND, ORACLE, "auroc", "average_precision", "sensitivity", "precision", "iou")
-_DISTANCE = _columns(
-    "assd_mm", "hd95_mm", "volume_error_ml", "absolute_volume_error_ml", "lesion_f1", "psnr_healthy_db"
+_DISTANCE = _columns("assd_mm", "hd95_mm", "volume_error_ml", "absolute_volume_error_ml", "psnr_healthy_db")
+_LESIONS = _columns(
+    "lesion_f1",
+    *(f"lesions_found_{size}" for size in SIZES),
+    *(f"froc_sensitivity_at_{most}" for most in FROC_LIMITS),
 )
-_HEALTHY = _columns("false_positive_ml", "false_positive_percent", "psnr_healthy_db")
+_HEALTHY = _columns("false_positive_ml", "false_positive_percent", "false_positive_count", "psnr_healthy_db")
 _BY_SIZE = tuple(
     TableColumn(metric, f"{heading}, {size}", group=size)
-    for metric, heading in (("dice", "Dice"), ("auroc", "AUROC"))
-    for size in _SIZES
+    for metric, heading in (
+        ("dice", "Dice"),
+        (ORACLE, "oracle"),
+        ("auroc", "AUROC"),
+        ("average_precision", "average precision"),
+    )
+    for size in SIZES
 )
+_IN_STRATA = ("dice", ORACLE, "average_precision", f"froc_sensitivity_at_{FROC_LIMITS[0]}")
 _AREAS = tuple(TableColumn(f"auroc_by_{score}", f"AUROC, {name}") for score, name in _SCORES.items())
 
 
@@ -117,6 +133,10 @@ def _by_kind(score: str) -> tuple[TableColumn, ...]:
 
 
 _MEDIUM = "Artefacts of medium severity"
+_LESION_NOTE = (
+    "A lesion is found when a tenth of it is marked, a component is false when less than a tenth of it is true. FROC: "
+    "the most lesions that one threshold for all cases finds with so many false components a case."
+)
 _SIZE_NOTE = "Small: below 5 ml; medium: 5 to 30 ml; large: 30 ml and more."
 _AS_PUBLISHED = (
     "Against the healthy brains, by the size of the own mask and by the mean of the score over the brain (IterMask3D: "
@@ -130,7 +150,8 @@ _PUBLISHED = _detection("masked_share", "mean_score")
 
 BLOCKS = (
     TableBlock("Synthetic strokes: overlap", STROKES, "all", _OVERLAP),
-    TableBlock("Synthetic strokes: distance, volume and lesions", STROKES, "all", _DISTANCE),
+    TableBlock("Synthetic strokes: lesion by lesion", STROKES, "all", _LESIONS, _LESION_NOTE),
+    TableBlock("Synthetic strokes: distance and volume", STROKES, "all", _DISTANCE),
     TableBlock("Synthetic strokes by size", STROKES, "all", _BY_SIZE, _SIZE_NOTE),
     TableBlock("Healthy brains: what is masked although nothing is there", HEALTHY, "all", _HEALTHY),
     TableBlock(f"{_MEDIUM}: detection as published", ARTEFACTS, "medium", _PUBLISHED, _AS_PUBLISHED),
@@ -141,14 +162,17 @@ BLOCKS = (
     TableBlock("Mild artefacts: detection", ARTEFACTS, "mild", _AREAS),
     TableBlock("Severe artefacts: detection", ARTEFACTS, "severe", _AREAS),
     TableBlock("Labelled volumes: overlap", LABELLED, "all", _OVERLAP),
-    TableBlock("Labelled volumes: distance, volume and lesions", LABELLED, "all", _DISTANCE),
+    TableBlock("Labelled volumes: lesion by lesion", LABELLED, "all", _LESIONS, _LESION_NOTE),
+    TableBlock("Labelled volumes: distance and volume", LABELLED, "all", _DISTANCE),
+    TableBlock("Tumours, on which thresholds may have been chosen: overlap", TUMOURS, "all", _OVERLAP),
 )
 _AREA = TableColumn("", "", section=ARTEFACTS, group="medium")
 _MAIN_COLUMNS = (
     replace(_METRICS["dice"], heading="Strokes: Dice, own mask", short="Dice"),
-    *(TableColumn("dice", size, group=size, short=size) for size in _SIZES),
+    *(TableColumn("dice", size, group=size, short=size) for size in SIZES),
     replace(_METRICS[ORACLE], short="oracle"),
     replace(_METRICS["auroc"], short="AUROC"),
+    replace(_METRICS["average_precision"], short="AP"),
     TableColumn("false_positive_percent", "Healthy: masked, % of the brain", section=HEALTHY, short="FP %"),
     replace(_AREA, metric="auroc_by_masked_share", heading="Artefacts: AUROC by mask size", short="artef."),
     replace(_AREA, metric="auroc_by_mean_score", heading="by mean score", short="by mean"),
@@ -187,10 +211,36 @@ def markdown(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
 
 
 def _evaluated(table: pd.DataFrame) -> TableBlock:
-    """The main figures without those of cases that were not evaluated."""
+    """The main figures without those of cases that were not evaluated, and the Dice of each scanner and contrast."""
     known = set(zip(table.section, table.group, table.metric, strict=True))
-    columns = tuple(c for c in MAIN.columns if (c.section or MAIN.section, c.group or MAIN.group, c.metric) in known)
-    return replace(MAIN, columns=columns)
+    columns = [c for c in MAIN.columns if (c.section or MAIN.section, c.group or MAIN.group, c.metric) in known]
+    for section, kind in ((STROKES, "scanner"), (LABELLED, "contrast"), (TUMOURS, "contrast")):
+        for group in _groups(table, section, kind):
+            value = group.removeprefix(f"{kind} ")
+            heading = f"{section.capitalize()}, {value}: Dice, own mask"
+            columns.append(TableColumn("dice", heading, group=group, section=section, short=value[:8]))
+    return replace(MAIN, columns=tuple(columns))
+
+
+def blocks_of(table: pd.DataFrame) -> list[TableBlock]:
+    """All blocks: those of `BLOCKS`, and one for each section and stratum that the table has."""
+    blocks = list(BLOCKS)
+    for section in (STROKES, LABELLED, TUMOURS, HEALTHY):
+        metrics = _HEALTHY[:3] if section == HEALTHY else _columns(*_IN_STRATA)
+        for kind in STRATA:
+            columns = [
+                replace(column, heading=f"{column.heading}, {group.removeprefix(f'{kind} ')}", group=group)
+                for column in metrics
+                for group in _groups(table, section, kind)
+            ]
+            if columns:
+                blocks.append(TableBlock(f"{section.capitalize()} by {kind}", section, "all", tuple(columns)))
+    return blocks
+
+
+def _groups(table: pd.DataFrame, section: str, kind: str) -> list[str]:
+    groups = dict.fromkeys(table.group[table.section == section])
+    return [group for group in groups if group.startswith(f"{kind} ")]
 
 
 def _cells(block: TableBlock, column: TableColumn, table: pd.DataFrame, titles: Mapping[str, str]) -> list[TableCell]:

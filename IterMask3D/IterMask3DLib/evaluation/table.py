@@ -10,11 +10,20 @@ import numpy as np
 import pandas as pd
 
 from IterMask3DLib.core.files import write_csv
-from IterMask3DLib.evaluation.bootstrap import Estimate, Statistic, estimate, highest_mean_of, mean_of
-from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES
-from IterMask3DLib.evaluation.metrics import FIGURES
+from IterMask3DLib.evaluation.bootstrap import (
+    Estimate,
+    Statistic,
+    estimate,
+    froc_sensitivity,
+    highest_mean_of,
+    mean_of,
+    ratio_of,
+)
+from IterMask3DLib.evaluation.cases import ARTEFACTS, HEALTHY, LABELLED, STROKES, TUMOURS
+from IterMask3DLib.evaluation.metrics import FIGURES, OVERLAP
 from IterMask3DLib.evaluation.ranking import average_precision, false_positive_rate, roc_auc
 from IterMask3DLib.evaluation.records import CaseRecord
+from IterMask3DLib.evaluation.strokes import size_class
 
 ORACLE = "dice_at_best_threshold_oracle"
 BEHIND = "dice_behind_first"
@@ -23,6 +32,15 @@ DETECTION_SCORES = ("masked_share", "mean_score", "first_error", "case_score")
 
 CASE_COLUMNS: tuple[str, ...] = ("section", "case", "subject", "group", "finder", *FIGURES, "masked_share", "masked_ml")
 CASE_COLUMNS += DETECTION_SCORES[1:]
+STRATA = ("scanner", "contrast", "sex", "age")
+"""What cases are told apart by; a group of the table is e.g. "scanner ixi"."""
+CASE_COLUMNS += (*STRATA, "false_lesions")
+SIZES = ("small", "medium", "large")
+FROC_LIMITS = (1, 5)
+"""False components a case at which the FROC curve is read."""
+_SEGMENTED = (STROKES, LABELLED, TUMOURS)
+_OF_STRATA = ("dice", "auroc", "average_precision", "lesion_f1")
+_MIDDLE_AGE = 50
 COLUMNS = ("section", "group", "finder", "metric", "value", "low_95", "high_95", "cases")
 TableEntry = tuple[str, str, str, Estimate]
 """Section, group, metric, figure."""
@@ -41,12 +59,16 @@ def case_frame(records: Iterable[CaseRecord]) -> pd.DataFrame:
             "finder": record.detector,
             "group": str(record.facts.get("size") or record.facts.get("level") or ""),
             "kind": str(record.facts.get("kind", "")),
+            "lesions": record.lesions,
+            "froc": record.froc,
+            "false_lesions": record.false_lesions,
+            **{name: record.facts.get(name) for name in ("scanner", "contrast", "sex", "age")},
         }
         for record in records
     ]
-    frame = pd.DataFrame(rows, columns=[*CASE_COLUMNS, "curve", "kind"])
-    numbers = [*FIGURES, "masked_ml", *DETECTION_SCORES]
-    return frame.astype(dict.fromkeys(numbers, np.float64))
+    frame = pd.DataFrame(rows, columns=[*CASE_COLUMNS, "curve", "kind", "lesions", "froc"])
+    numbers = [*FIGURES, "masked_ml", *DETECTION_SCORES, "false_lesions", "age"]
+    return frame.astype(dict.fromkeys(numbers, np.float64)).fillna(dict.fromkeys(STRATA[:3], ""))
 
 
 def figure_table(cases: pd.DataFrame, seed: int) -> pd.DataFrame:
@@ -57,8 +79,7 @@ def figure_table(cases: pd.DataFrame, seed: int) -> pd.DataFrame:
         own = cases[cases.finder == name]
         figures = [
             *(_behind(cases[cases.finder == names[0]], own, seed) if name != names[0] else ()),
-            *_segmentation(own[own.section == STROKES], seed),
-            *_segmentation(own[own.section == LABELLED], seed),
+            *(entry for section in _SEGMENTED for entry in _segmentation(own[own.section == section], seed)),
             *_healthy(own[own.section == HEALTHY], seed),
             *_detection(own[own.section == HEALTHY], own[own.section == ARTEFACTS], seed),
         ]
@@ -67,21 +88,60 @@ def figure_table(cases: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 
 def _segmentation(cases: pd.DataFrame, seed: int) -> Iterable[TableEntry]:
-    for group in ("all", "small", "medium", "large"):
+    for group in ("all", *SIZES):
         members = cases if group == "all" else cases[cases.group == group]
-        if members.empty:
-            continue
-        section, subjects = str(members.section.iloc[0]), list(members.subject)
-        for metric in FIGURES:
-            yield section, group, metric, estimate(subjects, mean_of(members[metric]), seed)
-        if all(map(len, members.curve)):
-            yield section, group, ORACLE, estimate(subjects, highest_mean_of(np.array(list(members.curve))), seed)
+        yield from _segmentation_of(members, group, FIGURES, seed)
+    yield from _lesions(cases, "all", seed)
+    for group, members in strata(cases):
+        yield from _segmentation_of(members, group, _OF_STRATA, seed)
+        yield from _lesions(members, group, seed)
+
+
+def strata(cases: pd.DataFrame) -> Iterable[tuple[str, pd.DataFrame]]:
+    """The cases by scanner, contrast, sex and age, each where it tells them apart, with the name of the group."""
+    for name in STRATA[:3]:
+        values = sorted(set(cases[name]) - {""})
+        for value in values if len(values) > 1 else ():
+            yield f"{name} {value}", cases[cases[name] == value]
+    young, old = cases[cases.age < _MIDDLE_AGE], cases[cases.age >= _MIDDLE_AGE]
+    if len(young) and len(old):
+        yield from ((f"age below {_MIDDLE_AGE}", young), (f"age {_MIDDLE_AGE} or more", old))
+
+
+def _segmentation_of(members: pd.DataFrame, group: str, metrics: Sequence[str], seed: int) -> Iterable[TableEntry]:
+    if members.empty:
+        return
+    section, subjects = str(members.section.iloc[0]), list(members.subject)
+    for metric in metrics:
+        yield section, group, metric, estimate(subjects, mean_of(members[metric]), seed)
+    if all(map(len, members.curve)):
+        yield section, group, ORACLE, estimate(subjects, highest_mean_of(np.array(list(members.curve))), seed)
+
+
+def _lesions(members: pd.DataFrame, group: str, seed: int) -> Iterable[TableEntry]:
+    """Lesion by lesion: how many of each size are found by the own mask, and what the score finds at what price."""
+    if members.empty:
+        return
+    section, subjects = str(members.section.iloc[0]), list(members.subject)
+    if not members.false_lesions.isna().any():
+        for size in SIZES:
+            own = [[share for ml, share in lesions if size_class(ml) == size] for lesions in members.lesions]
+            found = [sum(share >= OVERLAP for share in shares) for shares in own]
+            if any(own):
+                statistic = ratio_of(found, [len(shares) for shares in own])
+                yield section, group, f"lesions_found_{size}", estimate(subjects, statistic, seed)
+    if all(map(len, members.froc)):
+        points = np.array(list(members.froc), dtype=np.float64)
+        points[points < 0] = np.nan
+        for most in FROC_LIMITS:
+            statistic = froc_sensitivity(points[..., 0], points[..., 1], members.lesions.map(len), most)
+            yield section, group, f"froc_sensitivity_at_{most}", estimate(subjects, statistic, seed)
 
 
 def _behind(first: pd.DataFrame, own: pd.DataFrame, seed: int) -> Iterable[TableEntry]:
     """How much lower the Dice is than the first detector's on the same cases: above 0 the first is ahead."""
     pairs = first.merge(own, on=["section", "case", "subject"], suffixes=("_first", ""))
-    for section in (STROKES, LABELLED):
+    for section in _SEGMENTED:
         chosen = pairs[pairs.section == section]
         if len(chosen):
             differences = chosen.dice_first - chosen.dice
@@ -89,16 +149,20 @@ def _behind(first: pd.DataFrame, own: pd.DataFrame, seed: int) -> Iterable[Table
 
 
 def _healthy(cases: pd.DataFrame, seed: int) -> Iterable[TableEntry]:
-    figures = {
-        "false_positive_ml": cases.masked_ml,
-        "false_positive_percent": 100 * cases.masked_share,
-        "psnr_healthy_db": cases.psnr_healthy_db,
-    }
-    for metric, values in figures.items() if len(cases) else ():
-        yield HEALTHY, "all", metric, estimate(list(cases.subject), mean_of(values), seed)
+    for group, members in [("all", cases), *strata(cases)] if len(cases) else ():
+        figures = {
+            "false_positive_ml": members.masked_ml,
+            "false_positive_percent": 100 * members.masked_share,
+            "false_positive_count": members.false_lesions,
+            **({"psnr_healthy_db": members.psnr_healthy_db} if group == "all" else {}),
+        }
+        for metric, values in figures.items():
+            yield HEALTHY, group, metric, estimate(list(members.subject), mean_of(values), seed)
 
 
 def _detection(healthy: pd.DataFrame, artefacts: pd.DataFrame, seed: int) -> Iterable[TableEntry]:
+    # Artefacts are compared with healthy brains of their own scanners.
+    healthy = healthy[healthy.scanner.isin(set(artefacts.scanner))]
     if healthy.empty:
         return
     for severity in dict.fromkeys(artefacts.group):
