@@ -140,7 +140,7 @@ def test_a_method_that_cannot_be_trained_or_is_not_known_is_refused_in_one_sente
     toy_methods: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(
-        UserError, match="The method nobody is not known here; known are autoencoder, itermask2, .*toy_"
+        UserError, match=r"The method nobody is not known here; known are autoencoder, itermask2, .*toy_"
     ):
         training_options("nobody", {}, "test")
     fixed = replace(find_method("toy_reconstruction"), TrainingSettings=None)
