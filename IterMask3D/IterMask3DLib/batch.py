@@ -17,6 +17,7 @@ from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, CaseResult
 from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.dicom import is_dicom, series_of
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name, read_image
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.case_writer import check_writable, timed, write_case
@@ -99,6 +100,15 @@ def find_cases(folder: Path) -> list[CaseFiles]:
     if not found:
         raise UserError(f"{folder} holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices.")
     return cases_of(found)
+
+
+def several_series(cases: Sequence[CaseFiles]) -> dict[str, list[tuple[str, str]]]:
+    """The cases whose folder holds several DICOM series: a file of each, and words to choose it by.
+
+    Raises `UserError` for a folder that cannot be read.
+    """
+    folders = {case.name: series_of(case.path) for case in cases if case.path.is_dir()}
+    return {name: series for name, series in folders.items() if len(series) > 1}
 
 
 def segment_cases(
@@ -236,16 +246,4 @@ def _is_volume(path: Path) -> bool:
 
 
 def _holds_dicom(folder: Path) -> bool:
-    """Whether a folder holds a DICOM file: by its ending, or by the four letters that each begins with at byte 128."""
-    for path in folder.iterdir():
-        if not path.is_file():
-            continue
-        if path.suffix.lower() in (".dcm", ".ima"):
-            return True
-        try:
-            with path.open("rb") as file:
-                if file.read(132)[128:] == b"DICM":
-                    return True
-        except OSError:
-            continue
-    return False
+    return any(path.is_file() and is_dicom(path) for path in folder.iterdir())

@@ -194,7 +194,10 @@ def test_a_sequence_is_refused_in_words_and_the_volume_that_shows_a_frame_is_not
     ]
     browser = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "browser")
     browser.AddSynchronizedSequenceNode(sequence)
-    assert not any(severity is Severity.ERROR for severity, _ in said(logic, browser.GetProxyNode(sequence)))
+    browser.SetSelectedItemNumber(1)
+    checks = said(logic, browser.GetProxyNode(sequence))
+    assert not any(severity is Severity.ERROR for severity, _ in checks)
+    assert (Severity.INFO, "Frame 2 of 3 of a sequence is taken, as it is shown.") in checks
 
 
 def test_every_input_of_a_model_is_checked_and_names_are_held_against_its_own(logic: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -21,7 +22,7 @@ import slicer
 import vtk
 
 from IterMask3DLib.scene.run.transport import pipes_to
-from Testing.brains import toy_model
+from Testing.brains import phantom, toy_model
 from Testing.slicer_host.layouts import Layouts
 from Testing.slicer_host.plot_view import click_point, drawn_series
 from Testing.slicer_host.scene import add_slice_view
@@ -556,6 +557,30 @@ def test_a_batch_goes_through_a_folder_and_leaves_out_what_is_done(user: User, t
     user.click("batchButton")
     user.wait()
     assert statuses(user)["first"] == "done"
+
+
+def test_of_several_dicom_series_in_a_folder_the_user_chooses_one(user: User, tmp_path: Path) -> None:
+    from Testing.results.test_dicom_seg import write_series
+
+    array, affine = phantom(shape=(20, 24, 20), spacing=8.0)
+    for name, scan in (("first", array), ("second", array[:, :, 4:])):
+        write_series(tmp_path / name, scan, affine)
+    (tmp_path / "in" / "patient").mkdir(parents=True)
+    for name in ("first", "second"):
+        for file in (tmp_path / name).iterdir():
+            file.rename(tmp_path / "in" / "patient" / f"{name}{file.stem}")
+    user.ui.batchInputButton.directory = str(tmp_path / "in")
+    user.ui.batchOutputButton.directory = str(tmp_path / "out")
+    user.click("batchButton")
+    user.wait()
+    assert statuses(user) == {"patient": "choose"} and "press Run batch again" in user.status
+    box = user.ui.batchTable.cellWidget(0, 2)
+    assert [box.itemText(n) for n in range(box.count)] == ["series (20 files)", "series (16 files)"]
+    box.currentIndex = 1
+    user.click("batchButton")
+    user.wait()
+    assert statuses(user) == {"patient": "done"}
+    assert nib.load(tmp_path / "out" / "patient" / "patient_anomaly.nii.gz").shape[2] == 16
 
 
 def test_a_batch_can_be_stopped(user: User, tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ user.wait()
 """An application of its own, in mid-run."""
 
 
-def everything() -> list[tuple[str, str]]:
-    """Class and name of every node of the scene."""
-    return sorted((node.GetClassName(), str(node.GetName())) for node in slicer.util.getNodesByClass("vtkMRMLNode"))
+def everything() -> list[str]:
+    """The class of every node of the scene."""
+    return sorted(node.GetClassName() for node in slicer.util.getNodesByClass("vtkMRMLNode"))
 
 
 @linux

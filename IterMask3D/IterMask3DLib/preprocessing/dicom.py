@@ -16,6 +16,7 @@ from IterMask3DLib.core.contrast import contrast_in, contrast_of_times
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.limits import check_size, short
 
+ENDINGS = (".dcm", ".ima")
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
 _NAMED = ("0008|103e", "0018|1030")
 """Series description and protocol name."""
@@ -52,6 +53,35 @@ def dicom_files(place: Path) -> list[str]:
         raise UserError(f"{place} holds {held}; give one file of the series you mean instead.")
     (files,) = series
     return _in_order(place, [_slice(place, file) for file in files]) if len(files) > 1 else files
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM: by its ending, or by the four letters that each begins with at byte 128."""
+    if path.suffix.lower() in ENDINGS:
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def series_of(folder: Path) -> list[tuple[str, str]]:
+    """A file of each series of a folder, and words to choose it by, the largest first. Raises `UserError`.
+
+    The words hold the description of the header: they are for the eyes of who chooses, never for a log.
+    """
+    found = []
+    for files in sorted(_series(folder), key=len, reverse=True):
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(files[0])
+        try:
+            reader.ReadImageInformation()
+            name = reader.GetMetaData(_NAMED[0]).strip() if reader.HasMetaDataKey(_NAMED[0]) else ""
+        except RuntimeError:
+            name = ""
+        found.append((files[0], f"{name or 'series'} ({len(files)} files)"))
+    return found
 
 
 def read_dicom(place: Path) -> sitk.Image:

@@ -16,7 +16,8 @@ from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import Image
 from IterMask3DLib.core.limits import check_size, check_voxels, short
-from IterMask3DLib.preprocessing.dicom import dicom_contrast, read_dicom
+from IterMask3DLib.preprocessing.dicom import ENDINGS as DICOM
+from IterMask3DLib.preprocessing.dicom import dicom_contrast, is_dicom, read_dicom
 from IterMask3DLib.preprocessing.nifti import ENDINGS as NIFTI
 from IterMask3DLib.preprocessing.nifti import read_nifti
 from IterMask3DLib.preprocessing.resampling import affine_of
@@ -26,7 +27,6 @@ from IterMask3DLib.preprocessing.text_headers import META_IMAGE, NRRD, check_tex
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 ITK = (*NRRD, *META_IMAGE)
-DICOM = (".dcm", ".ima")
 
 _NUMPY_TYPES = {
     sitk.sitkInt8: np.int8,
@@ -81,6 +81,8 @@ def read_image(path: str | Path) -> Image:
         array, affine = read_nifti(place)
     elif name.endswith(ITK):
         array, affine = _read_itk(place)
+    elif is_dicom(place):
+        array, affine = _from_itk(read_dicom(place), place)
     else:
         raise UserError(f"{path} is not a NIfTI, NRRD or MetaImage file or a DICOM folder; convert it to one of them.")
     return Image(check_voxels(path, array, affine), affine, case_name(path), str(path))

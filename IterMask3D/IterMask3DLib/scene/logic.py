@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -158,6 +158,15 @@ class SceneLogic(RunLogic):
         files = saving.Saving(nodes, Path(folder), what, callbacks.get("on_progress", lambda progress: None))
         self._begin(files.conversation(), callbacks, hear=files.hear)
 
+    def find_series(self, input_folder: str | Path, **callbacks: Any) -> None:
+        """Looks for cases of a batch whose folder holds several DICOM series.
+
+        `on_done` hears, by the name of the case, a file of each series and words to choose it by. Raises `UserError`.
+        """
+        self._begin(
+            conversations.once(Ask("series", {"input": str(input_folder)}), lambda m: m.fields["cases"]), callbacks
+        )
+
     def start_batch(
         self,
         input_folder: str | Path,
@@ -165,16 +174,20 @@ class SceneLogic(RunLogic):
         request: Request = DEFAULT_REQUEST,
         skip_existing: bool = True,
         *,
+        series: Mapping[str, str] | None = None,
         on_case: Callable[[BatchCase], None] = lambda case: None,
         **callbacks: Any,
     ) -> None:
         """Segments every volume of a folder into another one, with a summary; `cancel` stops it.
 
         `on_case` hears every change of a case, `on_done` a `BatchSummary`. Raises `UserError`.
+
+        Args:
+            series: of cases whose folder holds several DICOM series, by name, a file of the one that is meant.
         """
         request.check()
         fields = {"input": str(input_folder), "output": str(output_folder), "skip_existing": skip_existing}
-        ask = Ask("batch", {**fields, "request": asdict(request)})
+        ask = Ask("batch", {**fields, "series": dict(series or {}), "request": asdict(request)})
         listener = Listener(**callbacks)
         batch = conversations.BatchListener(listener, on_case)
         self._controller.begin(Job(conversations.once(ask, batch.finish), listener, batch.hear))

@@ -70,6 +70,7 @@ class Engine:
             "resume": self._resume,
             "recall": self._recall,
             "write": _write,
+            "series": self._series,
             "batch": self._batch,
             "install_model": self._install_model,
             "clear_models": self._clear_models,
@@ -190,6 +191,11 @@ class Engine:
         work.say("result", {**fields, "resumable": resumable}, arrays)
         work.say("done", {"cancelled": stopped, "seconds": work.elapsed})
 
+    def _series(self, work: Work, message: Message) -> None:
+        from IterMask3DLib.batch import find_cases, several_series
+
+        work.say("series", {"cases": several_series(find_cases(Path(message.fields["input"])))})
+
     def _batch(self, work: Work, message: Message) -> None:
         from IterMask3DLib.batch import (
             RUNNING,
@@ -205,7 +211,11 @@ class Engine:
 
         fields, skip_existing = message.fields, bool(message.fields.get("skip_existing"))
         out, request = Path(fields["output"]), request_of(fields["request"])
-        cases = find_cases(Path(fields["input"]))
+        chosen: Mapping[str, str] = fields.get("series", {})
+        cases = [
+            replace(case, images={"": Path(chosen[case.name])}) if case.name in chosen else case
+            for case in find_cases(Path(fields["input"]))
+        ]
         check_summary(out)
         out.mkdir(parents=True, exist_ok=True)
         cases = by_inputs(cases, read_card(find_model(request.model or None)).inputs)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import qt
 from slicer.i18n import tr as _
@@ -17,6 +19,9 @@ class BatchSection:
     def __init__(self, session: Session) -> None:
         self._session, self._ui = session, session.ui
         self._rows: dict[str, int] = {}
+        # Of cases with several DICOM series: what the user chooses with, and a file of each series.
+        self._choices: dict[str, tuple[Any, list[str]]] = {}
+        self._asked = ""
         self._running = False
         table = session.ui.batchTable
         table.setColumnCount(3)
@@ -34,25 +39,64 @@ class BatchSection:
         self._ui.batchButton.enabled = self._running or (not busy and not self._session.missing)
 
     def on_batch(self) -> None:
+        """Looks for folders with several DICOM series first; where there are any, the user chooses in the table."""
         if self._running:
             self._session.logic.cancel()
             return
+        folder, self._running = self._ui.batchInputButton.directory, True
+        chosen = {name: files[box.currentIndex] for name, (box, files) in self._choices.items()}
+        if self._asked == folder and chosen:
+            self._start(chosen)
+        else:
+            callbacks = {**self._callbacks, "on_done": lambda cases: self.on_series(folder, cases)}
+            self._session.attempt(lambda: self._session.logic.find_series(folder, **callbacks))
+        self._session.refresh()
+
+    def on_series(self, folder: str, cases: Mapping[str, Sequence[Sequence[str]]]) -> None:
+        """Starts at once where nothing is to be chosen."""
+        self._clear()
+        if not cases:
+            self._running = True
+            self._start({})
+            return
+        self._asked, table = folder, self._ui.batchTable
+        table.setRowCount(len(cases))
+        for row, (name, series) in enumerate(cases.items()):
+            box = qt.QComboBox()
+            for _file, words in series:
+                box.addItem(words)
+            self._choices[name] = (box, [file for file, _words in series])
+            table.setItem(row, 0, qt.QTableWidgetItem(name))
+            table.setItem(row, 1, qt.QTableWidgetItem(_("choose")))
+            table.setCellWidget(row, 2, box)
+        text = _("Choose the DICOM series of {count} folders in the table, then press Run batch again.")
+        self._session.messages.show(text.format(count=len(cases)))
+        self._session.refresh()
+
+    @property
+    def _callbacks(self) -> dict[str, Any]:
+        return {name: call for name, call in self._session.run_callbacks.items() if name != "on_step"}
+
+    def _clear(self) -> None:
         self._rows.clear()
+        self._choices.clear()
+        self._asked = ""
         self._ui.batchTable.setRowCount(0)
         self._ui.batchTable.visible = True
-        callbacks = {name: call for name, call in self._session.run_callbacks.items() if name != "on_step"}
-        callbacks |= {"on_case": self.on_case, "on_done": self.on_done}
-        self._running = True
+
+    def _start(self, series: Mapping[str, str]) -> None:
+        self._clear()
+        callbacks = {**self._callbacks, "on_case": self.on_case, "on_done": self.on_done}
         self._session.attempt(
             lambda: self._session.logic.start_batch(
                 self._ui.batchInputButton.directory,
                 self._ui.batchOutputButton.directory,
                 self._session.request,
                 self._session.parameters.skipExisting,
+                series=series,
                 **callbacks,
             )
         )
-        self._session.refresh()
 
     def on_case(self, case: BatchCase) -> None:
         table = self._ui.batchTable

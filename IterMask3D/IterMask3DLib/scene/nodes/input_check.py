@@ -59,6 +59,7 @@ def check_input(
             continue
         array = voxels_of(node)[tuple(slice(None, None, max(1, n // _SAMPLES)) for n in shape_of(node)[::-1])]
         checks += _values(node.GetName(), array) or [
+            *_frame(node),
             *_geometry(node),
             *(_brain(node, array, brain_mask) if number == 0 else ()),
             *_modality(node, inputs[0] if len(inputs) == len(channels) == 1 else name),
@@ -121,6 +122,16 @@ def _values(name: str, array: NDArray[Any]) -> list[InputCheck]:
     if values[0] < _CT_AIR:
         text = _("{name} goes down to {value:g}: it looks like a CT, not an MR volume.", name=name, value=values[0])
         return [InputCheck(Severity.WARNING, text)]
+    return []
+
+
+def _frame(node: Any) -> list[InputCheck]:
+    """Which frame of a sequence a volume shows, where it is one."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+        if browser.IsProxyNode(node.GetID()):
+            number, count = browser.GetSelectedItemNumber() + 1, browser.GetNumberOfItems()
+            text = _("Frame {number} of {count} of a sequence is taken, as it is shown.", number=number, count=count)
+            return [InputCheck(Severity.INFO, text)]
     return []
 
 

@@ -24,7 +24,9 @@ from IterMask3DLib.scene.translation import tr as _
 
 OnMessage = Callable[[Message], None]
 
-LAST = frozenset(("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared"))
+LAST = frozenset(
+    ("done", "error", "hello", "description", "diagnosis", "prepared", "recalled", "installed", "cleared", "series")
+)
 """Kinds of message that end a request."""
 
 _WAIT_SECONDS, _CLOSE_SECONDS = 0.2, 2.0
