@@ -24,6 +24,7 @@ from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.methods.slices import in_batches
+from IterMask3DLib.preprocessing.intensity import p90
 from IterMask3DLib.runtime.device import Device
 from IterMask3DLib.runtime.runner import Runtime
 from Testing.methods.published import GOLDEN, fill_published, published_slices
@@ -322,3 +323,20 @@ def test_what_makes_no_model_is_refused_and_writes_none(checkpoints: dict[str, P
         with pytest.raises(UserError, match=words):
             convert(tmp_path / "model", *paths, **options)
     assert not (tmp_path / "model").exists()
+
+
+def test_intensities_are_scaled_as_published_where_the_background_is_zero() -> None:
+    rng = np.random.default_rng(0)
+    brain = rng.random((20, 24, 22)) < 0.3
+    volume = np.where(brain, rng.gamma(4, 50, brain.shape), 0)
+    scaled, scale = p90(volume, brain)
+    # The published formula, with percentiles of the whole volume: the 90th of the brain, and 0.
+    count = (volume > 0).sum()
+    high = np.percentile(volume, 100 * (1 - 0.1 * count / volume.size))
+    low = np.percentile(volume, 100 * 0.02 * count / volume.size)
+    wanted = 6 * (volume - (high - low) / 2) / (high - low)
+    np.testing.assert_allclose(scaled, wanted, rtol=2e-3, atol=5e-3)
+    assert (scaled[~brain] == -3).all() and (scaled[brain] > 3).mean() == pytest.approx(0.1, abs=0.01)
+    np.testing.assert_allclose(scale.back(scaled)[brain], volume[brain], rtol=1e-5)
+    with pytest.raises(UserError, match="is not above 0"):
+        p90(-volume, brain)

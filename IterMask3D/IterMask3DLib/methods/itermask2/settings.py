@@ -33,7 +33,7 @@ class IterMask2Settings:
         "error above which a pixel stays masked; from healthy validation slices",
         unit="squared scaled intensity",
         least=0,
-        most=36,
+        most=1e6,
         optional=True,
         advanced=False,
     )
