@@ -12,8 +12,8 @@ import pytest
 from IterMask3DLib.scene.run.engine_client import engine_command
 from IterMask3DLib.scene.run.transport import Command
 from Testing.brains import toy_model
+from Testing.scene.engine import TestEngine
 from Testing.slicer_host.fixtures import host
-from Testing.ui.shared_engine import SharedEngine
 
 __all__ = ["host"]
 
@@ -39,9 +39,9 @@ def data_with_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_engine(data_with_toy: Path) -> Iterator[SharedEngine]:
+def shared_engine(data_with_toy: Path) -> Iterator[TestEngine]:
     """The engine of all tests that neither end it nor install models."""
-    engine = SharedEngine(command_with(data_with_toy))
+    engine = TestEngine(**command_with(data_with_toy).environment)
     yield engine
     engine.close()
 
@@ -73,7 +73,7 @@ def load(host: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., A
 
 
 @pytest.fixture
-def load_toy(load: Callable[..., Any], shared_engine: SharedEngine) -> Callable[..., Any]:
+def load_toy(load: Callable[..., Any], shared_engine: TestEngine) -> Callable[..., Any]:
     """Opens the panel and chooses the toy model."""
 
     def open_panel() -> Any:

@@ -16,9 +16,9 @@ pytest.importorskip("slicer", reason="needs the wheel slicer-core (pip install '
 import slicer
 
 from Testing.brains import toy_model
+from Testing.scene.engine import TestEngine
 from Testing.toy_methods.models import toy_method_model
 from Testing.ui.conftest import command_with
-from Testing.ui.shared_engine import SharedEngine
 from Testing.ui.story import anomaly, phantom_node
 from Testing.ui.user import User
 
@@ -33,20 +33,20 @@ RESULTS = {
 
 
 @pytest.fixture(scope="module")
-def engine(toy_methods: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEngine]:
+def engine(toy_methods: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestEngine]:
     """An engine with the toy methods and a model of each."""
     data = tmp_path_factory.mktemp("strangers")
     models = data / "itermask3d" / "models"
     toy_model(models / "toy")
     for method in ("toy_reconstruction", "toy_case_score"):
         toy_method_model(models / method.replace("_", "-"), method)
-    engine = SharedEngine(command_with(data, toy_methods))
+    engine = TestEngine(**command_with(data, toy_methods).environment)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def user(load: Callable[..., Any], engine: SharedEngine) -> User:
+def user(load: Callable[..., Any], engine: TestEngine) -> User:
     found: User = load(engine.open)
     return found
 

@@ -22,8 +22,8 @@ from PySide6 import QtCore, QtTest, QtWidgets
 from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.models.store import save_model
 from Testing.brains import toy_card
+from Testing.scene.engine import TestEngine
 from Testing.ui.conftest import command_with
-from Testing.ui.shared_engine import SharedEngine
 from Testing.ui.story import anomaly, draw, phantom_node
 from Testing.ui.user import User
 
@@ -48,7 +48,7 @@ class DICOMSegmentationPluginClass:
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEngine]:
+def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestEngine]:
     """An engine whose model `scored` has a dial."""
     data = tmp_path_factory.mktemp("scored")
     settings = {
@@ -63,7 +63,7 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedEngine]:
     torch.manual_seed(0)
     network = UNet3D((2,) * 5).eval().state_dict()
     save_model(data / "itermask3d" / "models" / "scored", card, {"reconstruction": network})
-    engine = SharedEngine(command_with(data))
+    engine = TestEngine(**command_with(data).environment)
     yield engine
     engine.close()
 
@@ -81,7 +81,7 @@ def done(user: User) -> User:
     return user
 
 
-def test_the_dial_of_a_method_changes_the_result_without_a_pass(load: Callable[..., Any], scored: SharedEngine) -> None:
+def test_the_dial_of_a_method_changes_the_result_without_a_pass(load: Callable[..., Any], scored: TestEngine) -> None:
     user: User = load(scored.open)
     phantom_node()
     user.choose_model("scored")
@@ -100,7 +100,7 @@ def test_the_dial_of_a_method_changes_the_result_without_a_pass(load: Callable[.
     assert "Press Segment" in user.status and int(anomaly(user.nodes).sum()) == sizes[3]
 
 
-def test_the_dial_asks_before_it_replaces_what_a_person_drew(load: Callable[..., Any], scored: SharedEngine) -> None:
+def test_the_dial_asks_before_it_replaces_what_a_person_drew(load: Callable[..., Any], scored: TestEngine) -> None:
     user: User = load(scored.open)
     asked: list[str] = []
     user.session._ask = lambda question: bool(asked.append(question)) or len(asked) == 1
