@@ -114,7 +114,7 @@ def fingerprint(nodes: ResultNodes) -> tuple[int, ...]:
         return (0,)
     part = here[box]
     corner = (side.start + begin for side, begin in zip(box, image.GetExtent()[4::-2], strict=True))
-    return (*corner, *part.shape, zlib.crc32(np.packbits(part)))
+    return (*corner, *part.shape, zlib.crc32(np.packbits(part).data))
 
 
 def tag_automatic(nodes: ResultNodes) -> None:
