@@ -376,6 +376,9 @@ class CalibrationSettings:
     other_side: bool = setting(
         "truth", True, "Other hemisphere", "what stands out at the mirrored place is subtracted", when=_SCORED
     )
+    hysteresis: float = setting(
+        "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1, when=_SCORED
+    )
     healthy_shares: tuple[float, ...] = setting(
         "numbers",
         (0.0002, 0.0005, 0.002, 0.005, 0.01),

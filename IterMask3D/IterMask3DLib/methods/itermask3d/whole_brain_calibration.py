@@ -79,6 +79,7 @@ def calibrate_whole_brain(
         "side": choices.side,
         "scales_mm": list(choices.scales_mm),
         "other_side": choices.other_side,
+        "hysteresis": choices.hysteresis,
     }
     settings = changed(Settings(), chosen, model.card.name)
     scored = _Scoring(model, settings, runtime)
