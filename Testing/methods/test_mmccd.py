@@ -39,6 +39,7 @@ from IterMask3DLib.methods.slice_unet import SliceUNet
 from IterMask3DLib.models.store import WEIGHTS, Model
 from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.run import CaseRun, finish
+from IterMask3DLib.runtime.noise import seeded_noise
 from Testing.brains import phantom
 from Testing.methods.published import GOLDEN, fill_published, published_slices
 
@@ -183,6 +184,33 @@ def test_the_masked_cycle_has_the_published_numbers(networks: dict[int, SliceUNe
 
 def _hides(band: Band, point: tuple[int, int]) -> bool:
     return band.start <= point[band.axis] < band.stop
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_noise_hides_anew_in_each_step_and_begins_alike_behind_every_band(sampler: str) -> None:
+    given, seen = np.random.default_rng(0).normal(size=(2, 32, 48)).astype(np.float32), []
+
+    def network(values: torch.Tensor) -> torch.Tensor:
+        seen.append(values.clone())
+        return torch.zeros_like(values[:, :1])
+
+    bands = Band(1, 0, 16), Band(0, 8, 24)
+    looks = [Look(0, bands[0], 0), Look(0, bands[1], 5), Look(1, bands[0], 0)]
+    ended(DiffusionCycle(network, lambda there: there, Schedule.of(3), seeded_noise(1), sampler).run(given, looks))
+    assert [sorted(set(each[:, 2].ravel().tolist())) for each in seen] == [[668.0], [334.0], [0.0]]
+    first = seen[0][:, 0]
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+    for place, look in enumerate(looks):
+        hidden = torch.zeros((32, 48), dtype=torch.bool)
+        hidden[look.band.place] = True
+        behind = [each[place, 1] for each in seen]
+        assert all(torch.equal(each[~hidden], torch.from_numpy(given[look.slice])[~hidden]) for each in behind)
+        noises = [*(each[hidden] for each in behind), first[place][hidden]]
+        if sampler == "ddpm":
+            # With a prediction of 0 an image is what is left of the one before, and new noise.
+            before, after = (each[place, 0][hidden] for each in seen[:2])
+            noises.append(after - before * (before @ after) / (before @ before))
+        assert np.abs(np.corrcoef(torch.stack(noises).numpy()) - np.eye(len(noises))).max() < 0.2
 
 
 def test_the_cyclic_unet_has_the_published_numbers(networks: dict[int, SliceUNet]) -> None:

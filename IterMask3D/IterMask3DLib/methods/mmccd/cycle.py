@@ -22,6 +22,9 @@ Slices = NDArray[np.float32]
 DENOISE, TRANSLATE, BACK = "denoise", "translate", "translate back"
 """What a pass does."""
 
+_HIDING, _SAMPLING = 0, 1
+"""Streams of noise."""
+
 
 @dataclass(frozen=True)
 class Look:
@@ -99,21 +102,21 @@ class DiffusionCycle:
             if look.band is not None:
                 hidden[(place, 0, *look.band.place)] = True
 
-        def drawn(step: int) -> Tensor:
-            numbers = [(look.number * self.passes + step) * count + look.slice for look in looks]
+        def drawn(step: int, stream: int) -> Tensor:
+            places = [(2 * look.number + stream) * self.passes + step for look in looks]
+            numbers = [place * count + look.slice for place, look in zip(places, looks, strict=True)]
             noise = np.stack([self.noise(number, shape[0] * shape[1]).reshape(shape) for number in numbers])
             return torch.from_numpy(noise)[:, None]
 
         first = [self.noise(look.slice, shape[0] * shape[1]).reshape(shape) for look in looks]
         values = torch.from_numpy(np.stack(first))[:, None]
         for index in reversed(range(len(self.schedule.times))):
-            noise = drawn(index + 1)
-            condition = torch.where(hidden, noise, clear)
+            condition = torch.where(hidden, drawn(index + 1, _HIDING), clear)
             clean = self.network(denoising_input(values, condition, self.schedule.times[index])).cpu()
             if self.sampler == "ddim":
                 values = ddim_step(self.schedule, index, values, clean)
             else:
-                values = ddpm_step(self.schedule, index, values, clean, noise)
+                values = ddpm_step(self.schedule, index, values, clean, drawn(index + 1, _SAMPLING))
             yield DENOISE
         return values, self.back(values).cpu()
 
