@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import median_abs_deviation
 
 from IterMask3DLib.core.image import FloatVolume
-from IterMask3DLib.evaluation.cases import COHORT_CHANNEL, LoadedCase
+from IterMask3DLib.evaluation.cases import COHORT_CHANNEL, LoadedCase, contrast_of
 from IterMask3DLib.evaluation.detectors import Detection, Detector
 from IterMask3DLib.evaluation.mean_brain import MeanBrain, z_score
 
@@ -58,7 +58,7 @@ class RobustZScore(Detector):
 
 def is_dark(case: LoadedCase) -> bool:
     """Whether lesions are dark: strokes and multiple sclerosis are on T1w, on other contrasts they are bright."""
-    return next(iter(case.images)).startswith("T1")
+    return contrast_of(tuple(case.images)) == COHORT_CHANNEL
 
 
 def _on_brain(values: NDArray[np.float64], case: LoadedCase) -> FloatVolume:
@@ -77,7 +77,7 @@ class ZScore(Detector):
         self.healthy = healthy
 
     def accepts(self, channels: Sequence[str]) -> bool:
-        return tuple(channels) == (COHORT_CHANNEL,)
+        return contrast_of(channels) == COHORT_CHANNEL
 
     def identity(self) -> Mapping[str, Any]:
         return {"mean_brain": self.healthy.digest}

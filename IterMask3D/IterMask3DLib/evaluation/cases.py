@@ -80,6 +80,11 @@ class EvaluationCase:
     channels: tuple[str, ...] = (COHORT_CHANNEL,)
 
 
+def contrast_of(channels: Sequence[str]) -> str:
+    """The contrast of the first of some channels, as BIDS names it."""
+    return {"T1": "T1w", "T2": "T2w"}.get(channels[0], channels[0])
+
+
 def read_cohort(folder: Path) -> dict[str, list[Path]]:
     """The healthy volumes of a BIDS folder by split (train, val, test), in the order of its `participants.tsv`.
 
@@ -176,7 +181,7 @@ def labelled_cases(found: Sequence[LabelledFiles], section: str = LABELLED) -> l
         }
         facts["brain_mask"] = {} if files.brain is None else _file(files.brain)
         if len(files.images) == 1:
-            facts["contrast"] = next(iter(files.images))
+            facts["contrast"] = contrast_of(tuple(files.images))
         load = partial(_load_labelled, files)
         cases.append(EvaluationCase(section, files.name, files.subject, facts, load, tuple(files.images)))
     return cases

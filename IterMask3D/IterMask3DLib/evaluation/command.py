@@ -56,7 +56,8 @@ def evaluate(options: argparse.Namespace, request: Request) -> int:
     cohort = {} if data is None else read_cohort(_existing(data) / COHORT)
     cases = protocol_cases(options, models, cohort, request.seed)
     inputs = [path for path in (data, getattr(options, "folder", None)) if path is not None]
-    check_target(options.out, [*inputs, *(each.model.folder for each in models)], overwrite=True, is_ours=_may_be_ours)
+    inputs += [one.model.folder for line in models for one in line.members]
+    check_target(options.out, inputs, overwrite=True, is_ours=_may_be_ours)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -20,7 +20,7 @@ from IterMask3DLib.core.image import BoolVolume, Case, FloatVolume, Image
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, RECONSTRUCTION, Layer, Step
 from IterMask3DLib.core.settings import about, as_published
-from IterMask3DLib.evaluation.cases import LoadedCase
+from IterMask3DLib.evaluation.cases import LoadedCase, contrast_of
 from IterMask3DLib.methods.base import Capability
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.store import Model
@@ -271,7 +271,7 @@ class Thresholded(Detector):
 
     def detect(self, case: LoadedCase) -> Detection:
         found = self.detector.detect(case)
-        threshold = self.threshold.get(next(iter(case.images)))
+        threshold = self.threshold.get(contrast_of(tuple(case.images)))
         if found.score is None or threshold is None:
             return found
         mask = (found.score > threshold) & case.brain

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.failures import explained
-from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase
+from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase, contrast_of
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
 from IterMask3DLib.evaluation.examples import slice_png
 from IterMask3DLib.evaluation.metrics import LesionMatch, dice_curve, froc_points, measure
@@ -83,10 +83,10 @@ def calibrated(
     for detector in detectors:
         if detector in undecided:
             thresholds = {}
-            for channels in dict.fromkeys(case.channels for case in cases if detector.accepts(case.channels)):
-                alike = [case for case in cases if case.channels == channels]
+            for contrast in dict.fromkeys(contrast_of(c.channels) for c in cases if detector.accepts(c.channels)):
+                alike = [case for case in cases if contrast_of(case.channels) == contrast]
                 curves = np.array([record.curve for record in records_of(alike, detector, store)])
-                thresholds[channels[0]] = float(detector.thresholds[int(curves.mean(axis=0).argmax())])
+                thresholds[contrast] = float(detector.thresholds[int(curves.mean(axis=0).argmax())])
             detector = Thresholded(detector, thresholds)
         chosen.append(detector)
     return chosen
