@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import slicer
 
+from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
+from IterMask3DLib.scene.nodes.curve import write_curve
 from Testing.scene.engine import SWEEP, Gate
 from Testing.scene.samples import anomaly_of, phantom_node, voxels
 from Testing.slicer_host.layouts import FOUR_UP, Layouts
@@ -153,13 +155,6 @@ def test_the_curve_fits_into_a_panel(logic: Any, nodes: Any) -> None:
     assert len(chart.GetTitle()) < 40 and chart.GetTitle().startswith("Threshold ")
     assert max(chart.GetTitleFontSize(), chart.GetAxisTitleFontSize(), chart.GetAxisLabelFontSize()) <= 12
     assert chart.GetYAxisLogScale()
-    logic.set_curve_log(nodes, False)
-    assert not chart.GetYAxisLogScale()
-    # What the user chose stays with the next curve.
-    logic.wait_for(logic.choose_again, nodes, gamma=0.1)
-    assert not chart.GetYAxisLogScale()
-    logic.set_curve_log(nodes, True)
-    assert chart.GetYAxisLogScale()
 
 
 def test_a_hopeless_fit_is_no_fit_in_words(logic: Any, nodes: Any) -> None:
@@ -170,8 +165,7 @@ def test_a_hopeless_fit_is_no_fit_in_words(logic: Any, nodes: Any) -> None:
 
 def test_a_threshold_of_zero_is_drawn_on_a_linear_axis(logic: Any, nodes: Any) -> None:
     record = nodes.curve.to_record()
-    nodes.set_artifact("curve", {**record, "thresholds": [0.0, *record["thresholds"][1:]]})
-    logic.set_curve_log(nodes, True)
+    write_curve(nodes, ThresholdCurve.from_record({**record, "thresholds": [0.0, *record["thresholds"][1:]]}))
     assert not nodes.curve_chart.GetYAxisLogScale()
 
 

@@ -283,7 +283,7 @@ def test_another_gamma_or_start_shrinks_again_from_the_same_sweep(done: User) ->
     done.wait()
     assert done.nodes.request.settings["gamma"] == pytest.approx(0.3)
     assert done.nodes.request.settings["start"] == "best"
-    assert done.nodes.curve.gamma == pytest.approx(0.3) and "by gamma" in done.ui.curveLabel.text
+    assert done.nodes.curve.gamma == pytest.approx(0.3) and "gamma 0.3" in done.ui.curveLabel.text
     assert sweep_of(done) == sweep
 
 

@@ -106,7 +106,6 @@ class SceneLogic(RunLogic):
     set_heatmap_threshold = staticmethod(layers.set_heatmap_threshold)
     heatmap_range = staticmethod(layers.heatmap_range)
     curve_text = staticmethod(curves.curve_text)
-    set_curve_log = staticmethod(curves.set_log_scale)
 
     def threshold_heatmap(self, nodes: ResultNodes, threshold: float) -> float:
         """Writes the voxels whose score is above a threshold into the anomaly; returns their ml. Raises `UserError`."""

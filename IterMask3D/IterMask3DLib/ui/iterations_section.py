@@ -116,18 +116,7 @@ class IterationsSection:
             self._ui.pointSlider.maximum = len(curve.thresholds)
             self._ui.pointSlider.value = curve.chosen + 1
             self._showing = False
-        how = (
-            _("fit R² {value:.3f}").format(value=curve.r_squared)
-            if curve.used_fit
-            else _("the fit does not hold; smoothed differences were used")
-        )
-        by_gamma = _("by gamma {gamma:.3f}").format(gamma=curve.gamma)
-        automatic = by_gamma if curve.fixed is None else _("by the model")
-        who = _("by hand") if curve.by_hand else automatic
-        text = _("Threshold {threshold:.4g} at pass {point} of {count}, chosen {who}; {how}.")
-        self._ui.curveLabel.text = text.format(
-            threshold=curve.threshold, point=curve.chosen + 1, count=len(curve.thresholds), who=who, how=how
-        )
+        self._ui.curveLabel.text = self._session.logic.curve_text(self._session.result)
         self._tell_shrink()
 
     def _tell_shrink(self) -> None:

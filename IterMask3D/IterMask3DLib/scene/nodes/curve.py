@@ -20,8 +20,6 @@ _SERIES = {
 _TITLE_POINTS, _AXIS_POINTS, _LABEL_POINTS = 12, 10, 9
 """Sizes of the letters: a panel is some 400 pixels wide."""
 
-_LINEAR = "IterMask3D.Linear"
-
 
 def write_curve(nodes: ResultNodes, curve: ThresholdCurve) -> None:
     """Puts a curve into the nodes of its result; the plot that shows them follows."""
@@ -40,16 +38,8 @@ def write_curve(nodes: ResultNodes, curve: ThresholdCurve) -> None:
     chart.SetLegendFontSize(_LABEL_POINTS)
     # It would lie over the end of the curve, where the chosen point often is.
     chart.SetLegendVisibility(False)
-    set_log_scale(nodes, chart.GetAttribute(_LINEAR) is None)
-
-
-def set_log_scale(nodes: ResultNodes, on: bool) -> None:
-    """Whether thresholds are drawn on a logarithmic axis: they grow a hundredfold. Where one is 0, they never are."""
-    chart, curve = nodes.curve_chart, nodes.curve
-    if chart is None or curve is None:
-        return
-    chart.SetAttribute(_LINEAR, None if on else "yes")
-    chart.SetYAxisLogScale(on and bool((curve.thresholds > 0).all()) and curve.threshold > 0)
+    # They grow a hundredfold.
+    chart.SetYAxisLogScale(bool((curve.thresholds > 0).all()) and curve.threshold > 0)
 
 
 def curve_title(curve: ThresholdCurve) -> str:
