@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from IterMask3DLib.core.contrast import CONTRASTS
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import add_settings, flag, given_settings, words_of
 from IterMask3DLib.core.request import DEVICES
@@ -17,7 +18,6 @@ from IterMask3DLib.core.settings import changed, check_counted
 from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import find_model, read_card
-from IterMask3DLib.training.options import CONTRASTS
 
 _ON_CARD = ("name", "title", "intensity", "contrast")
 

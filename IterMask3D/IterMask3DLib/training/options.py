@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from IterMask3DLib.core.card import MOST_GRID_VOXELS
+from IterMask3DLib.core.contrast import CONTRASTS
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import words_of
 from IterMask3DLib.core.settings import about, as_published, changed, setting
@@ -19,8 +20,6 @@ from IterMask3DLib.methods.registry import find_method
 DEFAULT_METHOD = "itermask3d"
 SYNTHETIC = "synthetic"
 """The augmentation that makes scans from tissue maps."""
-CONTRASTS = ("T1w", "T2w", "FLAIR")
-"""What such scans can look like."""
 PRESETS = ("default", "published")
 
 MAY_CHANGE = frozenset({"steps", "epochs", "patience", "weights", "name", "title"})

@@ -42,4 +42,4 @@ def caption(found: SensitivityTable) -> str:
 
 def facts(found: SensitivityTable) -> dict[str, Any]:
     record = found.to_record()
-    return {"threshold": found.threshold, **{key: value for key, value in record.items() if key != "chosen"}}
+    return {"threshold": found.threshold, "sensitivity": record.pop("chosen"), **record}
