@@ -12,7 +12,7 @@ from typing import Any
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.failures import explained
-from IterMask3DLib.core.files import reason, write_csv
+from IterMask3DLib.core.files import check_plain, reason, write_csv
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, CaseResult
@@ -176,8 +176,8 @@ def _segment(
 def by_inputs(cases: Sequence[CaseFiles], inputs: Sequence[str]) -> list[CaseFiles]:
     """Cases of one image each as those of a model with several inputs.
 
-    Their images are named alike but for an ending `_INPUT`, as in BIDS; that one is missing is told of each case. Raises
-    `UserError` where no name ends so.
+    Their images are named alike but for an ending `_INPUT`, as in BIDS; that one is missing is told of each case.
+    Raises `UserError` where no name ends so.
     """
     if len(inputs) == 1:
         return list(cases)
@@ -209,9 +209,10 @@ def check_summary(out: Path) -> None:
     if not os.path.lexists(path):
         return
     try:
+        check_plain(path)
         with path.open(encoding="utf-8", errors="replace") as file:
             ours = file.read(len(_SUMMARY_BEGINS)) == _SUMMARY_BEGINS
-    except OSError:
+    except (OSError, UserError):
         ours = False
     if not ours:
         raise UserError(f"{path} is no summary of this program and would be replaced; move it.")

@@ -17,6 +17,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from IterMask3DLib import cli
 from IterMask3DLib.core.failures import LOG_FILE
 from Testing.launcher import command_line, environment
@@ -108,4 +110,4 @@ def nothing_lost(before: dict[str, str], folder: Path) -> None:
     assert not rests, f"left behind: {rests}"
 
 
-linux = sys.platform.startswith("linux")
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="streams, devices and names are those of Linux")

@@ -198,7 +198,7 @@ IMAGES: dict[str, Make] = {
     "axes of length 1 behind": values(lambda v: v[..., None, None]),
     **{
         f"voxels of {size:g} mm": oriented((size, 0, 0, 0), (0, size, 0, 0), (0, 0, size, 0))
-        for size in (0.001, 0.01, 0.05, 0.1, 20.0, 25.0, 40.0, 1e6, 1e30)
+        for size in (0.001, 0.01, 0.05, 0.1, 26.0, 40.0, 1e6, 1e30)
     },
     "one axis of 40 mm": oriented((8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 40, 0)),
     "singular orientation": oriented((8, 0, 0, 0), (0, 8, 0, 0), (0, 0, 0, 0)),
@@ -276,6 +276,7 @@ IMAGES: dict[str, Make] = {
     "device": lambda folder: Path("/dev/null"),
     "endless device behind a link": lambda folder: _linked(folder, "/dev/zero"),
     "memory of the process": lambda folder: _linked(folder, "/proc/self/mem"),
+    "folder with a pipe": lambda folder: (os.mkfifo(folder / "0001.dcm"), folder)[1],
     "links in a circle": _loop,
     "link to nowhere": lambda folder: _linked(folder, "nowhere.nii.gz"),
     "folder with the name of a file": _folder_named,

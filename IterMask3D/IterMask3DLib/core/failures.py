@@ -45,6 +45,8 @@ def explained(error: BaseException, log_folder: Path | None = None) -> str:
         return one_line(
             f"there is not enough memory ({error or 'the system gave none'}; {_memory()}); crop or resample it."
         )
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # Of `Path.resolve`.
+        return one_line(f"{error}; remove the links that lead in a circle.")
     if isinstance(error, OSError):
         return one_line(f"{error.filename or 'the system'}: {reason(error)}.")
     where = _logged(error, log_folder) if log_folder is not None else None
@@ -54,6 +56,8 @@ def explained(error: BaseException, log_folder: Path | None = None) -> str:
 
 def _logged(error: BaseException, folder: Path) -> Path | None:
     path = folder / LOG_FILE
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return None  # It would be written where the user does not expect it.
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", errors="backslashreplace") as file:

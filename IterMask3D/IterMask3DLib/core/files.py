@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -175,6 +176,16 @@ def harmless(cell: Any) -> Any:
     except ValueError:
         return f"'{cell}"
     return cell
+
+
+def check_plain(path: Path) -> None:
+    """Raises `UserError` for what is there and is no plain file: a pipe or a device would give bytes without an end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return  # Who opens it says why it cannot be.
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}; a file is needed.")
 
 
 def reason(error: OSError) -> str:

@@ -28,7 +28,7 @@ def held(path: Path) -> Iterator[bool | None]:
             yield None
             return
         try:
-            number = os.open(path, os.O_RDONLY)
+            number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             got: bool | None = True
         except BlockingIOError:

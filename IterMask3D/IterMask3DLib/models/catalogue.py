@@ -10,7 +10,7 @@ from pathlib import Path
 
 from IterMask3DLib.core.card import CARD_FILE, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.files import check_plain, reason
 from IterMask3DLib.core.resources import resource
 
 DEFAULT_MODEL = "t1w-2mm"
@@ -117,6 +117,7 @@ def find_entry(name: str | None) -> ModelEntry | None:
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder. Raises `UserError`."""
     path = folder / CARD_FILE
+    check_plain(path)
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except OSError as error:
@@ -126,6 +127,7 @@ def read_card(folder: Path) -> ModelCard:
 
 def verified_bytes(path: Path, digest: str) -> bytes:
     """A file of a model. Raises `UserError` where it is not the one with the SHA-256 of the card."""
+    check_plain(path)
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -20,7 +20,7 @@ from torch import nn
 
 from IterMask3DLib.core.card import CARD_FILE, AssetEntry, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import staged_folder, take_place
+from IterMask3DLib.core.files import check_plain, staged_folder, take_place
 from IterMask3DLib.models.catalogue import user_folder, verified_bytes
 from IterMask3DLib.models.weights import bytes_of, check_tensors, tensors_of
 
@@ -198,6 +198,7 @@ def _asset(
 
 def _unzipped(source: Path, scratch: Path) -> Path:
     """The files of a model, taken by name out of a zip file: so no member decides where it lands."""
+    check_plain(source)
     try:
         with zipfile.ZipFile(source) as archive:
             members: dict[str, zipfile.ZipInfo] = {}

@@ -12,7 +12,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.files import check_plain, reason
 
 _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network")
 
@@ -54,6 +54,7 @@ def read_checkpoint(checkpoint: Path) -> dict[str, torch.Tensor]:
 
     Only tensors are read; any other object in the file is refused. Raises `UserError`.
     """
+    check_plain(checkpoint)
     try:
         loaded: Any = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except OSError as error:

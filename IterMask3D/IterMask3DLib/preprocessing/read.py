@@ -101,6 +101,10 @@ def _check_there(place: Path) -> None:
         raise UserError(f"{place} is neither a file nor a folder.")
     if file and size == 0:
         raise UserError(f"{place} is empty.")
+    for entry in place.iterdir() if folder else ():
+        # A reader of the folder would wait for what never comes.
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise UserError(f"{place} holds a device or a pipe; remove it.")
 
 
 def _check_name(place: Path) -> None:

@@ -60,6 +60,8 @@ def is_case(folder: Path, case: str) -> bool:
 
 def case_files_in(folder: Path, case: str) -> list[str]:
     """The files that the record of a case says this program wrote; [] where there is no such record."""
+    if not (folder / f"{case}_run.json").is_file():
+        return []
     try:
         record = json.loads((folder / f"{case}_run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -13,7 +13,7 @@ import numpy as np
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason, whole_file
+from IterMask3DLib.core.files import check_plain, reason, whole_file
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.methods.base import Healthy, Report
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
@@ -206,6 +206,7 @@ def _fingerprint(source: Source, card: ModelCard, making: str) -> str:
     kind = (_FORMAT, spacings, len(grid.shape), grid.multiple, card.intensity, len(source.paths), bool(source.mask))
     digest = hashlib.sha256(f"{making}{' '.join(map(str, kind))}".encode())
     for path in (*source.paths, *([source.mask] if source.mask else [])):
+        check_plain(path)
         try:
             with path.open("rb") as file:
                 while block := file.read(_CHUNK):

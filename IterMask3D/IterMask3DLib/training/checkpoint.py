@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import whole_file
+from IterMask3DLib.core.files import check_plain, whole_file
 from IterMask3DLib.training.options import MAY_CHANGE
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
@@ -122,6 +122,7 @@ def _save(path: Path, state: Mapping[str, Any]) -> None:
 def _load(path: Path) -> Any:
     if not path.exists():
         return None
+    check_plain(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError):

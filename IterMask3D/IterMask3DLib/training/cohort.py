@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.files import check_plain, reason
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
 _MASK_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain", "_mask")
@@ -175,6 +175,7 @@ def _given_splits(table: Path, subjects: Collection[str]) -> dict[str, str]:
 
 def _table_splits(table: Path) -> dict[str, str] | None:
     """Split by subject, or None where the table has no such column. Raises `UserError`."""
+    check_plain(table)
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
