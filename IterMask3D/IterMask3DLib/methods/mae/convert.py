@@ -20,7 +20,9 @@ from IterMask3DLib.models.store import WEIGHTS, save_model
 from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 
 _ENTRY = "patch_embed.proj.weight"
-_TELLING = {AUTOENCODER: "mask_token", CLASSIFIER: "head.weight"}
+_TELLING = {AUTOENCODER: ("mask_token", 3), CLASSIFIER: ("head.weight", 2)}
+"""For each network a tensor that the other one has not, and its dimensions."""
+
 _HEAD, _DECODER_HEAD = 64, 32
 """Channels of a head of the published transformers, which no tensor tells."""
 
@@ -43,18 +45,19 @@ def convert_mae(checkpoints: Sequence[Path], out: Path, options: Mapping[str, An
     if len(options["inputs"]) != 1:
         raise UserError(f"A masked auto-encoder takes one input, not {len(options['inputs'])}; give one --modality.")
     states: dict[str, State] = {}
+    paths: dict[str, Path] = {}
     for path in checkpoints:
-        tensors = read_checkpoint(path)
-        name = next((n for n, key in _TELLING.items() if key in tensors and _ENTRY in tensors), None)
-        if name is None:
-            raise UserError(f"{path} is no checkpoint of a masked auto-encoder or its classifier.")
+        name, tensors = _published(path)
         if name in states:
             raise UserError(f"{path} is a second {name}; give one checkpoint of each network.")
-        states[name] = tensors
+        states[name], paths[name] = tensors, path
     settings = {name: _settings_of(state) for name, state in states.items()}
     shape = _shape(states, settings[AUTOENCODER].patch, options.get("shape"))
-    for path in checkpoints:
-        _check(path, states, settings, shape)
+    for name, state in states.items():
+        settings[name].check(str(paths[name]))
+        with torch.device("meta"):
+            wanted = built(shape, settings[name])[name].state_dict()
+        check_tensors(state, wanted, str(paths[name]))
     grid = CardGrid(
         float(options.get("spacing", PUBLISHED_SPACING)),
         shape,
@@ -78,15 +81,25 @@ def convert_mae(checkpoints: Sequence[Path], out: Path, options: Mapping[str, An
     return save_model(out, card, states)
 
 
+def _published(path: Path) -> tuple[str, State]:
+    """Which network a checkpoint is of, and its state. Raises `UserError`."""
+    tensors = read_checkpoint(path)
+    for name, (telling, dimensions) in _TELLING.items():
+        wanted = {_ENTRY: 4, "pos_embed": 3, telling: dimensions}
+        if all(key in tensors and tensors[key].ndim == ndim for key, ndim in wanted.items()):
+            return name, tensors
+    raise UserError(f"{path} is no checkpoint of a masked auto-encoder or its classifier.")
+
+
 def _settings_of(state: State) -> MAETrainingSettings:
     """The sizes that tensors tell."""
-    width, _, side, _ = state[_ENTRY].shape if state[_ENTRY].ndim == 4 else (0, 0, 0, 0)
+    width, _, side, _ = state[_ENTRY].shape
     found = replace(
         MAETrainingSettings(), patch=side, width=width, depth=_depth(state, "blocks"), heads=max(1, width // _HEAD)
     )
-    if _TELLING[AUTOENCODER] not in state:
+    if "mask_token" not in state:
         return found
-    narrow = int(state[_TELLING[AUTOENCODER]].shape[-1])
+    narrow = int(state["mask_token"].shape[2])
     return replace(
         found,
         decoder_width=narrow,
@@ -101,24 +114,12 @@ def _depth(state: State, blocks: str) -> int:
 
 def _shape(states: Mapping[str, State], side: int, given: Any) -> tuple[int, int]:
     """Pixels of a slice. Raises `UserError` where the positions are not those of the slices asked for."""
-    counts = {name: int(state["pos_embed"].shape[1]) - 1 for name, state in states.items() if "pos_embed" in state}
-    if len(set(counts.values())) != 1:
+    counts = {int(state["pos_embed"].shape[1]) - 1 for state in states.values()}
+    if len(counts) != 1:
         raise UserError("The two checkpoints are of slices of different sizes.")
-    count = counts[AUTOENCODER]
+    (count,) = counts
     square = math.isqrt(count) * side
     shape = (square, square) if given is None else tuple(given)
     if side < 1 or len(shape) != 2 or any(each % side for each in shape) or math.prod(shape) != count * side**2:
         raise UserError(f"The networks see {count} patches of {side} by {side} pixels; give a --shape of as many.")
     return shape
-
-
-def _check(
-    path: Path, states: Mapping[str, State], settings: Mapping[str, MAETrainingSettings], shape: tuple[int, int]
-) -> None:
-    """Raises `UserError` for the first tensor of a checkpoint that is not as it should be."""
-    tensors = read_checkpoint(path)
-    name = AUTOENCODER if _TELLING[AUTOENCODER] in tensors else CLASSIFIER
-    settings[name].check(str(path))
-    with torch.device("meta"):
-        wanted = built(shape, settings[name])[name].state_dict()
-    check_tensors(states[name], wanted, str(path))
