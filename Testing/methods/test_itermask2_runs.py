@@ -92,13 +92,16 @@ def test_stages_that_were_interrupted_go_on_to_the_same_weights(folder: Path, tm
     assert all(same(tmp_path / "run" / stage, folder / "run" / stage) for stage in (FIRST, MASKED))
 
 
-def test_two_processes_train_as_one(folder: Path, tmp_path: Path) -> None:
-    done = launch("train", folder / "data", "-o", tmp_path / "two", *map(str, TRAINING), processes=2)
+def test_two_processes_train_as_one_and_without_validation_there_is_no_threshold(folder: Path, tmp_path: Path) -> None:
+    more = ("--validation-share", 0, "--steps", 2)
+    done = launch("train", folder / "data", "-o", tmp_path / "two", *TRAINING, *more, processes=2)
     assert done.returncode == 0, done.stderr
+    train(folder, tmp_path / "one", *more)
     for stage in (FIRST, MASKED):
-        losses = [column(run / stage / "losses.csv", "loss") for run in (tmp_path / "two", folder / "run")]
+        losses = [column(tmp_path / name / stage / "losses.csv", "loss") for name in ("two", "one")]
         assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    assert done.stdout.count("model two, threshold") == 1
+    assert "the model has no threshold until itermask3d calibrate is run" in done.stderr
+    assert load_model(tmp_path / "two" / "model").card.settings == {}
 
 
 def test_a_run_has_a_step_a_pass_and_its_volumes_lie_on_the_grid_of_the_input(folder: Path, model: Model) -> None:
