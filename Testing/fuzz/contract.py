@@ -81,7 +81,8 @@ def held(ended: Told, *codes: int) -> Told:
     if ended.code == 1:
         assert ended.errors, shown
     if ended.code == 2:
-        assert re.search(r"^itermask3d.*: error: ", ended.err, re.MULTILINE), shown
+        assert re.search(r"^itermask3d[ a-z]*: error: ", ended.err.splitlines()[-1]), shown
+        assert len(ended.err.splitlines()[-1]) <= LONGEST_LINE + 40, shown
     for line in ended.errors:
         assert len(line) <= LONGEST_LINE and line.isprintable(), shown
     return ended

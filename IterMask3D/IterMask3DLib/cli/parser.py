@@ -8,9 +8,10 @@ from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from IterMask3DLib import __version__
+from IterMask3DLib.core.failures import one_line
 
 _NOTICE = "Research software, not a medical device: not for diagnosis or treatment."
 OWN_OPTIONS = ("input", "channel", "out", "brain_mask", "overwrite")
@@ -22,6 +23,13 @@ Subparsers = Any  # argparse has no public name for it.
 LogFolder = Callable[[argparse.Namespace], Path]
 Add = Callable[[Subparsers, str, Sequence[str]], None]
 """Adds a subcommand to the others, with its line of help, for the words of a command line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whatever the words hold."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -41,7 +49,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 def build_parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     """The parser of a command line. Of other subcommands than the one it names there is one line of help alone."""
     description = f"Finds what a network of healthy brains cannot explain in a brain MRI. {_NOTICE}"
-    parser = argparse.ArgumentParser(prog="itermask3d", description=description)
+    parser = _Parser(prog="itermask3d", description=description)
     parser.add_argument("--version", action="version", version=f"itermask3d {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     wanted = next((word for word in words if not word.startswith("-")), None)

@@ -60,10 +60,10 @@ class Picture:
         volume, inside = turned(reference.array, np.float32), turned(result.brain, np.bool_)
         heatmap = turned(result.array(HEATMAP), np.float32)
         assert volume is not None and inside is not None
-        low, high = np.percentile(volume[inside], (0.5, 99.7))
+        low, high = np.percentile(volume[inside], (0.5, 99.7), overwrite_input=True)
         limit, chosen = 1e-6, result.artifact(ThresholdCurve) or result.artifact(SensitivityTable)
         if heatmap is not None:
-            limit = max(float(np.percentile(heatmap[inside], 99.7)), limit)
+            limit = max(float(np.percentile(heatmap[inside], 99.7, overwrite_input=True)), limit)
         if chosen is not None:
             limit = max(limit, 2 * chosen.threshold)
         unit = result.layers[HEATMAP].unit if HEATMAP in result.layers else ""
