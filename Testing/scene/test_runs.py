@@ -102,7 +102,7 @@ def test_the_timer_runs_only_while_something_is_awaited(make_logic: Callable[...
     logic.describe(on_done=told.append)
     while timer.active:
         timer.tick()
-    assert told[0].default_model == "t1w-2mm" and logic.description is told[0]
+    assert told[0].default_model == "t1w" and logic.description is told[0]
 
 
 @pytest.mark.parametrize("passes", [0, 1, SWEEP - 1, SWEEP, SWEEP + 1])
@@ -283,7 +283,7 @@ def test_choices_no_run_can_be_made_with_are_refused_in_a_sentence(
         ({"gamma": float("nan")}, "gamma"),
         ({"sweep_passes": 0}, "sweep_passes is 0; it must be at least 1"),
         ({"start": "middle"}, "start is 'middle'; use one of brain, best"),
-        ({"colour": "red"}, "colour is not a setting; known are gamma, start"),
+        ({"colour": "red"}, "colour is not a setting; known are inference, sensitivity"),
     ],
 )
 def test_settings_the_method_does_not_know_are_told_by_the_run_in_a_sentence(
