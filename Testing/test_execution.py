@@ -29,7 +29,7 @@ BACKENDS = ["pytorch", "openvino"] if available() else ["pytorch"]
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return load_model(find_model(None))
+    return load_model(find_model("t1w-2mm"))
 
 
 @pytest.fixture(scope="module")

@@ -45,7 +45,7 @@ MAY_USE = {"scene": {"slicer", "vtk"}, "ui": {"slicer", "vtk", "qt", "ctk"}}
 def test_the_module_ships_exactly_the_files_of_its_folder() -> None:
     listed = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8")
     assert listed == manifest(), "run: python tools/update_manifest.py"
-    assert "Resources/Models/t1w-2mm/model.safetensors" in listed
+    assert all(f"Resources/Models/{name}/model.safetensors" in listed for name in ("t1w", "t1w-2mm", "t2w", "flair"))
 
 
 def test_the_extension_is_described_alike_in_cmake_json_and_s4ext() -> None:

@@ -38,7 +38,7 @@ class Here:
     """Runs in this process."""
 
     def __init__(self) -> None:
-        self.image, self.model = read_image(sample_volume()), load_model(find_model(None))
+        self.image, self.model = read_image(sample_volume()), load_model(find_model("t1w-2mm"))
 
     def segment(self) -> None:
         self.run = CaseRun.of(Case.of(self.image), self.model, Request())

@@ -27,6 +27,9 @@ from IterMask3DLib.models.catalogue import clear_installed, find_entry, find_mod
 from IterMask3DLib.models.store import save_model
 from Testing.brains import toy_card, toy_model
 
+BUNDLED = ["t1w", "flair", "t1w-2mm", "t2w"]
+"""As they are listed."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -146,12 +149,13 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_loaded(folder: Path) -> N
         load_model(folder)
 
 
-def test_the_bundled_model_is_the_default_and_whole() -> None:
-    card = verify(find_model(None))
-    assert card.name == "t1w-2mm" and card.inputs == ("T1w",) and card.format == 2
-    assert "CC BY-SA 3.0" in card.training["licence"] and card.training["subjects"] == 140
-    weights = find_model(None) / "model.safetensors"
-    assert weights.stat().st_size < 40e6
+def test_the_bundled_models_are_whole_and_one_is_the_default() -> None:
+    assert find_model(None) == find_model("t1w")
+    for name in BUNDLED:
+        card = verify(find_model(name))
+        assert card.name == name and len(card.inputs) == 1 and card.format == 2
+        assert "CC BY-SA 3.0" in card.training["licence"]
+        assert (find_model(name) / "model.safetensors").stat().st_size < 40e6
 
 
 def test_an_unknown_model_is_refused(user: Path) -> None:
@@ -168,8 +172,9 @@ def test_an_installed_model_is_found_by_its_name(as_zip: bool, folder: Path, use
             for name in ("card.json", "model.safetensors"):
                 archive.write(folder / name, f"toy/{name}")
     assert install(source) == user / "toy" == find_model("toy")
-    assert {entry.name: entry.origin for entry in list_models()} == {"t1w-2mm": "bundled", "toy": "installed"}
-    assert find_entry("toy") == list_models()[1] and find_entry(None) == list_models()[0]
+    origins = {entry.name: entry.origin for entry in list_models()}
+    assert origins == dict.fromkeys(BUNDLED, "bundled") | {"toy": "installed"}
+    assert find_entry("toy") == list_models()[-1] and find_entry(None) == list_models()[0]
     with pytest.raises(UserError, match="exists already"):
         install(source)
     install(source, overwrite=True)
@@ -356,5 +361,5 @@ def test_a_name_that_no_folder_can_have_is_not_found(user: Path) -> None:
 
 def test_installed_models_can_be_cleared(folder: Path, user: Path) -> None:
     install(folder)
-    assert clear_installed() == 1 and [entry.name for entry in list_models()] == ["t1w-2mm"]
+    assert clear_installed() == 1 and [entry.name for entry in list_models()] == BUNDLED
     assert folder.is_dir()

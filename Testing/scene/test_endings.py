@@ -229,5 +229,5 @@ def test_an_engine_that_cannot_be_started_is_told_in_a_sentence(
     with pytest.raises(UserError, match="The engine cannot be started: /nowhere/itermask3d: No such file"):
         logic.process(phantom_node(), choices)
     logic.use_engine(pipes_to(engine_command()))
-    assert logic.wait_for(logic.describe).default_model == "t1w-2mm"
+    assert logic.wait_for(logic.describe).default_model == "t1w"
     assert logic.process(phantom_node("other"), choices).anomaly_ml > 0

@@ -42,8 +42,8 @@ def test_the_bundled_model_is_the_default_and_says_what_it_is(logic: Any) -> Non
     description = logic.wait_for(logic.describe)
     assert logic.description is description
     model = description.model()
-    assert model is description.model("t1w-2mm") is description.model(model["folder"])
-    assert (model["name"], model["inputs"], model["origin"], model["spacing"]) == ("t1w-2mm", ["T1w"], "bundled", 2.0)
+    assert model is description.model("t1w") is description.model(model["folder"])
+    assert (model["name"], model["inputs"], model["origin"], model["spacing"]) == ("t1w", ["T1w"], "bundled", 2.0)
     assert model["problem"] is None and model["settings"]["sweep_passes"] == 100 and model["settings"]["gamma"] > 0
     assert "IXI" in model["training"] and model["licence"]
     assert description.missing == () and description.model("nowhere") is None
@@ -89,7 +89,7 @@ def test_an_installed_model_that_is_damaged_is_listed_with_its_problem_and_refus
 
 def test_diagnostics_hold_what_someone_who_helps_wants_to_know(logic: Any) -> None:
     text = logic.wait_for(logic.diagnostics)
-    for part in (f"IterMask3D {__version__}", "Slicer ", "VTK ", "Python 3.", "torch ", "CUDA", "Model t1w-2mm"):
+    for part in (f"IterMask3D {__version__}", "Slicer ", "VTK ", "Python 3.", "torch ", "CUDA", "Model t1w"):
         assert part in text, part
 
 
@@ -114,7 +114,7 @@ head = numpy.zeros((40, 44, 40), "int16")
 head[5:35, 5:39, 5:35] = rng.integers(200, 400, (30, 34, 30))
 matrix = numpy.diag([4.0, 4.0, 4.0, 1.0])
 node = slicer.util.addVolumeFromArray(head, ijkToRAS=matrix, name="brain")
-assert logic.wait_for(logic.describe).default_model == "t1w-2mm"
+assert logic.wait_for(logic.describe).default_model == "t1w"
 assert logic.check_input(node)
 summary = logic.process(node, Request(model=sys.argv[1], device="cpu", settings={"gamma": 0.5}))
 assert summary.anomaly_ml is not None

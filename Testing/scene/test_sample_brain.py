@@ -62,7 +62,7 @@ def test_the_bundled_brain_in_the_scene_is_segmented_as_without_one_and_does_not
     node = brain_node()
     summary, costs = run(logic, timers[0], lambda **hears: logic.start(node, REQUEST, **hears))
     nodes = summary.nodes
-    model = load_model(find_model(None))
+    model = load_model(find_model("t1w-2mm"))
     alone = finish(run_case(Case.of(read_image(str(sample_volume()))), model, REQUEST))
     np.testing.assert_array_equal(anomaly_of(nodes), alone.array(ANOMALY))
     np.testing.assert_array_equal(voxels(nodes.heatmap), alone.array(HEATMAP))

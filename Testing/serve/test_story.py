@@ -33,7 +33,7 @@ def test_the_panel_is_drawn_from_a_description(door: Door, toy: Path) -> None:
     assert method["title"] == find_method("itermask3d").title and "threshold_curve" in method["capabilities"]
     gamma = next(each for each in method["settings"] if each["name"] == "gamma")
     assert gamma["least"] == 1e-9 and gamma["default"] == 0.05 and gamma["unit"] and gamma["advanced"]
-    assert "SimpleITK" in told["diagnostics"] and "t1w-2mm" in told["diagnostics"]
+    assert "SimpleITK" in told["diagnostics"] and DEFAULT_MODEL in told["diagnostics"]
 
 
 def test_a_model_that_cannot_be_used_says_why(door: Door, tmp_path: Path) -> None:

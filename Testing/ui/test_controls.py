@@ -137,13 +137,13 @@ def test_the_model_follows_what_the_name_of_the_volume_says(installing: User, tm
     user.until(lambda: user.ui.modelComboBox.count == 2, "the model in the list")
     first, second = phantom_node("sub-01_T1w"), phantom_node("sub-01_FLAIR")
     user.ui.inputVolumeSelector.setCurrentNode(first)
-    assert user.session.parameters.model == "t1w-2mm"
+    assert user.session.parameters.model == "t1w"
     user.ui.inputVolumeSelector.setCurrentNode(second)
     assert user.session.parameters.model == "toy-flair"
     assert "sub-01_FLAIR is FLAIR by its name: the model toy-flair was chosen for it." in user.log
     # The user may choose another.
-    user.choose_model("t1w-2mm")
-    assert user.session.parameters.model == "t1w-2mm"
+    user.choose_model("t1w")
+    assert user.session.parameters.model == "t1w"
 
 
 def test_a_model_can_be_added_and_the_folder_cleared(

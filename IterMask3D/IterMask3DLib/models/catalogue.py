@@ -13,7 +13,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, reason
 from IterMask3DLib.core.resources import resource
 
-DEFAULT_MODEL = "t1w-2mm"
+DEFAULT_MODEL = "t1w"
 BUNDLED, INSTALLED, PATH = "bundled", "installed", "path"
 _HOLDS = f"a model folder holds {CARD_FILE} and its weights"
 
