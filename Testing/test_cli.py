@@ -458,7 +458,9 @@ def test_what_prints_a_few_lines_imports_nothing_heavy(words: str) -> None:
         f"heavy = (heavy | {set() if 'segment' in words else {'numpy'}!r}) & set(sys.modules)\n"
         "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
     )
-    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -471,7 +473,7 @@ def test_a_broken_package_breaks_its_own_command_alone(broken: str) -> None:
             [sys.executable, "-c", f"{begin}sys.exit(main({words!r}))"],
             env=environment(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
         assert done.returncode == code, done.stderr
@@ -486,7 +488,7 @@ def test_a_full_output_is_told_in_one_line() -> None:
             env=environment(),
             stdout=full,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             check=False,
         )
     assert done.returncode == 1
@@ -500,7 +502,12 @@ def test_closed_streams_and_readers_that_went_away_cost_nothing(
 ) -> None:
     words = command_line("segment", scan, "-o", tmp_path / "out", "--model", model)
     done = subprocess.run(
-        f"{shlex.join(words)} {ending}", shell=True, env=environment(), capture_output=True, text=True, check=False
+        f"{shlex.join(words)} {ending}",
+        shell=True,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert (tmp_path / "out" / "scan" / "scan_report.html").exists()
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
@@ -511,6 +518,7 @@ TELLING_WHEN_IT_LISTENS = """
 import signal, sys
 from IterMask3DLib.cli import main
 real = signal.signal
+real(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
 def telling(number, handler):
     before = real(number, handler)
     if number == signal.SIGHUP and signal.signal is telling:
@@ -535,7 +543,7 @@ def test_an_interrupt_at_any_moment_is_one_line(
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     ) as running:
         assert running.stdout is not None and running.stdout.readline() == "listens\n"
         time.sleep(seconds)

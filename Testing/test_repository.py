@@ -222,7 +222,7 @@ def test_slicer_loads_the_module_without_heavy_packages() -> None:
 def repository_files() -> list[Path]:
     """Every file that is, or is about to be, in the repository."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if listing.returncode:
         pytest.skip("needs a git checkout")
     return [path for path in (ROOT / name for name in listing.stdout.split("\0") if name) if path.is_file()]

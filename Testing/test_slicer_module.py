@@ -57,7 +57,7 @@ sys.exit(", ".join(needed & set(sys.modules)) or None)
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         env={**os.environ, "PYTHONPATH": paths},
     )

@@ -70,7 +70,7 @@ def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
 def started(code: str, *arguments: Path) -> subprocess.Popen[str]:
     """A Python that runs `code` with the arguments, and says when it has come to the line before its sleep."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, encoding="utf-8")
 
 
 FILLING = """

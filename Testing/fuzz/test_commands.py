@@ -150,6 +150,8 @@ def test_languages_that_are_not_there(variables: dict[str, str]) -> None:
 @pytest.mark.parametrize("ending", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", "| true", "</dev/zero"])
 def test_streams_that_are_closed_or_full(ending: str, tmp_path: Path) -> None:
     words = f"{shlex.join(command_line('models', 'list'))} {ending}"
-    done = subprocess.run(words, shell=True, env=environment(), capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        words, shell=True, env=environment(), capture_output=True, encoding="utf-8", check=False, timeout=60
+    )
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
     assert done.stderr.count("\n") <= 1

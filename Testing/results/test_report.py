@@ -115,6 +115,13 @@ def test_a_curve_without_fit_is_told(tmp_path: Path) -> None:
     assert "the tangent did not fit" in Reader(report(tmp_path / "r.html", a_result(artifacts=(unfitted,)))).text
 
 
+def test_how_much_another_seed_changes_is_told_where_it_was_measured(tmp_path: Path) -> None:
+    agreement = {"seed": 7, "seed_agreement": "0.97 (the bundled brain, 6 seeds)"}
+    text = Reader(report(tmp_path / "r.html", a_result(provenance=agreement))).text
+    assert "7; mean Dice between the outlines of two seeds: 0.97 (the bundled brain, 6 seeds)" in text
+    assert "between the outlines" not in Reader(report(tmp_path / "other.html", a_result())).text
+
+
 def test_more_than_twenty_lesions_are_summed(tmp_path: Path) -> None:
     anomaly = np.zeros(SHAPE, dtype=bool)
     anomaly[4:20:2, 4:14:2, 5] = True  # 8 x 5 = 40 single voxels, 4.5 mm³ each

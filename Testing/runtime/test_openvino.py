@@ -91,7 +91,7 @@ def test_nothing_is_sent_anywhere(form: str, tmp_path: Path) -> None:
         f"print(OpenVINONetwork({form})(torch.zeros(1, 2, 32, 32, 32)).shape)\n"
     )
     where = environment(HOME=str(tmp_path), USERPROFILE=str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], env=where, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], env=where, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0 and "[1, 1, 32, 32, 32]" in done.stdout, done.stderr
     # Its telemetry keeps an identity of the user in the home folder.
     assert not (tmp_path / "intel").exists()
@@ -116,6 +116,6 @@ while made:
 assert len(heard) == 3
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], env=environment(), capture_output=True, encoding="utf-8", check=False
     )
     assert done.returncode == 0, done.stderr

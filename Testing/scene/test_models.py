@@ -127,7 +127,7 @@ logic.close()
     done = subprocess.run(
         [sys.executable, "-c", code, toy],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
     )

@@ -229,7 +229,11 @@ class TestTheOtherSide:
         _, terminal = pty.openpty()
         usual = engine_command()
         done = subprocess.run(
-            usual.arguments, stdin=terminal, capture_output=True, text=True, env={**os.environ, **usual.environment}
+            usual.arguments,
+            stdin=terminal,
+            capture_output=True,
+            encoding="utf-8",
+            env={**os.environ, **usual.environment},
         )
         assert done.returncode == 2 and done.stderr.startswith("error: ")
 

@@ -69,7 +69,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(data: Path, tmp_
     words = command_line(
         "train", data, "-o", tmp_path / "killed", *OPTIONS, *EVERY, "--steps", 24, "--cache", tmp_path / "cache"
     )
-    with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, encoding="utf-8") as running:
         assert running.stderr is not None
         for line in running.stderr:
             if line.startswith("step 6 of 24"):

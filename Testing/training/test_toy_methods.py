@@ -51,7 +51,9 @@ def test_installed_methods_are_listed_without_torch(toy_methods: Path) -> None:
     assert {"itermask3d", "autoencoder", "toy_reconstruction", "toy_case_score"} <= set(method_specs())
     script = "import sys; from IterMask3DLib.methods import registry; print(*registry.method_specs())"
     script += "; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(), capture_output=True, encoding="utf-8", check=True
+    )
     names, torch_was_needed = done.stdout.splitlines()
     assert {"toy_reconstruction", "toy_case_score"} <= set(names.split()) and torch_was_needed == "False"
 
