@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Edit, Request
@@ -145,6 +146,9 @@ class CaseRun:
             "settings": asdict(settings),
             "request": {name: value for name, value in asdict(request).items() if name != "model"},
             "seed": request.seed,
+            "seed_agreement": next(
+                (f"{each.value} ({each.on})" for each in card.figures if each.name == SEED_AGREEMENT), ""
+            ),
             "device": str(self.runtime.device),
             "backend": self.runtime.backend,
             "versions": versions(),

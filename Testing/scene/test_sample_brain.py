@@ -24,7 +24,7 @@ from Testing.scene.engine import Clicker
 from Testing.scene.samples import anomaly_of, brain_node, reopened, voxels
 
 SLOWEST_S = 0.1
-REQUEST = Request(device="cpu", backend="pytorch", seed=1, settings={"sweep_passes": 8})
+REQUEST = Request(model="t1w-2mm", device="cpu", backend="pytorch", seed=1, settings={"sweep_passes": 8})
 
 
 def run(logic: Any, timer: Clicker, begin: Callable[..., Any]) -> tuple[Any, list[float]]:

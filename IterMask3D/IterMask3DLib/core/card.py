@@ -14,6 +14,9 @@ from IterMask3DLib.core.settings import About, checked
 
 FORMAT = 2
 CARD_FILE = "card.json"
+SEED_AGREEMENT = "mean Dice between the outlines of two seeds"
+"""Name of the figure that says how much a result depends on its seed."""
+
 MOST_GRID_VOXELS = 2**26
 """Of a model's grid: a brain at 0.4 mm; a network on it takes more than 10 GB."""
 

@@ -10,6 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
+from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.files import write_text
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts import files_of
@@ -107,8 +108,12 @@ def _facts(result: CaseResult) -> list[tuple[str, str]]:
     scores = {"case score": result.case_score, **result.scalars}
     told = ", ".join(f"{name.replace('_', ' ')} {value:.5g}" for name, value in scores.items() if value is not None)
     rows.append(("Detection scores", told))
-    titles = {"model": "Model", "method": "Method", "seed": "Seed", "device": "Device", "backend": "Backend"}
+    titles = {"model": "Model", "method": "Method", "device": "Device", "backend": "Backend"}
     rows += [(title, str(provenance[key])) for key, title in titles.items() if key in provenance]
+    if "seed" in provenance:
+        agreement = provenance.get("seed_agreement")
+        other = f"; {SEED_AGREEMENT}: {agreement}" if agreement else ""
+        rows.append(("Seed", f"{provenance['seed']}{other}"))
     for key, title in (("model_sha256", "SHA-256 of the weights"), ("settings", "Settings"), ("versions", "Versions")):
         if key in provenance:
             rows.append((title, _short(provenance[key])))

@@ -367,6 +367,7 @@ class CalibrationSettings:
         most=1,
         when=_ITERATIVE,
     )
+    noises: int = setting("whole", 2, "Noises", "that hide the brain, see `segment`", least=1, most=50, when=_SCORED)
     side: str = setting(
         "choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"), when=_SCORED
     )

@@ -76,6 +76,7 @@ def calibrate_whole_brain(
     chosen = {
         "inference": WHOLE_BRAIN,
         "high_frequency_cutoff": before.high_frequency_cutoff,
+        "noises": choices.noises,
         "side": choices.side,
         "scales_mm": list(choices.scales_mm),
         "other_side": choices.other_side,
