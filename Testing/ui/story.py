@@ -16,6 +16,9 @@ from Testing.brains import phantom
 from Testing.ui.user import User
 
 SAMPLE = Path(__file__).resolve().parents[2] / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
+
+BUNDLED = len(list((SAMPLE.parents[1] / "Models").glob("*/card.json")))
+"""How many models the module brings."""
 SAMPLE_NAME = "BrainT1MultipleSclerosis"
 
 

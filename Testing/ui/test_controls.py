@@ -27,7 +27,7 @@ from Testing.slicer_host.layouts import Layouts
 from Testing.slicer_host.plot_view import click_point, drawn_series
 from Testing.slicer_host.scene import add_slice_view
 from Testing.ui.conftest import command_with
-from Testing.ui.story import SAMPLE, anomaly, click_cell, draw, phantom_node, voxel_ml
+from Testing.ui.story import BUNDLED, SAMPLE, anomaly, click_cell, draw, phantom_node, voxel_ml
 from Testing.ui.user import User
 
 FORM = SAMPLE.parents[1] / "UI" / "IterMask3D.ui"
@@ -110,9 +110,9 @@ def test_a_segmentation_can_be_the_brain_mask(user: User) -> None:
 
 
 def test_the_model_says_what_it_was_trained_on_and_brings_its_settings(user: User) -> None:
-    user.set("modelComboBox", 0)
+    user.choose_model("t1w-2mm")
     assert "T1w" in user.ui.modelComboBox.currentText and "Trained on" in user.ui.modelLabel.text
-    card = json.loads(next((SAMPLE.parents[1] / "Models").glob("*/card.json")).read_text(encoding="utf-8"))
+    card = json.loads((SAMPLE.parents[1] / "Models" / "t1w-2mm" / "card.json").read_text(encoding="utf-8"))
     gamma = user.panel.advanced.method.control("gamma")
     assert gamma.value == pytest.approx(card.get("settings", card).get("gamma", card.get("gamma")))
     user.choose_model("toy")
@@ -134,7 +134,7 @@ def test_the_model_follows_what_the_name_of_the_volume_says(installing: User, tm
     (folder / "card.json").write_text(json.dumps({**card, "inputs": ["FLAIR"]}), encoding="utf-8")
     user.ui.modelPathLineEdit.currentPath = str(folder)
     user.click("installModelButton")
-    user.until(lambda: user.ui.modelComboBox.count == 2, "the model in the list")
+    user.until(lambda: user.ui.modelComboBox.count == 1 + BUNDLED, "the model in the list")
     first, second = phantom_node("sub-01_T1w"), phantom_node("sub-01_FLAIR")
     user.ui.inputVolumeSelector.setCurrentNode(first)
     assert user.session.parameters.model == "t1w"
@@ -150,16 +150,16 @@ def test_a_model_can_be_added_and_the_folder_cleared(
     installing: User, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = installing
-    assert user.ui.modelComboBox.count == 1
+    assert user.ui.modelComboBox.count == BUNDLED
     user.ui.modelPathLineEdit.currentPath = str(toy_model(tmp_path / "another"))
     user.click("installModelButton")
-    user.until(lambda: user.ui.modelComboBox.count == 2, "the model in the list")
+    user.until(lambda: user.ui.modelComboBox.count == 1 + BUNDLED, "the model in the list")
     assert "another was installed" in user.log and user.session.parameters.model == "another"
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: False)
     user.click("clearFolderButton")
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text: True)
     user.click("clearFolderButton")
-    user.until(lambda: user.ui.modelComboBox.count == 1, "the model gone from the list")
+    user.until(lambda: user.ui.modelComboBox.count == BUNDLED, "the model gone from the list")
     assert "1 " in user.log and user.ui.modelComboBox.currentIndex == 0
 
 
@@ -667,14 +667,14 @@ def test_the_model_folder_is_opened(user: User, monkeypatch: pytest.MonkeyPatch)
 def test_another_engine_can_be_named_and_volumes_leave_only_by_that_choice(
     user: User, own_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "no volume leaves" in user.ui.engineLabel.text and user.ui.modelComboBox.count == 2
+    assert "no volume leaves" in user.ui.engineLabel.text and user.ui.modelComboBox.count == 1 + BUNDLED
     monkeypatch.setenv("XDG_DATA_HOME", str(own_data))
     monkeypatch.setenv("PYTHONPATH", command_with(own_data).environment["PYTHONPATH"])
     words = " ".join(command_with(own_data).arguments)
     user.ui.engineLineEdit.text = words
     user.click("engineButton")
     assert words in user.ui.engineLabel.text and "leave" in user.ui.engineLabel.text
-    user.until(lambda: user.ui.modelComboBox.count == 1, "the models of the other engine")
+    user.until(lambda: user.ui.modelComboBox.count == BUNDLED, "the models of the other engine")
     user.ui.engineLineEdit.text = "no-such-program-at-all --serve"
     user.click("engineButton")
     user.until(lambda: "Problem" in user.status, "a word about it")

@@ -25,7 +25,7 @@ import slicer
 
 from Testing.slicer_host import pythonqt
 from Testing.slicer_host.application import finish_startup
-from Testing.ui.story import SAMPLE, phantom_node
+from Testing.ui.story import BUNDLED, SAMPLE, phantom_node
 from Testing.ui.user import User
 
 
@@ -113,7 +113,7 @@ def test_the_panel_is_there_before_the_engine_has_answered(load: Callable[..., A
     assert user.logic.description is None and not user.can("applyButton")
     phantom_node()
     user.until(lambda: user.logic.description is not None, "the list of models")
-    assert user.ui.modelComboBox.count == 2 and user.can("applyButton")
+    assert user.ui.modelComboBox.count == 1 + BUNDLED and user.can("applyButton")
 
 
 def test_closing_the_scene_ends_the_run(started: User) -> None:

@@ -35,6 +35,7 @@ def test_no_call_on_the_main_thread_takes_a_tenth_of_a_second(
     busy_before = load_of_the_machine() > BUSY
     user = load()
     load_sample()
+    user.choose_model("t1w-2mm")
     user.choose("sweep_passes", 8)
     pythonqt.calls.clear()
     user.click("applyButton")

@@ -35,5 +35,6 @@ def test_the_whole_story_with_the_bundled_model(
     load: Callable[..., Any], processes: Path, views: list[Any], tmp_path: Path
 ) -> None:
     user = load()
+    user.choose_model("t1w-2mm")
     user.choose("sweep_passes", 8)
     tell(user, tmp_path, steps_before_cancel=3)
