@@ -128,19 +128,13 @@ def test_a_file_that_is_no_model_is_refused_in_words(user: User, tmp_path: Path)
     assert "Problem" in user.status
 
 
-def test_the_model_follows_what_the_name_of_the_volume_says(installing: User, tmp_path: Path) -> None:
-    user, folder = installing, toy_model(tmp_path / "toy-flair")
-    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    (folder / "card.json").write_text(json.dumps({**card, "inputs": ["FLAIR"]}), encoding="utf-8")
-    user.ui.modelPathLineEdit.currentPath = str(folder)
-    user.click("installModelButton")
-    user.until(lambda: user.ui.modelComboBox.count == 1 + BUNDLED, "the model in the list")
+def test_the_model_follows_what_the_name_of_the_volume_says(user: User) -> None:
     first, second = phantom_node("sub-01_T1w"), phantom_node("sub-01_FLAIR")
     user.ui.inputVolumeSelector.setCurrentNode(first)
-    assert user.session.parameters.model == "t1w"
+    assert user.session.parameters.model == "toy", "which is for T1w, as that volume is"
     user.ui.inputVolumeSelector.setCurrentNode(second)
-    assert user.session.parameters.model == "toy-flair"
-    assert "sub-01_FLAIR is FLAIR by its name: the model toy-flair was chosen for it." in user.log
+    assert user.session.parameters.model == "flair"
+    assert "sub-01_FLAIR is FLAIR by its name: the model flair was chosen for it." in user.log
     # The user may choose another.
     user.choose_model("t1w")
     assert user.session.parameters.model == "t1w"
