@@ -34,7 +34,7 @@ def threads() -> Iterator[None]:
 def segmented(threads: int, backend: str) -> CaseResult:
     torch.set_num_threads(threads)
     request = Request(device="cpu", backend=backend, seed=3, settings={"sweep_passes": 1, "max_shrink": 3})
-    return finish(run_case(Case.of(read_image(sample_volume())), load_model(find_model(None)), request))
+    return finish(run_case(Case.of(read_image(sample_volume())), load_model(find_model("t1w-2mm")), request))
 
 
 @pytest.fixture(scope="module")
