@@ -289,12 +289,12 @@ def test_two_affines_tell_the_same_way_between_the_grids(spacing: float, number:
 
 
 def two_channels(second: Image) -> Case:
-    return Case("case", {"T1w": phantom_image(), "FLAIR": second})
+    return Case("case", {"T1w": phantom_image(), "PD": second})
 
 
 def test_a_second_image_on_the_same_grid_is_a_second_channel_in_the_order_of_the_card() -> None:
     first, second = phantom_image(), replace(phantom_image(name="flair"), array=1000 - phantom_image().array)
-    prepared = prepare(two_channels(second), card_of(COARSE, "FLAIR", "T1w"))
+    prepared = prepare(two_channels(second), card_of(COARSE, "PD", "T1w"))
     alone = prepared_on(first, COARSE)
     assert prepared.channels.shape == (2, *alone.brain.shape) and prepared.warnings == alone.warnings
     np.testing.assert_array_equal(prepared.channels[1], alone.channels[0])
@@ -306,7 +306,7 @@ def test_a_second_image_on_the_same_grid_is_a_second_channel_in_the_order_of_the
 
 def test_a_second_image_on_another_grid_is_resampled_onto_the_first_and_that_is_told() -> None:
     fine = phantom_image((80, 96, 80), 2.0, "flair")
-    prepared = prepare(two_channels(fine), card_of(COARSE, "T1w", "FLAIR"))
+    prepared = prepare(two_channels(fine), card_of(COARSE, "T1w", "PD"))
     assert prepared.warnings[-1] == "flair was resampled onto the grid of phantom."
     first, second = prepared.channels[:, ndimage.binary_erosion(prepared.brain, iterations=2)]
     assert np.corrcoef(first, second)[0, 1] > 0.98
@@ -316,7 +316,7 @@ def test_the_background_of_a_second_image_does_not_bleed_into_its_rim_on_another
     first = phantom_image()
     second = replace(first, name="flair", affine=first.affine @ shift(0.4, -0.3, 0.5))
     second = replace(second, array=np.where(first.array > 0, first.array + 1000, 0))
-    prepared = prepare(two_channels(second), card_of(COARSE, "T1w", "FLAIR"))
+    prepared = prepare(two_channels(second), card_of(COARSE, "T1w", "PD"))
     values = prepared.unscaled(prepared.channels[1], 1)[prepared.brain]
     scaled = prepared.channels[1][prepared.brain]
     inside = second.array[first.array > 0]
@@ -333,34 +333,34 @@ def shift(*voxels: float) -> NDArray[np.float64]:
 def test_two_images_whose_brains_hardly_meet_are_told_of() -> None:
     first = phantom_image()
     moved = replace(first, name="flair", affine=first.affine @ shift(12, 0, 0))
-    warnings = prepare(two_channels(moved), card_of(COARSE, "T1w", "FLAIR")).warnings
+    warnings = prepare(two_channels(moved), card_of(COARSE, "T1w", "PD")).warnings
     lacking = 1 - np.count_nonzero(first.array[12:] * first.array[:-12]) / np.count_nonzero(first.array)
     number = int(re.search(r"flair shows nothing in (\d+) % of the brain of phantom; are they", warnings[-1]).group(1))
     assert number == pytest.approx(100 * lacking, abs=2)
 
 
 def test_an_image_that_the_model_does_not_take_is_refused() -> None:
-    words = "case: model toy needs FLAIR alone; leave out T1w"
+    words = "case: model toy needs PD alone; leave out T1w"
     with pytest.raises(UserError, match=words):
-        prepare(two_channels(phantom_image()), card_of(COARSE, "FLAIR"))
+        prepare(two_channels(phantom_image()), card_of(COARSE, "PD"))
 
 
 def test_a_second_image_elsewhere_in_space_is_refused() -> None:
     elsewhere = phantom_image(name="flair")
     elsewhere = replace(elsewhere, affine=elsewhere.affine + np.array([[0, 0, 0, 500.0]] + [[0, 0, 0, 0.0]] * 3))
     with pytest.raises(UserError, match="flair and phantom do not lie in the same place"):
-        prepare(two_channels(elsewhere), card_of(COARSE, "T1w", "FLAIR"))
+        prepare(two_channels(elsewhere), card_of(COARSE, "T1w", "PD"))
 
 
 def test_a_channel_that_is_missing_is_named() -> None:
     case = Case("case", {"T1w": phantom_image()})
-    words = r"case: model toy needs the input FLAIR \(T1w was given\); add --input FLAIR=FILE"
+    words = r"case: model toy needs the input PD \(T1w was given\); add --input PD=FILE"
     with pytest.raises(UserError, match=words):
-        prepare(case, card_of(COARSE, "T1w", "FLAIR"))
+        prepare(case, card_of(COARSE, "T1w", "PD"))
 
 
 def test_a_model_with_one_channel_takes_the_only_image_whatever_its_name() -> None:
-    prepared = prepare(Case("case", {"anything": phantom_image()}), card_of(COARSE, "FLAIR"))
+    prepared = prepare(Case("case", {"anything": phantom_image()}), card_of(COARSE, "PD"))
     np.testing.assert_array_equal(prepared.channels, prepared_on(phantom_image(), COARSE).channels)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from Testing.slicer_host import NEEDS_SLICER_CORE, clear_scene, has_slicer_core, start_scene
 
@@ -28,6 +29,15 @@ def scene() -> Iterator[Any]:
     start_scene()
     yield clear_scene()
     clear_scene()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the engine of the tests, so that what is computed here is the same to the last bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

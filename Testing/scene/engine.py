@@ -27,8 +27,6 @@ from IterMask3DLib.scene.run.engine_client import engine_command
 from IterMask3DLib.scene.run.transport import OnData, OnEnd
 from Testing.brains import toy_card
 
-torch.set_num_threads(1)  # As in the engine, so that what is computed here is the same to the last bit.
-
 LONGEST_SECONDS = 120.0
 """Nothing takes longer, on however busy a machine."""
 

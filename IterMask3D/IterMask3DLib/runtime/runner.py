@@ -114,9 +114,12 @@ class Runner:
         return output.float()
 
 
-def is_too_small(error: RuntimeError) -> bool:
-    """Whether a network failed because its grid has fewer voxels, many stages down, than its filters."""
-    return "than kernel size" in str(error) or "Kernel size can't be greater" in str(error)
+_TOO_SMALL = ("than kernel size", "Kernel size can't be greater", "Expected more than 1 ")
+
+
+def is_too_small(error: Exception) -> bool:
+    """Whether a network failed because its grid has, many stages down, fewer voxels than its filters or a norm need."""
+    return any(words in str(error) for words in _TOO_SMALL)
 
 
 def _sides(given: Tensor) -> str:

@@ -172,7 +172,7 @@ def _train_stages(
         try:
             with explaining_killed_workers():
                 trainer.run(monitor)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             if not is_too_small(error):
                 raise
             sides = _sides(brains.training.grid.shape)
