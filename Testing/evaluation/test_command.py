@@ -322,6 +322,8 @@ def test_a_method_with_a_score_of_the_case_alone_stands_beside_one_with_a_mask(
     assert all(case["case_score"] and not case["dice"] and not case["masked_share"] for case in found["toy_case_score"])
     assert all(case["dice"] for case in found["itermask3d"])
     assert "no mask" in (tmp_path / "table.html").read_text(encoding="utf-8")
+    rows = rows_of(tmp_path / "table.csv")
+    assert {row["finder"] for row in rows if row["metric"] == "slice_auroc" and row["value"]} == set(found)
 
 
 def test_a_model_whose_channels_no_case_has_is_refused(

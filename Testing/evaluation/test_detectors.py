@@ -106,6 +106,8 @@ def test_models_of_one_contrast_each_are_one_line_and_a_case_goes_to_its_own(pla
     lines = lines_of_models([ModelDetector(one, Request()) for one in (plain, other)])
     assert [one.name for one in lines] == ["itermask3d_plain", "itermask3d_other"]
     assert all(one.accepts(("FLAIR",)) for one in lines)
+    three = lines_of_models([ModelDetector(one, Request()) for one in (plain, other, flair)])
+    assert [one.title for one in three] == ["IterMask3D, plain + flair", "IterMask3D, other"]
 
 
 def test_a_z_score_is_high_where_a_brain_differs_from_the_mean(healthy: MeanBrain) -> None:

@@ -18,6 +18,7 @@ from IterMask3DLib.evaluation.metrics import (
     froc_points,
     measure,
     psnr,
+    slice_scores,
     surface_distances,
 )
 
@@ -214,3 +215,19 @@ def test_psnr_by_its_formula_over_healthy_tissue_alone() -> None:
     assert psnr(volume, reconstruction, BRAIN & ~lesion) == pytest.approx(20 * math.log10(20))
     assert psnr(volume, volume.astype(np.float32), BRAIN) == 100.0
     assert psnr(volume, reconstruction, np.zeros(SHAPE, bool)) is None
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_slice_across_the_long_axis_has_the_mean_score_of_its_brain(axis: int) -> None:
+    rng = np.random.default_rng(axis)
+    brain = np.zeros((6, 7, 8), dtype=bool)
+    brain[:, 2:5, 1:7] = True
+    score, truth = rng.random(brain.shape, dtype=np.float32), np.zeros_like(brain)
+    truth[2, 3, 4] = truth[0, 0, 0] = True  # The second lies outside the brain.
+    affine = np.eye(4)
+    affine[:3, :3] = np.roll(np.eye(3), (2 - axis) % 3, axis=0)
+    found = slice_scores(score, truth, brain, affine)
+    numbers = np.flatnonzero(brain.any(axis=tuple({0, 1, 2} - {axis})))
+    wanted = [score.take(n, axis)[brain.take(n, axis)].mean() for n in numbers]
+    np.testing.assert_allclose([value for value, _ in found], wanted, rtol=1e-5)
+    assert [number for number, (_, sick) in zip(numbers, found, strict=True) if sick] == [(2, 3, 4)[axis]]

@@ -93,6 +93,29 @@ def test_how_far_a_line_is_behind_the_first_is_compared_pair_by_pair(table: pd.D
     assert not ((table.finder == "ours") & (table.metric == BEHIND)).any()
 
 
+def test_slices_of_all_cases_are_ranked_together_and_brains_with_strokes_against_healthy_ones(
+    table: pd.DataFrame,
+) -> None:
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(0)
+    slices = [tuple((float(rng.normal() + sick), int(sick)) for sick in rng.random(20) < 0.4) for _ in range(15)]
+    strokes = [
+        replace(stroke("ours", n, 0.5), slices=slices[n], masked_share=0.025 + 0.01 * (n % 5)) for n in range(15)
+    ]
+    healthy = [record("ours", "healthy", n, share=0.01 * n) for n in range(5)]
+    figures = figure_table(case_frame([*strokes, *healthy]), seed=0)
+    scores, truth = np.array([each for case in slices for each in case]).T
+    for metric, of in (
+        ("slice_auroc", sklearn.roc_auc_score),
+        ("slice_average_precision", sklearn.average_precision_score),
+    ):
+        figure = found(figures, "ours", "strokes", "all", metric)
+        assert figure.value == pytest.approx(of(truth, scores)) and figure.low_95 < figure.value < figure.high_95
+    area = sklearn.roc_auc_score([0] * 5 + [1] * 15, [case.masked_share for case in (*healthy, *strokes)])
+    assert found(figures, "ours", "strokes", "all", "auroc_by_masked_share").value == pytest.approx(area)
+    assert not table.metric.str.contains("slice_").any()
+
+
 def test_artefacts_are_detected_against_the_healthy_brains(table: pd.DataFrame) -> None:
     healthy, broken = [0.01 * n for n in range(5)], [0.025 + 0.01 * n for n in range(5)]
     ahead = np.mean([b > h for b in broken for h in healthy])

@@ -24,6 +24,7 @@ _WHOLE_OF_IT = (
 )
 _OWN = (
     "model",
+    "skull_stripping",
     "save_iterations",
     "dicom_seg",
     "out",

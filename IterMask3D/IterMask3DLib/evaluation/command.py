@@ -151,13 +151,10 @@ def _channels(models: Sequence[ModelDetector]) -> list[str]:
 
 
 def _bundled() -> list[str]:
-    """The bundled models of the default model's method, one for each contrast, the default first."""
-    found: dict[tuple[str, ...], str] = {}
-    cards = [(entry.name, entry.card) for entry in list_models() if entry.origin == BUNDLED and entry.card is not None]
-    for name, card in cards:
-        if card.method == cards[0][1].method and len(card.inputs) == 1:
-            found.setdefault(card.inputs, name)
-    return list(found.values()) or [DEFAULT_MODEL]
+    """The bundled models, the default first."""
+    return [entry.name for entry in list_models() if entry.origin == BUNDLED and entry.card is not None] or [
+        DEFAULT_MODEL
+    ]
 
 
 def baselines(options: argparse.Namespace, models: Sequence[ModelDetector], volumes: Sequence[Path]) -> list[Detector]:

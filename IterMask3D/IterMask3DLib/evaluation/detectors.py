@@ -24,7 +24,7 @@ from IterMask3DLib.evaluation.cases import LoadedCase, contrast_of
 from IterMask3DLib.methods.base import Capability
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.run import CaseRun, Event, finish, run_case
+from IterMask3DLib.run import CaseRun, Event, finish
 from IterMask3DLib.runtime.runner import Runtime
 
 ERROR_THRESHOLDS: NDArray[np.float64] = np.geomspace(1e-4, 1e4, 641)
@@ -39,6 +39,7 @@ class Detection:
         mask: bool, the detector's own.
         score: float32, larger is more anomalous, 0 outside the brain.
         reconstruction: in the intensities of the reference.
+        slices: how anomalous the slice of each voxel is, float32, 0 outside the brain.
         case_score: how anomalous the whole case is.
         first_error: mean error over the brain of the first of several passes.
     """
@@ -46,6 +47,7 @@ class Detection:
     mask: BoolVolume | None = None
     score: FloatVolume | None = None
     reconstruction: FloatVolume | None = None
+    slices: FloatVolume | None = None
     case_score: float | None = None
     first_error: float | None = None
 
@@ -132,10 +134,15 @@ class ModelDetector(Detector):
                 errors = event.layers[ERROR_MAP].read()
                 first.append(float(errors.sum(dtype=np.float64) / max(1, np.count_nonzero(errors))))
 
-        result = finish(run_case(self.case_for(case), self.model, self.request), watch)
+        run = CaseRun.of(self.case_for(case), self.model, self.request)
+        result = finish(run.infer(), watch)
         first_error = first[0] if first and Capability.STEPS in self.spec.capabilities else None
         mask, score, reconstruction = (result.array(name) for name in (ANOMALY, HEATMAP, RECONSTRUCTION))
-        return Detection(mask, score, reconstruction, result.case_score, first_error)
+        slices = None
+        if result.slice_scores is not None:
+            everywhere = np.broadcast_to(np.asarray(result.slice_scores, np.float32), run.prepared.brain.shape)
+            slices = run.prepared.restore(Layer.score(everywhere)).read()
+        return Detection(mask, score, reconstruction, slices, result.case_score, first_error)
 
     def case_for(self, case: LoadedCase) -> Case:
         """The images that the model takes, with the brain as it is known."""
@@ -183,24 +190,35 @@ class ByContrast(ModelDetector):
 def lines_of_models(detectors: Sequence[ModelDetector]) -> list[ModelDetector]:
     """The detectors, those of one method that take one contrast each, all different, as one line.
 
-    Raises `UserError` for two lines of one name.
+    A model for a contrast that the line before it has begins another one. Raises `UserError` for two lines of one name.
     """
     lines: list[ModelDetector] = []
     for method in dict.fromkeys(detector.spec.name for detector in detectors):
-        own = [detector for detector in detectors if detector.spec.name == method]
-        inputs = [detector.model.card.inputs for detector in own]
-        if len(own) > 1 and len(set(inputs)) == len(own) and all(len(each) == 1 for each in inputs):
-            lines.append(ByContrast(own))
-            continue
-        for detector in own:
-            if len(own) > 1:
-                detector.name = re.sub(r"[^\w+-]+", "_", f"{detector.name}_{detector.model.card.name}")
-                detector.title = f"{detector.title}, {detector.model.card.name}"
-            if detector.name in (other.name for other in lines):
-                name = detector.model.card.name
-                raise UserError(f"Two models are called {name}; give each its own name, or one of them once.")
-            lines.append(detector)
+        groups: list[list[ModelDetector]] = []
+        for detector in (each for each in detectors if each.spec.name == method):
+            inputs = detector.model.card.inputs
+            group = next(
+                (g for g in groups if len(inputs) == 1 and all(_is_of_another(one, inputs) for one in g)), None
+            )
+            if group is None:
+                groups.append(group := [])
+            group.append(detector)
+        for group in groups:
+            line = ByContrast(group) if len(group) > 1 else group[0]
+            if len(groups) > 1:
+                names = [one.model.card.name for one in group]
+                line.name = re.sub(r"[^\w+-]+", "_", f"{line.name}_{names[0]}")
+                line.title = f"{line.title}, {' + '.join(names)}"
+                if line.name in (other.name for other in lines):
+                    raise UserError(f"Two models are called {names[0]}; give each its own name, or one of them once.")
+            lines.append(line)
     return lines
+
+
+def _is_of_another(detector: ModelDetector, inputs: Sequence[str]) -> bool:
+    """Whether a model takes one contrast, and another one than these inputs."""
+    own = detector.model.card.inputs
+    return len(own) == 1 and own != tuple(inputs)
 
 
 class OnePass(Detector):

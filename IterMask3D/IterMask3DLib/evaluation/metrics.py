@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.core.geometry import Spacing, bounding_box
+from IterMask3DLib.core.geometry import Affine, Spacing, bounding_box
 from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.evaluation.ranking import average_precision, of_all, roc_auc
 
@@ -24,6 +24,7 @@ _FROC_MOST = 0.1
 
 OVERLAP = 0.1
 """Share of a component that must overlap for it to count as found (true lesion) or as right (component of the mask)."""
+_LEAST_OF_SLICE = 0.1
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 
 
@@ -182,6 +183,20 @@ def froc_points(
         match = LesionMatch.of(mask, truth) if 0 < marked <= most else None
         points.append((match.found, match.components - match.right) if match else (empty if not marked else (-1, -1)))
     return points
+
+
+def slice_scores(score: FloatVolume, truth: BoolVolume, brain: BoolVolume, affine: Affine) -> list[tuple[float, int]]:
+    """For every slice across the body's long axis the mean score over its brain, and 1 where anything in it is true.
+
+    Slices with less than a tenth of the brain that the largest one has are left out.
+    """
+    axis = int(np.abs(affine[2, :3]).argmax())
+    scores, abnormal, inside = (np.moveaxis(each, axis, 0) for each in (score, truth & brain, brain))
+    areas = inside.sum(axis=(1, 2))
+    return [
+        (float(scores[number][inside[number]].mean(dtype=np.float64)), int(abnormal[number].any()))
+        for number in np.flatnonzero(areas >= max(1, _LEAST_OF_SLICE * areas.max()))
+    ]
 
 
 def psnr(volume: NDArray[np.generic], reconstruction: FloatVolume, healthy: BoolVolume) -> float | None:

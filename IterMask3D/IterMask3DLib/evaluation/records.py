@@ -39,6 +39,7 @@ class CaseRecord:
         seconds: that it took.
         lesions: millilitres of each true lesion, and the share of it in the own mask (0 without one).
         false_lesions: components of the own mask that are not right; froc: see `metrics.froc_points`.
+        slices: see `metrics.slice_scores`.
     """
 
     detector: str
@@ -57,6 +58,7 @@ class CaseRecord:
     lesions: tuple[tuple[float, float], ...] = ()
     false_lesions: int | None = None
     froc: tuple[tuple[int, int], ...] = ()
+    slices: tuple[tuple[float, int], ...] = ()
 
 
 class RecordStore:
@@ -71,7 +73,7 @@ class RecordStore:
             raw = json.loads(self._path(case, detector.name, ".json").read_text(encoding="utf-8"))
             if raw["key"] != self._key(case, detector):
                 return None
-            lists = {name: tuple(map(tuple, raw["record"][name])) for name in ("lesions", "froc")}
+            lists = {name: tuple(map(tuple, raw["record"][name])) for name in ("lesions", "froc", "slices")}
             return CaseRecord(**{**raw["record"], "curve": tuple(raw["record"]["curve"]), **lists})
         except (OSError, ValueError, KeyError, TypeError):
             # Not there, or damaged: computed again.

@@ -14,7 +14,7 @@ from IterMask3DLib.core.failures import explained
 from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase, contrast_of
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
 from IterMask3DLib.evaluation.examples import slice_png
-from IterMask3DLib.evaluation.metrics import LesionMatch, dice_curve, froc_points, measure
+from IterMask3DLib.evaluation.metrics import LesionMatch, dice_curve, froc_points, measure, slice_scores
 from IterMask3DLib.evaluation.records import VOLUME, CaseRecord, RecordStore
 from IterMask3DLib.runtime.distributed import all_gather, shard
 
@@ -118,6 +118,10 @@ def _record(
     points: list[tuple[int, int]] = []
     if loaded.truth is not None and found.score is not None:
         points = froc_points(found.score, truth, brain, detector.thresholds)
+    in_slices: list[tuple[float, int]] = []
+    by_voxel = found.score if found.slices is None else found.slices
+    if loaded.truth is not None and by_voxel is not None:
+        in_slices = slice_scores(by_voxel, truth, brain, loaded.reference.affine)
     return CaseRecord(
         detector=detector.name,
         section=case.section,
@@ -135,6 +139,7 @@ def _record(
         lesions=tuple((_rounded(millilitres), _rounded(share)) for millilitres, share in lesions),
         false_lesions=None if found.mask is None else match.components - match.right,
         froc=tuple(points),
+        slices=tuple((_rounded(score), abnormal) for score, abnormal in in_slices),
     )
 
 

@@ -73,6 +73,8 @@ _METRICS = {
     "volume_error_ml": TableColumn("volume_error_ml", "Volume error (ml)", 1, False),
     "absolute_volume_error_ml": TableColumn("absolute_volume_error_ml", "Absolute volume error (ml)", 1, False),
     "lesion_f1": TableColumn("lesion_f1", "Lesion F1"),
+    "slice_auroc": TableColumn("slice_auroc", "AUROC, slices"),
+    "slice_average_precision": TableColumn("slice_average_precision", "Average precision, slices"),
     "psnr_healthy_db": TableColumn("psnr_healthy_db", "PSNR, healthy tissue (dB)", 1),
     "false_positive_ml": TableColumn("false_positive_ml", "False positives (ml)", 1, False),
     "false_positive_percent": TableColumn("false_positive_percent", "False positives (% of the brain)", 2, False),
@@ -109,6 +111,7 @@ _BY_SIZE = tuple(
     )
     for size in SIZES
 )
+_SLICES = _columns("slice_auroc", "slice_average_precision")
 _IN_STRATA = ("dice", ORACLE, "average_precision", f"froc_sensitivity_at_{FROC_LIMITS[0]}")
 _AREAS = tuple(TableColumn(f"auroc_by_{score}", f"AUROC, {name}") for score, name in _SCORES.items())
 
@@ -132,6 +135,10 @@ def _by_kind(score: str) -> tuple[TableColumn, ...]:
     return tuple(TableColumn(f"auroc_by_{score}", text, group=f"medium {kind}") for kind, text in headings.items())
 
 
+_SLICE_NOTE = (
+    "A slice is as anomalous as its method says, else as the mean of the voxel score over its brain; a whole brain by "
+    "the size of the own mask, the mean score, the first pass, and the number that a method itself gives a case."
+)
 _MEDIUM = "Artefacts of medium severity"
 _LESION_NOTE = (
     "A lesion is found when a tenth of it is marked, a component is false when less than a tenth of it is true. FROC: "
@@ -153,6 +160,9 @@ BLOCKS = (
     TableBlock("Synthetic strokes: lesion by lesion", STROKES, "all", _LESIONS, _LESION_NOTE),
     TableBlock("Synthetic strokes: distance and volume", STROKES, "all", _DISTANCE),
     TableBlock("Synthetic strokes by size", STROKES, "all", _BY_SIZE, _SIZE_NOTE),
+    TableBlock(
+        "Synthetic strokes: slices, and whole brains beside healthy ones", STROKES, "all", _SLICES + _AREAS, _SLICE_NOTE
+    ),
     TableBlock("Healthy brains: what is masked although nothing is there", HEALTHY, "all", _HEALTHY),
     TableBlock(f"{_MEDIUM}: detection as published", ARTEFACTS, "medium", _PUBLISHED, _AS_PUBLISHED),
     TableBlock(f"{_MEDIUM}: detection by the first pass", ARTEFACTS, "medium", _detection("first_error"), _FIRST_PASS),
@@ -163,6 +173,7 @@ BLOCKS = (
     TableBlock("Severe artefacts: detection", ARTEFACTS, "severe", _AREAS),
     TableBlock("Labelled volumes: overlap", LABELLED, "all", _OVERLAP),
     TableBlock("Labelled volumes: lesion by lesion", LABELLED, "all", _LESIONS, _LESION_NOTE),
+    TableBlock("Labelled volumes: slices", LABELLED, "all", _SLICES, _SLICE_NOTE),
     TableBlock("Labelled volumes: distance and volume", LABELLED, "all", _DISTANCE),
     TableBlock("Tumours, on which thresholds may have been chosen: overlap", TUMOURS, "all", _OVERLAP),
 )
@@ -173,6 +184,7 @@ _MAIN_COLUMNS = (
     replace(_METRICS[ORACLE], short="oracle"),
     replace(_METRICS["auroc"], short="AUROC"),
     replace(_METRICS["average_precision"], short="AP"),
+    replace(_METRICS["slice_auroc"], short="slices"),
     TableColumn("false_positive_percent", "Healthy: masked, % of the brain", section=HEALTHY, short="FP %"),
     replace(_AREA, metric="auroc_by_masked_share", heading="Artefacts: AUROC by mask size", short="artef."),
     replace(_AREA, metric="auroc_by_mean_score", heading="by mean score", short="by mean"),

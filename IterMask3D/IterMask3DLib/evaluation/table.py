@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from IterMask3DLib.core.files import write_csv
 from IterMask3DLib.evaluation.bootstrap import (
@@ -41,6 +42,7 @@ FROC_LIMITS = (1, 5)
 _SEGMENTED = (STROKES, LABELLED, TUMOURS)
 _OF_STRATA = ("dice", "auroc", "average_precision", "lesion_f1")
 _MIDDLE_AGE = 50
+_PARTS = 20
 COLUMNS = ("section", "group", "finder", "metric", "value", "low_95", "high_95", "cases")
 TableEntry = tuple[str, str, str, Estimate]
 """Section, group, metric, figure."""
@@ -62,11 +64,12 @@ def case_frame(records: Iterable[CaseRecord]) -> pd.DataFrame:
             "lesions": record.lesions,
             "froc": record.froc,
             "false_lesions": record.false_lesions,
+            "slices": record.slices,
             **{name: record.facts.get(name) for name in ("scanner", "contrast", "sex", "age")},
         }
         for record in records
     ]
-    frame = pd.DataFrame(rows, columns=[*CASE_COLUMNS, "curve", "kind", "lesions", "froc"])
+    frame = pd.DataFrame(rows, columns=[*CASE_COLUMNS, "curve", "kind", "lesions", "froc", "slices"])
     numbers = [*FIGURES, "masked_ml", *DETECTION_SCORES, "false_lesions", "age"]
     return frame.astype(dict.fromkeys(numbers, np.float64)).fillna(dict.fromkeys(STRATA[:3], ""))
 
@@ -82,6 +85,7 @@ def figure_table(cases: pd.DataFrame, seed: int) -> pd.DataFrame:
             *(entry for section in _SEGMENTED for entry in _segmentation(own[own.section == section], seed)),
             *_healthy(own[own.section == HEALTHY], seed),
             *_detection(own[own.section == HEALTHY], own[own.section == ARTEFACTS], seed),
+            *_detection_of_strokes(own[own.section == HEALTHY], own[own.section == STROKES], seed),
         ]
         rows += [(section, group, name, metric, *found) for section, group, metric, found in figures]
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -116,6 +120,18 @@ def _segmentation_of(members: pd.DataFrame, group: str, metrics: Sequence[str], 
         yield section, group, metric, estimate(subjects, mean_of(members[metric]), seed)
     if all(map(len, members.curve)):
         yield section, group, ORACLE, estimate(subjects, highest_mean_of(np.array(list(members.curve))), seed)
+    if group == "all" and all(map(len, members.slices)):
+        # Of the slices of all cases together; those of one case are drawn together.
+        scores, truth = np.concatenate([np.array(each, dtype=np.float64) for each in members.slices]).T
+        number = np.repeat(np.arange(len(members)), list(map(len, members.slices)))
+        for name, figure in (("auroc", roc_auc), ("average_precision", average_precision)):
+            statistic = _of_slices(partial(figure, scores, truth > 0), number)
+            yield section, group, f"slice_{name}", estimate(subjects, statistic, seed)
+
+
+def _of_slices(figure: Statistic, case: NDArray[np.intp]) -> Statistic:
+    """A figure of slices, each weighted as its case; `case`: the number of each slice's."""
+    return lambda weights: np.concatenate([figure(part[:, case]) for part in np.array_split(weights, _PARTS)])
 
 
 def _lesions(members: pd.DataFrame, group: str, seed: int) -> Iterable[TableEntry]:
@@ -172,6 +188,14 @@ def _detection(healthy: pd.DataFrame, artefacts: pd.DataFrame, seed: int) -> Ite
         for kind in dict.fromkeys(chosen.kind) if severity == "medium" else ():
             for metric, value in _separation(healthy, chosen[chosen.kind == kind], seed, only_auroc=True):
                 yield ARTEFACTS, f"{severity} {kind}", metric, value
+
+
+def _detection_of_strokes(healthy: pd.DataFrame, strokes: pd.DataFrame, seed: int) -> Iterable[TableEntry]:
+    """How well whole brains with a stroke are told from healthy ones of the same scanners."""
+    healthy = healthy[healthy.scanner.isin(set(strokes.scanner))]
+    if len(healthy) and len(strokes):
+        for metric, value in _separation(healthy, strokes, seed, only_auroc=True):
+            yield STROKES, "all", metric, value
 
 
 def _separation(
