@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
 from IterMask3DLib.methods.autoencoder.network import NETWORK, network_of
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderSettings
-from IterMask3DLib.methods.base import Method, TrainingTask
+from IterMask3DLib.methods.autoencoder.training import AutoEncoderTask
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.runner import Runtime
@@ -46,7 +46,4 @@ class AutoEncoderMethod(Method):
         yield Step(1, 1, "reconstruct", seconds, scalars, shown, lambda: result)
         return result
 
-    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
-        from IterMask3DLib.methods.autoencoder.training import AutoEncoderTask
-
-        return AutoEncoderTask(card, settings)
+    training_task = staticmethod(AutoEncoderTask)

@@ -17,7 +17,11 @@ from IterMask3DLib.methods.base import Calibration, Healthy, Report
 from IterMask3DLib.methods.itermask2.loop import Slices, refine
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED
-from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
+from IterMask3DLib.methods.itermask2.settings import (
+    IterMask2CalibrationSettings,
+    IterMask2Settings,
+    IterMask2TrainingSettings,
+)
 from IterMask3DLib.methods.slices import in_batches, slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import all_gather, shard
@@ -25,10 +29,15 @@ from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Network, Runtime
 
 
-def choose_threshold(
-    model: Model, validation: Sequence[Healthy], share: float, runtime: Runtime, report: Report
+def calibrate(
+    model: Model,
+    training: Sequence[Healthy],
+    validation: Sequence[Healthy],
+    choices: IterMask2CalibrationSettings | IterMask2TrainingSettings,
+    runtime: Runtime,
+    report: Report,
 ) -> Calibration:
-    """The error that this share of the masked pixels of healthy slices exceeds, and what a run then leaves masked.
+    """The error that a share of the masked pixels of healthy slices exceeds, and what a run then leaves masked.
 
     Each process takes its shard of the volumes. Raises `UserError` where there is none.
     """
@@ -42,7 +51,9 @@ def choose_threshold(
         masked_errors(_slices(each), masked, each.spacing[0], settings.smallest_slice, number)
         for number, each in ((number, validation[number]) for number in numbers)
     ]
-    threshold = validation_threshold(np.concatenate([each for part in all_gather(mine) for each in part]), share)
+    errors = np.concatenate([each for part in all_gather(mine) for each in part])
+    share = choices.exceeding_share
+    threshold = validation_threshold(errors, share)
     report("measuring what is found in them")
     settings = replace(settings, threshold=threshold)
     found = [(number, _found_share(validation[number], first, masked, threshold, settings)) for number in numbers]

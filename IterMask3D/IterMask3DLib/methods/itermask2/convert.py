@@ -19,7 +19,7 @@ from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 _ENTRY = "input_blocks.0.0.weight"
 
 
-def convert_itermask2(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
+def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
     """Writes the model folder `out` from two files that hold published state dicts (753 entries each).
 
     The model has no threshold: `itermask3d calibrate` finds one on healthy volumes, as the published validation does.

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Mapping
 
 from torch import nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Result, Step
-from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
+from IterMask3DLib.methods.base import Method
+from IterMask3DLib.methods.itermask2.calibration import calibrate
+from IterMask3DLib.methods.itermask2.convert import convert
 from IterMask3DLib.methods.itermask2.loop import Slices, refine
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED, networks_of
 from IterMask3DLib.methods.itermask2.settings import IterMask2Settings
+from IterMask3DLib.methods.itermask2.training import IterMask2Task
 from IterMask3DLib.methods.slices import check_slices
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
@@ -42,25 +43,6 @@ class IterMask2(Method):
         noise = seeded_noise(runtime.seed)
         return (yield from refine(given, first, masked, settings.threshold, settings, noise))
 
-    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
-        from IterMask3DLib.methods.itermask2.training import IterMask2Task
-
-        return IterMask2Task(card, settings)
-
-    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-        from IterMask3DLib.methods.itermask2.convert import convert_itermask2
-
-        return convert_itermask2(checkpoints, out, options)
-
-    def calibrate(
-        self,
-        model: Model,
-        training: Sequence[Healthy],
-        validation: Sequence[Healthy],
-        settings: Any,
-        runtime: Runtime,
-        report: Report,
-    ) -> Calibration:
-        from IterMask3DLib.methods.itermask2.calibration import choose_threshold
-
-        return choose_threshold(model, validation, settings.exceeding_share, runtime, report)
+    training_task = staticmethod(IterMask2Task)
+    convert = staticmethod(convert)
+    calibrate = staticmethod(calibrate)

@@ -13,7 +13,7 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
 from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
-from IterMask3DLib.methods.itermask2.calibration import choose_threshold
+from IterMask3DLib.methods.itermask2.calibration import calibrate
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED, network
 from IterMask3DLib.methods.itermask2.settings import PUBLISHED_CUTOFF, IterMask2TrainingSettings
@@ -80,4 +80,4 @@ class IterMask2Task(TrainingTask):
         if not len(validation):
             report("no validation volumes: the model has no threshold until itermask3d calibrate is run")
             return Calibration()
-        return choose_threshold(model, validation, self.settings.exceeding_share, runtime, report)
+        return calibrate(model, (), validation, self.settings, runtime, report)

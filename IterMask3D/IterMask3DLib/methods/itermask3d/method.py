@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from IterMask3DLib.core.image import PackedMask
 from IterMask3DLib.core.request import BySettings, Edit, FromMask
 from IterMask3DLib.core.result import Result, Step
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.base import Calibration, Healthy, Method, Report, TrainingTask
+from IterMask3DLib.methods.base import Method
+from IterMask3DLib.methods.itermask3d.calibration import calibrate
+from IterMask3DLib.methods.itermask3d.convert import convert
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
@@ -25,6 +26,7 @@ from IterMask3DLib.methods.itermask3d.network import NETWORK, network_of
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
+from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.methods.itermask3d.whole_brain import (
     Brain,
     Scored,
@@ -90,28 +92,9 @@ class IterMask3D(Method):
     def recall(self, curve: ThresholdCurve, masks: Sequence[PackedMask]) -> Sweep:
         return Sweep(curve.thresholds, tuple(masks[: max(curve.steps)]), curve.steps, curve.median)
 
-    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
-        from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
-
-        return ReconstructionTask(card, settings)
-
-    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-        from IterMask3DLib.methods.itermask3d.convert import convert
-
-        return convert(checkpoints, out, options)
-
-    def calibrate(
-        self,
-        model: Model,
-        training: Sequence[Healthy],
-        validation: Sequence[Healthy],
-        settings: Any,
-        runtime: Runtime,
-        report: Report,
-    ) -> Calibration:
-        from IterMask3DLib.methods.itermask3d.calibration import calibrate
-
-        return calibrate(model, training, validation, settings, runtime, report)
+    training_task = staticmethod(ReconstructionTask)
+    convert = staticmethod(convert)
+    calibrate = staticmethod(calibrate)
 
 
 def brain_of(case: Prepared) -> Brain:

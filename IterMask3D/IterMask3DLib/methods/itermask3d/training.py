@@ -13,6 +13,7 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
 from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.masks import MaskPlan, sample_mask
 from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
@@ -91,8 +92,6 @@ class ReconstructionTask(TrainingTask):
         """Gamma, chosen on the validation volumes."""
         if not self.settings.choose_gamma:
             return Calibration()
-        from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
-
         return choose_gamma(model, validation, runtime, report)
 
 

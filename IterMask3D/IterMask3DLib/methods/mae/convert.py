@@ -29,7 +29,7 @@ _HEAD, _DECODER_HEAD = 64, 32
 State = Mapping[str, torch.Tensor]
 
 
-def convert_mae(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
+def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
     """Writes the model folder `out` from two files that hold published state dicts.
 
     Args:

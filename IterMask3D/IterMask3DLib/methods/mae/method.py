@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +13,8 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ERROR_MAP, HEATMAP, RECONSTRUCTION, Layer, Result, Step
-from IterMask3DLib.methods.base import Method, TrainingTask
+from IterMask3DLib.methods.base import Method
+from IterMask3DLib.methods.mae.convert import convert
 from IterMask3DLib.methods.mae.network import (
     ABNORMAL,
     AUTOENCODER,
@@ -26,6 +25,7 @@ from IterMask3DLib.methods.mae.network import (
 )
 from IterMask3DLib.methods.mae.reconstruction import fitted, patch_noise, with_noise
 from IterMask3DLib.methods.mae.settings import MAESettings
+from IterMask3DLib.methods.mae.training import MAETask
 from IterMask3DLib.methods.slices import as_slices, as_volume, check_slices, in_batches, slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
@@ -64,15 +64,8 @@ class MaskedAutoEncoderMethod(Method):
         yield Step(expected, expected, "classify", seconds, result.scalars, stop=lambda: result)
         return result
 
-    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
-        from IterMask3DLib.methods.mae.training import MAETask
-
-        return MAETask(card, settings)
-
-    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-        from IterMask3DLib.methods.mae.convert import convert_mae
-
-        return convert_mae(checkpoints, out, options)
+    training_task = staticmethod(MAETask)
+    convert = staticmethod(convert)
 
 
 class _Slices:

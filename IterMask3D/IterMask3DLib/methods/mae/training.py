@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import AdamW, Optimizer
@@ -160,6 +159,9 @@ class MAETask(TrainingTask):
         settings = {"mask_ratio": self.settings.training_mask_ratio, "masked_passes": self.settings.averaged_passes}
         if not len(validation):
             return Calibration(settings)
+        # Imported here: a run does without.
+        from scipy.stats import mannwhitneyu
+
         report("measuring how well pseudo-anomalies are detected in the validation volumes")
         mine = [(number, self._scores(model, validation[number], number)) for number in shard(range(len(validation)))]
         everyone = [scores for _, scores in sorted(row for part in all_gather(mine) for row in part)]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Mapping
 
 import numpy as np
 from scipy import ndimage
@@ -15,12 +13,14 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, Result, Step
-from IterMask3DLib.methods.base import Method, TrainingTask
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.mmccd.bands import bands_of, in_rounds, pixels
+from IterMask3DLib.methods.mmccd.convert import convert
 from IterMask3DLib.methods.mmccd.cycle import BACK, CycleErrors, DiffusionCycle, Look, PlainCycle
 from IterMask3DLib.methods.mmccd.diffusion import Schedule
 from IterMask3DLib.methods.mmccd.network import BACKWARD, DIFFUSION, FORWARD, DenoisingNetwork, networks_of
 from IterMask3DLib.methods.mmccd.settings import MMCCDSettings
+from IterMask3DLib.methods.mmccd.training import TranslationTask
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
 from IterMask3DLib.preprocessing.prepare import Prepared
@@ -63,15 +63,8 @@ class MMCCD(Method):
         assert passes.result is not None
         return passes.result
 
-    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
-        from IterMask3DLib.methods.mmccd.training import TranslationTask
-
-        return TranslationTask(card, settings)
-
-    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
-        from IterMask3DLib.methods.mmccd.convert import convert
-
-        return convert(checkpoints, out, options)
+    training_task = staticmethod(TranslationTask)
+    convert = staticmethod(convert)
 
 
 class _Passes:
