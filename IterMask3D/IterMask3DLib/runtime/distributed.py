@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -76,3 +76,10 @@ def all_gather(mine: Item) -> list[Item]:
     everything: list[Item] = [mine] * here.world_size
     distributed.all_gather_object(everything, mine)
     return everything
+
+
+def map_shards(made: Callable[[int], Item], count: int) -> list[Item]:
+    """What a function gives for 0, 1, … `count` - 1, in this order; each process calls it for its shard alone."""
+    mine = [(number, made(number)) for number in shard(range(count))]
+    everyone = sorted((pair for part in all_gather(mine) for pair in part), key=lambda pair: pair[0])
+    return [found for _, found in everyone]

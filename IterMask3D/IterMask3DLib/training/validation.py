@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from IterMask3DLib.methods.base import Stage, TrainingTask
-from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.training.examples import Batch, StageExamples, on_device, stacked
 
 _MOST_EXAMPLES = 256
@@ -30,13 +30,13 @@ def validation_errors(
 
     Each process does its shard of the brains.
     """
-    stage = task.stages[examples.number]
-    mine = []
-    for number in shard(chosen_numbers(len(examples.brains))):
-        batches = (fixed_batch(examples, number, kind, device) for kind in stage.validation)
-        mine.append((number, [float(task.validation_error(stage.name, networks, batch)) for batch in batches]))
-    everyone = sorted(row for part in all_gather(mine) for row in part)
-    means = np.mean([errors for _, errors in everyone], axis=0)
+    stage, numbers = task.stages[examples.number], chosen_numbers(len(examples.brains))
+
+    def errors_of(index: int) -> list[float]:
+        batches = (fixed_batch(examples, numbers[index], kind, device) for kind in stage.validation)
+        return [float(task.validation_error(stage.name, networks, batch)) for batch in batches]
+
+    means = np.mean(map_shards(errors_of, len(numbers)), axis=0)
     return {kind: float(mean) for kind, mean in zip(stage.validation, means, strict=True)}
 
 

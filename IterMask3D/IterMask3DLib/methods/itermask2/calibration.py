@@ -24,7 +24,7 @@ from IterMask3DLib.methods.itermask2.settings import (
 )
 from IterMask3DLib.methods.slices import in_batches, slices_with_brain
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Network, Runtime
 
@@ -46,22 +46,17 @@ def calibrate(
     report("choosing the threshold on the validation volumes")
     first, masked = (runtime.runner(model.networks[name]) for name in (FIRST, MASKED))
     settings = changed(IterMask2Settings(), model.card.settings, model.card.name)
-    numbers = shard(range(len(validation)))
-    mine = [
-        masked_errors(_slices(each), masked, each.spacing[0], settings.smallest_slice, number)
-        for number, each in ((number, validation[number]) for number in numbers)
-    ]
-    errors = np.concatenate([each for part in all_gather(mine) for each in part])
-    share = choices.exceeding_share
-    threshold = validation_threshold(errors, share)
+    count, share = len(validation), choices.exceeding_share
+
+    def errors_of(number: int) -> NDArray[np.float32]:
+        healthy = validation[number]
+        return masked_errors(_slices(healthy), masked, healthy.spacing[0], settings.smallest_slice, number)
+
+    threshold = validation_threshold(np.concatenate(map_shards(errors_of, count)), share)
     report("measuring what is found in them")
     settings = replace(settings, threshold=threshold)
-    found = [(number, _found_share(validation[number], first, masked, threshold, settings)) for number in numbers]
-    shares = [each for _, each in sorted(row for part in all_gather(found) for row in part)]
-    what, on = (
-        "calibration: share of healthy validation brains found anomalous",
-        f"{len(validation)} validation volumes",
-    )
+    shares = map_shards(lambda n: _found_share(validation[n], first, masked, threshold, settings), count)
+    what, on = "calibration: share of healthy validation brains found anomalous", f"{count} validation volumes"
     figures = (
         Figure("calibration: share of masked pixels above the threshold", share, on),
         Figure("calibration: threshold", round(threshold, 6), on, unit="squared scaled intensity"),

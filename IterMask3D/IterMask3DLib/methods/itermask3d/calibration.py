@@ -26,7 +26,7 @@ from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, CalibrationSe
 from IterMask3DLib.methods.itermask3d.threshold import fit_curve
 from IterMask3DLib.methods.itermask3d.whole_brain_calibration import calibrate_whole_brain
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
 
@@ -88,10 +88,8 @@ def calibrate(
     report("choosing gamma on them")
     by_gamma = runs.shares_by_gamma()
     multiple, gamma = smallest_within(by_median, choices.limit), smallest_within(by_gamma, GAMMA_LIMIT)
-    what, on = (
-        "calibration: share of healthy validation brains found anomalous",
-        f"{len(validation)} validation volumes",
-    )
+    what = "calibration: share of healthy validation brains found anomalous"
+    on = f"{len(validation)} validation volumes"
     figures = (
         *_figures(by_median, f"{what}, median multiple", on),
         *_figures(by_gamma, f"{what}, gamma", on),
@@ -149,8 +147,7 @@ class _HealthyRuns:
         return shares
 
     def _gathered(self, values: Sequence[float], shares_of: Callable[[int], list[float]]) -> Shares:
-        mine = [(number, shares_of(number)) for number in shard(range(len(self._brains)))]
-        everyone = [shares for _, shares in sorted(row for part in all_gather(mine) for row in part)]
+        everyone = map_shards(shares_of, len(self._brains))
         return {value: [shares[i] for shares in everyone] for i, value in enumerate(values)}
 
     def _by_gamma(self, number: int) -> list[float]:

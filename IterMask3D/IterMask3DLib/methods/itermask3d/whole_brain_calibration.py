@@ -22,7 +22,7 @@ from IterMask3DLib.methods.itermask3d.residual_fit import robust_spread
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, WHOLE_BRAIN, CalibrationSettings, Settings
 from IterMask3DLib.methods.itermask3d.whole_brain import Brain, WholeBrainPasses, WholeBrainScore
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
 
@@ -125,9 +125,7 @@ class _Scoring:
 
     def of(self, brains: Sequence[Healthy]) -> list[HealthyScore]:
         """Of each brain, in their order."""
-        mine = [(number, self._one(brains[number])) for number in shard(range(len(brains)))]
-        everyone = sorted((pair for part in all_gather(mine) for pair in part), key=lambda pair: pair[0])
-        return [score for _, score in everyone]
+        return map_shards(lambda number: self._one(brains[number]), len(brains))
 
     def _one(self, healthy: Healthy) -> HealthyScore:
         given = Brain(healthy.channels[0], healthy.brain, healthy.spacing)  # type: ignore[arg-type]

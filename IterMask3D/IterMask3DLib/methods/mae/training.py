@@ -32,7 +32,7 @@ from IterMask3DLib.methods.mae.pseudo_anomalies import box_factors
 from IterMask3DLib.methods.mae.reconstruction import degraded
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.runtime.distributed import all_gather, shard
+from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.runner import Runtime
 
 _LABEL_SMOOTHING = 0.1
@@ -163,8 +163,7 @@ class MAETask(TrainingTask):
         from scipy.stats import mannwhitneyu
 
         report("measuring how well pseudo-anomalies are detected in the validation volumes")
-        mine = [(number, self._scores(model, validation[number], number)) for number in shard(range(len(validation)))]
-        everyone = [scores for _, scores in sorted(row for part in all_gather(mine) for row in part)]
+        everyone = map_shards(lambda n: self._scores(model, validation[n], n), len(validation))
         normal, abnormal = (np.concatenate([scores[kind] for scores in everyone]) for kind in (0, 1))
         area = mannwhitneyu(abnormal, normal).statistic / (len(normal) * len(abnormal))
         on = f"{len(normal)} slices of {len(validation)} validation volumes, with pseudo-anomalies and without"
