@@ -29,12 +29,8 @@ from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.mmccd.bands import bands_of, pixels
 from IterMask3DLib.methods.mmccd.method import MMCCD, eroded, looks_of
 from IterMask3DLib.methods.mmccd.network import DenoisingNetwork
-from IterMask3DLib.methods.mmccd.settings import (
-    PUBLISHED_SHAPE,
-    PUBLISHED_SLICE_SPACING,
-    PUBLISHED_SPACING,
-    MMCCDSettings,
-)
+from IterMask3DLib.methods.mmccd.settings import MMCCDSettings
+from IterMask3DLib.methods.shared_settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
 from IterMask3DLib.methods.slice_unet import SliceUNet
 from IterMask3DLib.models.store import WEIGHTS
 from IterMask3DLib.preprocessing.prepare import Prepared, prepare

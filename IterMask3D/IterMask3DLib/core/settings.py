@@ -59,6 +59,13 @@ def setting(kind: str, default: Any, label: str, help: str = "", **more: Any) ->
     return field(default=default, metadata={"about": About(kind, label, help, **more)})
 
 
+def like(record: Any, name: str, **changes: Any) -> Any:
+    """A field that is a setting of another record too; `changes`: its `default`, and attributes of its `About`."""
+    one, known = about(record)[name]
+    default = changes.pop("default", default_of(one))
+    return field(default=default, metadata={"about": replace(known, **changes)})
+
+
 def about(record: Any) -> dict[str, tuple[Field[Any], About]]:
     """The settings of a record type, by name: the field and what is known of it."""
     return {each.name: (each, each.metadata["about"]) for each in fields(record) if "about" in each.metadata}

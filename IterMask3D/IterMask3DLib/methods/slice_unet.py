@@ -13,8 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WIDTH, MULTIPLIERS, DROPOUT = 32, (1, 1, 2, 3, 4), 0.1
+from IterMask3DLib.methods.shared_settings import PUBLISHED_WIDTH
+
+MULTIPLIERS, DROPOUT = (1, 1, 2, 3, 4), 0.1
 """As published."""
+
+SIDE_MULTIPLE = 2 ** (len(MULTIPLIERS) - 1)
+"""Every level but the first halves the grid."""
 
 _BLOCKS = 2
 _GROUPS = 16
@@ -23,22 +28,25 @@ _FINEST_ATTENTION = 2
 
 
 class SliceUNet(nn.Module):
-    """One channel from several: float32 [b, c, h, w] -> [b, 1, h, w]; sides are multiples of `side_multiple`.
+    """One channel from several: float32 [b, c, h, w] -> [b, 1, h, w]; sides are multiples of `SIDE_MULTIPLE`.
 
     Args:
         channels: of the input.
         width: channels at the first level; multipliers: of it at each level, every one half as fine as the one before.
         norm: group or batch.
         dropout: share of activations dropped in each block, in training.
+        timed: whether the parameters of a time, which checkpoints hold for all, learn. Processes that train together
+            wait for the gradient of every parameter that could have one.
     """
 
     def __init__(
         self,
         channels: int,
-        width: int = WIDTH,
+        width: int = PUBLISHED_WIDTH,
         multipliers: Sequence[int] = MULTIPLIERS,
         norm: str = "group",
         dropout: float = DROPOUT,
+        timed: bool = True,
     ) -> None:
         super().__init__()
         self.width = width
@@ -76,6 +84,9 @@ class SliceUNet(nn.Module):
                 self.output_blocks.append(_Stage(*parts))
         last = nn.Conv2d(here, 1, 3, padding=1)
         self.out = nn.Sequential(_norm(here, norm), nn.SiLU(), _beginning_at_zero(last))
+        for name, parameter in self.named_parameters():
+            if name.startswith("time_embed.") or ".emb_layers." in name:
+                parameter.requires_grad_(timed)
 
     def forward(self, values: Tensor, time: Tensor | None = None) -> Tensor:
         """`time`: float [b], the step of a diffusion; None where the network knows of none."""
@@ -89,11 +100,6 @@ class SliceUNet(nn.Module):
             values = stage(torch.cat((values, kept.pop()), dim=1), code)
         output: Tensor = self.out(values)
         return output
-
-
-def side_multiple(multipliers: Sequence[int]) -> int:
-    """What every side of the input must be a multiple of."""
-    return int(2 ** (len(multipliers) - 1))
 
 
 def time_embedding(time: Tensor, size: int) -> Tensor:

@@ -5,23 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from IterMask3DLib.core.settings import setting
+from IterMask3DLib.methods.shared_settings import voxel_threshold
 
 
 @dataclass(frozen=True)
 class AutoEncoderSettings:
     """The numbers of a run."""
 
-    threshold: float | None = setting(
-        "number",
-        None,
-        "Threshold",
-        "error above which a voxel is anomalous; without one there is a heatmap and no mask",
-        unit="squared scaled intensity",
-        least=0,
-        most=36,
-        optional=True,
-        advanced=False,
-    )
+    threshold: float | None = voxel_threshold()
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,11 @@
 
 from IterMask3DLib.methods.base import Capability, MethodSpec
 from IterMask3DLib.methods.itermask2.settings import (
-    PUBLISHED_SHAPE,
-    PUBLISHED_SLICE_SPACING,
-    PUBLISHED_SPACING,
     IterMask2CalibrationSettings,
     IterMask2Settings,
     IterMask2TrainingSettings,
 )
+from IterMask3DLib.methods.shared_settings import published_slices
 
 SPEC = MethodSpec(
     name="itermask2",
@@ -23,19 +21,7 @@ SPEC = MethodSpec(
     CalibrationSettings=IterMask2CalibrationSettings,
     presets={
         "default": {"steps": 2000, "batch": 16, "learning_rate": 1e-3},
-        # As in the public code, with its faults mended.
-        "published": {
-            "spacing": PUBLISHED_SPACING,
-            "slice_spacing": PUBLISHED_SLICE_SPACING,
-            "shape": PUBLISHED_SHAPE,
-            "steps": 150_000,
-            "batch": 32,
-            "learning_rate": 1e-4,
-            "schedule": "constant",
-            "augmentation": "none",
-            "precision": "fp32",
-            "weights": "last",
-        },
+        "published": published_slices(150_000),
     },
     dimensions=2,
     side_multiple=16,

@@ -17,11 +17,7 @@ from IterMask3DLib.methods.base import Calibration, Healthy, Report
 from IterMask3DLib.methods.itermask2.loop import Slices, refine
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED
-from IterMask3DLib.methods.itermask2.settings import (
-    IterMask2CalibrationSettings,
-    IterMask2Settings,
-    IterMask2TrainingSettings,
-)
+from IterMask3DLib.methods.itermask2.settings import IterMask2CalibrationSettings, IterMask2Settings
 from IterMask3DLib.methods.slices import in_batches, slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import map_shards
@@ -33,7 +29,7 @@ def calibrate(
     model: Model,
     training: Sequence[Healthy],
     validation: Sequence[Healthy],
-    choices: IterMask2CalibrationSettings | IterMask2TrainingSettings,
+    choices: IterMask2CalibrationSettings,
     runtime: Runtime,
     report: Report,
 ) -> Calibration:

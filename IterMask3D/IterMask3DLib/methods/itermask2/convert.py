@@ -11,8 +11,9 @@ import torch
 
 from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask2.network import CHANNELS, FIRST, MASKED, SIDE_MULTIPLE, network
-from IterMask3DLib.methods.itermask2.settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
+from IterMask3DLib.methods.itermask2.network import CHANNELS, FIRST, MASKED, network
+from IterMask3DLib.methods.shared_settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
+from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE
 from IterMask3DLib.models.store import WEIGHTS, save_model
 from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 

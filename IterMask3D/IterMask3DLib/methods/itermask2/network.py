@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.itermask2.settings import PUBLISHED_WIDTH, IterMask2TrainingSettings
-from IterMask3DLib.methods.slice_unet import MULTIPLIERS, SliceUNet, side_multiple
+from IterMask3DLib.methods.itermask2.settings import IterMask2TrainingSettings
+from IterMask3DLib.methods.shared_settings import PUBLISHED_WIDTH
+from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE, SliceUNet
 
 FIRST, MASKED = "first_iteration", "masked_autoencoder"
 """Names of the two networks in a model."""
@@ -20,20 +21,12 @@ FIRST, MASKED = "first_iteration", "masked_autoencoder"
 CHANNELS = {FIRST: 1, MASKED: 2}
 """Their input channels: the high-frequency image; for the second one the masked slice and that image."""
 
-SIDE_MULTIPLE = side_multiple(MULTIPLIERS)
-
 _CONFIG = ("width", "dropout")
-_OF_TIME = ("time_embed.", "emb_layers.")
 
 
 def network(name: str, width: int = PUBLISHED_WIDTH, dropout: float = 0.1) -> SliceUNet:
     """One of the two networks, untrained. It has parameters of a time, as published, which nothing uses or trains."""
-    built = SliceUNet(CHANNELS[name], width, norm="batch", dropout=dropout)
-    for key, parameter in built.named_parameters():
-        # Processes that train together wait for the gradient of every parameter that could have one.
-        if any(part in key for part in _OF_TIME):
-            parameter.requires_grad_(False)
-    return built
+    return SliceUNet(CHANNELS[name], width, norm="batch", dropout=dropout, timed=False)
 
 
 def networks_of(card: ModelCard) -> Mapping[str, SliceUNet]:

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from IterMask3DLib.core.settings import setting
+from IterMask3DLib.core.settings import like, setting
+from IterMask3DLib.methods.itermask3d.settings import Settings
+from IterMask3DLib.methods.shared_settings import PUBLISHED_WIDTH, dropout, smallest_slice
 
 PUBLISHED_CUTOFF = 15.0 / 240.0
 """Cycles per mm: radius 15 bins on the published slices of 240 mm."""
-
-PUBLISHED_SHAPE = (128, 128)
-"""Pixels of the published slices."""
-
-PUBLISHED_SPACING, PUBLISHED_SLICE_SPACING = 1.875, 1.0
-"""Voxel size in mm within the published slices, and between them."""
-
-PUBLISHED_WIDTH = 32
-"""Channels of the finest level as published."""
 
 PUBLISHED_EXCEEDING_SHARE = 0.2
 """Share of the masked pixels of healthy slices whose errors lie above the published threshold."""
@@ -46,47 +39,9 @@ class IterMask2Settings:
         most=1,
         published=0.6,
     )
-    stop_ratio: float = setting(
-        "number", 0.01, "Stop ratio", "shrinking ends when a pass unmasks less than this share", least=1e-6, most=1
-    )
-    max_shrink: int = setting(
-        "whole", 100, "Most shrink passes", "shrinking ends at the latest after", least=1, most=1000
-    )
-    smallest_slice: float = setting(
-        "number",
-        0.1,
-        "Smallest slice",
-        "slices with less brain than this share of the largest one are left alone",
-        least=0,
-        most=1,
-    )
-
-
-@dataclass(frozen=True)
-class IterMask2TrainingSettings:
-    """The choices of a training that are IterMask2's own."""
-
-    width: int = setting(
-        "whole",
-        8,
-        "Width",
-        "channels of the finest level; the coarser ones have up to four times as many",
-        least=1,
-        most=512,
-        published=PUBLISHED_WIDTH,
-    )
-    dropout: float = setting(
-        "number", 0.1, "Dropout", "share of activations dropped", least=0, most=0.99, published=0.1
-    )
-    exceeding_share: float = setting(
-        "number",
-        PUBLISHED_EXCEEDING_SHARE,
-        "Exceeding share",
-        "share of the masked pixels of healthy slices whose errors lie above the threshold",
-        least=0,
-        most=1,
-        published=PUBLISHED_EXCEEDING_SHARE,
-    )
+    stop_ratio: float = like(Settings, "stop_ratio", when=None)
+    max_shrink: int = like(Settings, "max_shrink", when=None)
+    smallest_slice: float = smallest_slice()
 
 
 @dataclass(frozen=True)
@@ -102,3 +57,19 @@ class IterMask2CalibrationSettings:
         most=1,
         published=PUBLISHED_EXCEEDING_SHARE,
     )
+
+
+@dataclass(frozen=True)
+class IterMask2TrainingSettings(IterMask2CalibrationSettings):
+    """The choices of a training, which ends with a calibration, that are IterMask2's own."""
+
+    width: int = setting(
+        "whole",
+        8,
+        "Width",
+        "channels of the finest level; the coarser ones have up to four times as many",
+        least=1,
+        most=512,
+        published=PUBLISHED_WIDTH,
+    )
+    dropout: float = dropout(0.1, published=0.1)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.settings import setting
+from IterMask3DLib.core.settings import like, setting
+from IterMask3DLib.methods.shared_settings import dropout
 
 PUBLISHED_CUTOFF = 15.0 / 192.0
 """Cycles per mm: radius 15 bins on the published grid of 192 voxels of 1 mm."""
@@ -22,7 +24,8 @@ ITERATIVE, WHOLE_BRAIN = "iterative", "whole_brain"
 
 SENSITIVITIES = (-2, -1, 0, 1, 2)
 
-_ITERATIVE, _SCORED = ("inference", ITERATIVE), ("inference", WHOLE_BRAIN)
+_iterative = partial(setting, when=("inference", ITERATIVE))
+_scored = partial(setting, when=("inference", WHOLE_BRAIN))
 _FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, 99, 100)
 
 
@@ -39,7 +42,7 @@ class Settings:
         choices=(ITERATIVE, WHOLE_BRAIN),
         published=ITERATIVE,
     )
-    sensitivity: int = setting(
+    sensitivity: int = _scored(
         "whole",
         0,
         "Sensitivity",
@@ -47,9 +50,8 @@ class Settings:
         least=-2,
         most=2,
         advanced=False,
-        when=_SCORED,
     )
-    gamma: float = setting(
+    gamma: float = _iterative(
         "number",
         0.05,
         "Gamma",
@@ -58,64 +60,31 @@ class Settings:
         least=1e-9,
         most=1e6,
         published=0.05,
-        when=_ITERATIVE,
     )
-    start: str = setting(
+    start: str = _iterative(
         "choice",
         "brain",
         "Start mask",
         "mask the shrink phase begins with: the whole brain, or that of the chosen point",
         choices=("brain", "best"),
-        when=_ITERATIVE,
     )
-    sweep_passes: int = setting(
-        "whole",
-        100,
-        "Sweep passes",
-        "points of the threshold curve",
-        least=1,
-        most=1000,
-        when=_ITERATIVE,
+    sweep_passes: int = _iterative("whole", 100, "Sweep passes", "points of the threshold curve", least=1, most=1000)
+    stop_ratio: float = _iterative(
+        "number", 0.01, "Stop ratio", "shrinking ends when a pass unmasks less than this share", least=1e-6, most=1
     )
-    stop_ratio: float = setting(
-        "number",
-        0.01,
-        "Stop ratio",
-        "shrinking ends when a pass unmasks less than this share",
-        least=1e-6,
-        most=1,
-        when=_ITERATIVE,
+    max_shrink: int = _iterative(
+        "whole", 100, "Most shrink passes", "shrinking ends at the latest after", least=1, most=1000
     )
-    max_shrink: int = setting(
-        "whole",
-        100,
-        "Most shrink passes",
-        "shrinking ends at the latest after",
-        least=1,
-        most=1000,
-        when=_ITERATIVE,
+    y_limit: float = _iterative(
+        "number", 10.0, "Limit of the fit", "points from the first above it on are left out", least=1e-9
     )
-    y_limit: float = setting(
-        "number",
-        10.0,
-        "Limit of the fit",
-        "points from the first above it on are left out",
-        least=1e-9,
-        when=_ITERATIVE,
-    )
-    r_squared_limit: float = setting(
-        "number",
-        0.85,
-        "Least R²",
-        "a fit below it is replaced by smoothed differences",
-        least=-1e6,
-        most=1,
-        when=_ITERATIVE,
+    r_squared_limit: float = _iterative(
+        "number", 0.85, "Least R²", "a fit below it is replaced by smoothed differences", least=-1e6, most=1
     )
     high_frequency_cutoff: float = setting(
         "number", PUBLISHED_CUTOFF, "Cutoff of the high frequencies", unit="cycles per mm", least=1e-6, most=10
     )
-    smoothing_mm: float = setting(
+    smoothing_mm: float = _iterative(
         "number",
         0.0,
         "Smoothing",
@@ -124,17 +93,15 @@ class Settings:
         least=0,
         most=50,
         published=0.0,
-        when=_ITERATIVE,
     )
-    normative_error: bool = setting(
+    normative_error: bool = _iterative(
         "truth",
         False,
         "Normative error",
         "errors are divided by those of healthy brains at the same place",
         published=False,
-        when=_ITERATIVE,
     )
-    median_multiple: float | None = setting(
+    median_multiple: float | None = _iterative(
         "number",
         None,
         "Multiple of the median",
@@ -143,9 +110,8 @@ class Settings:
         most=1e6,
         optional=True,
         published=None,
-        when=_ITERATIVE,
     )
-    region_growing: float | None = setting(
+    region_growing: float | None = _iterative(
         "number",
         None,
         "Region growing",
@@ -154,7 +120,6 @@ class Settings:
         most=1e6,
         optional=True,
         published=None,
-        when=_ITERATIVE,
     )
     input_clip: float = setting(
         "number",
@@ -165,20 +130,12 @@ class Settings:
         least=0.5,
         most=10,
     )
-    noises: int = setting(
-        "whole", 2, "Noises", "noises that hide the brain, one after another", least=1, most=50, when=_SCORED
-    )
-    flips: bool = setting("truth", True, "Flips", "each noise is also shown mirrored left to right", when=_SCORED)
-    side: str = setting(
-        "choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"), when=_SCORED
-    )
-    gain_order: int = setting(
-        "whole", 1, "Order of the gain", "degree of its polynomial of place", least=0, most=4, when=_SCORED
-    )
-    offset_order: int = setting(
-        "whole", 2, "Order of the offset", "degree of its polynomial of place", least=0, most=5, when=_SCORED
-    )
-    tukey: float = setting(
+    noises: int = _scored("whole", 2, "Noises", "noises that hide the brain, one after another", least=1, most=50)
+    flips: bool = _scored("truth", True, "Flips", "each noise is also shown mirrored left to right")
+    side: str = _scored("choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"))
+    gain_order: int = _scored("whole", 1, "Order of the gain", "degree of its polynomial of place", least=0, most=4)
+    offset_order: int = _scored("whole", 2, "Order of the offset", "degree of its polynomial of place", least=0, most=5)
+    tukey: float = _scored(
         "number",
         2.5,
         "Tukey's limit",
@@ -186,9 +143,8 @@ class Settings:
         unit="robust standard deviations",
         least=0.5,
         most=100,
-        when=_SCORED,
     )
-    scales_mm: tuple[float, ...] = setting(
+    scales_mm: tuple[float, ...] = _scored(
         "numbers",
         (1.0, 2.0, 4.0),
         "Scales",
@@ -196,15 +152,14 @@ class Settings:
         unit="mm",
         least=0.1,
         most=50,
-        when=_SCORED,
     )
-    other_side: bool = setting(
-        "truth", True, "Other hemisphere", "what stands out there at the mirrored place is subtracted", when=_SCORED
+    other_side: bool = _scored(
+        "truth", True, "Other hemisphere", "what stands out there at the mirrored place is subtracted"
     )
-    normative_score: bool = setting(
-        "truth", False, "Normative score", "scores are standardised by those of healthy brains there", when=_SCORED
+    normative_score: bool = _scored(
+        "truth", False, "Normative score", "scores are standardised by those of healthy brains there"
     )
-    thresholds: tuple[float, ...] | None = setting(
+    thresholds: tuple[float, ...] | None = _scored(
         "numbers",
         None,
         "Thresholds",
@@ -213,9 +168,8 @@ class Settings:
         most=1e6,
         length=len(SENSITIVITIES),
         optional=True,
-        when=_SCORED,
     )
-    healthy_shares: tuple[float, ...] | None = setting(
+    healthy_shares: tuple[float, ...] | None = _scored(
         "numbers",
         None,
         "Healthy shares",
@@ -224,15 +178,12 @@ class Settings:
         most=1,
         length=len(SENSITIVITIES),
         optional=True,
-        when=_SCORED,
     )
-    hysteresis: float = setting(
-        "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1, when=_SCORED
+    hysteresis: float = _scored(
+        "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1
     )
-    smallest_voxels: int = setting(
-        "whole", 3, "Smallest region", "in voxels of the model's grid", least=1, most=10**6, when=_SCORED
-    )
-    known_errors: tuple[float, ...] | None = setting(
+    smallest_voxels: int = _scored("whole", 3, "Smallest region", "in voxels of the model's grid", least=1, most=10**6)
+    known_errors: tuple[float, ...] | None = _scored(
         "numbers",
         None,
         "Known errors",
@@ -241,7 +192,6 @@ class Settings:
         most=1e6,
         length=2,
         optional=True,
-        when=_SCORED,
     )
     visited: tuple[int, ...] | None = None
 
@@ -276,9 +226,7 @@ class TrainingSettings:
         most=2048,
         published=PUBLISHED_WIDTHS,
     )
-    dropout: float = setting(
-        "number", 0.0, "Dropout", "share of activations dropped", least=0, most=0.99, published=0.2
-    )
+    dropout: float = dropout(0.0, published=0.2)
     full_brain_share: float = setting(
         "number", 0.2, "Whole-brain masks", "probability of hiding the whole brain", least=0, most=1, published=0.0
     )
@@ -321,72 +269,36 @@ class TrainingSettings:
 class ConversionSettings:
     """What is said of a published checkpoint beside its inputs and grid."""
 
-    gamma: float = setting(
-        "number", 0.05, "Gamma", "slope of the threshold curve at the chosen point", least=1e-9, most=1e6
-    )
+    gamma: float = like(Settings, "gamma", when=None)
 
 
 @dataclass(frozen=True)
 class CalibrationSettings:
     """The choices of a calibration: how errors are scored, and how much of a healthy brain may be found anomalous."""
 
-    inference: str = setting(
-        "choice",
-        ITERATIVE,
-        "Inference",
-        "that the numbers are for, see `segment`",
-        choices=(ITERATIVE, WHOLE_BRAIN),
-    )
-    smoothing_mm: float = setting(
-        "number",
-        2.0,
-        "Smoothing",
-        "standard deviation of the Gaussian over residuals",
-        unit="mm",
-        least=0,
-        most=50,
-        when=_ITERATIVE,
-    )
-    region_growing: float | None = setting(
-        "number",
-        1.5,
-        "Region growing",
-        "regions above this many thresholds at first are found whole; none: not",
+    inference: str = like(Settings, "inference", help="that the numbers are for, see `segment`")
+    smoothing_mm: float = like(Settings, "smoothing_mm", default=2.0)
+    region_growing: float | None = like(
+        Settings,
+        "region_growing",
+        default=1.5,
+        help="regions above this many thresholds at first are found whole; none: not",
         least=0,
         most=1000,
-        optional=True,
         former="regrow",
-        when=_ITERATIVE,
     )
-    limit: float = setting(
-        "number",
-        0.0005,
-        "Limit",
-        "mean share of a healthy brain that may be found anomalous",
-        least=0,
-        most=1,
-        when=_ITERATIVE,
+    limit: float = _iterative(
+        "number", 0.0005, "Limit", "mean share of a healthy brain that may be found anomalous", least=0, most=1
     )
-    noises: int = setting("whole", 2, "Noises", "that hide the brain, see `segment`", least=1, most=50, when=_SCORED)
-    side: str = setting(
-        "choice", "dark", "Side", "what counts: too dark or too bright", choices=("dark", "bright"), when=_SCORED
-    )
-    scales_mm: tuple[float, ...] = setting(
-        "numbers", (1.0, 2.0, 4.0), "Scales", "of the score, see `segment`", unit="mm", least=0.1, most=50, when=_SCORED
-    )
-    other_side: bool = setting(
-        "truth", True, "Other hemisphere", "what stands out at the mirrored place is subtracted", when=_SCORED
-    )
-    hysteresis: float = setting(
-        "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1, when=_SCORED
-    )
-    healthy_shares: tuple[float, ...] = setting(
-        "numbers",
-        (0.0002, 0.0005, 0.002, 0.005, 0.01),
-        "Healthy shares",
-        "mean share of a healthy brain that may be outlined with sensitivity -2 to 2",
-        least=0,
-        most=1,
-        length=len(SENSITIVITIES),
-        when=_SCORED,
+    noises: int = like(Settings, "noises")
+    side: str = like(Settings, "side")
+    scales_mm: tuple[float, ...] = like(Settings, "scales_mm")
+    other_side: bool = like(Settings, "other_side")
+    hysteresis: float = like(Settings, "hysteresis")
+    healthy_shares: tuple[float, ...] = like(
+        Settings,
+        "healthy_shares",
+        default=(0.0002, 0.0005, 0.002, 0.005, 0.01),
+        help="mean share of a healthy brain that may be outlined with sensitivity -2 to 2",
+        optional=False,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import setting
+from IterMask3DLib.methods.shared_settings import smallest_slice
 
 PUBLISHED_SPACING = 240.0 / 224.0
 """Voxel size in mm within the published slices."""
@@ -21,14 +22,7 @@ class MAESettings:
     masked_passes: int = setting(
         "whole", 4, "Masked passes", "reconstructions that are averaged", least=1, most=1000, published=4
     )
-    smallest_slice: float = setting(
-        "number",
-        0.1,
-        "Smallest slice",
-        "slices with less brain than this share of the largest one are left alone",
-        least=0,
-        most=1,
-    )
+    smallest_slice: float = smallest_slice()
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,8 @@
 """MMCCD: modality cycles with masked conditional diffusion (Liang et al., MMMI at MICCAI 2023, arXiv 2308.16150)."""
 
 from IterMask3DLib.methods.base import Capability, MethodSpec
-from IterMask3DLib.methods.mmccd.settings import (
-    PUBLISHED_SHAPE,
-    PUBLISHED_SLICE_SPACING,
-    PUBLISHED_SPACING,
-    MMCCDSettings,
-    MMCCDTrainingSettings,
-)
+from IterMask3DLib.methods.mmccd.settings import MMCCDSettings, MMCCDTrainingSettings
+from IterMask3DLib.methods.shared_settings import published_slices
 
 SPEC = MethodSpec(
     name="mmccd",
@@ -26,19 +21,7 @@ SPEC = MethodSpec(
     TrainingSettings=MMCCDTrainingSettings,
     presets={
         "default": {"modality": ("FLAIR", "T2w"), "steps": 10_000, "batch": 16},
-        # As in the public code, with its faults mended.
-        "published": {
-            "spacing": PUBLISHED_SPACING,
-            "slice_spacing": PUBLISHED_SLICE_SPACING,
-            "shape": PUBLISHED_SHAPE,
-            "steps": 100_000,
-            "batch": 32,
-            "learning_rate": 1e-4,
-            "schedule": "constant",
-            "augmentation": "none",
-            "precision": "fp32",
-            "weights": "last",
-        },
+        "published": published_slices(100_000),
     },
     dimensions=2,
     side_multiple=16,

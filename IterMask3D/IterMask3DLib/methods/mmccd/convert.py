@@ -11,8 +11,9 @@ import torch
 
 from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.mmccd.network import BACKWARD, CHANNELS, DIFFUSION, FORWARD, SIDE_MULTIPLE, networks_of
-from IterMask3DLib.methods.mmccd.settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
+from IterMask3DLib.methods.mmccd.network import BACKWARD, CHANNELS, DIFFUSION, FORWARD, networks_of
+from IterMask3DLib.methods.shared_settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
+from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE
 from IterMask3DLib.models.store import WEIGHTS, save_model
 from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 

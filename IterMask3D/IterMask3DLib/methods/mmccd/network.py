@@ -11,7 +11,7 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.mmccd.settings import MMCCDTrainingSettings
-from IterMask3DLib.methods.slice_unet import MULTIPLIERS, SliceUNet, side_multiple
+from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE, SliceUNet
 
 FORWARD, BACKWARD, DIFFUSION = "translator", "back_translator", "diffusion"
 """From the input channel to the translated one, back, and by diffusion there: their names in a model."""
@@ -19,18 +19,10 @@ FORWARD, BACKWARD, DIFFUSION = "translator", "back_translator", "diffusion"
 CHANNELS = {FORWARD: 1, BACKWARD: 1, DIFFUSION: 2}
 """Of the input of each; the diffusion's are the noised image and its condition."""
 
-SIDE_MULTIPLE = side_multiple(MULTIPLIERS)
-"""Sides of a slice are multiples of this."""
-
 
 def untrained(part: str, width: int, dropout: float) -> SliceUNet:
-    """The network of a part. What encodes a time, which checkpoints hold for all, is trained where there is one."""
-    network = SliceUNet(CHANNELS[part], width, dropout=dropout)
-    if part != DIFFUSION:
-        for name, parameter in network.named_parameters():
-            if name.startswith("time_embed.") or ".emb_layers." in name:
-                parameter.requires_grad_(False)
-    return network
+    """The network of a part."""
+    return SliceUNet(CHANNELS[part], width, dropout=dropout, timed=part == DIFFUSION)
 
 
 def networks_of(card: ModelCard) -> Mapping[str, nn.Module]:

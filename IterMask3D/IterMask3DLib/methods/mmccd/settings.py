@@ -5,33 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import setting
-
-PUBLISHED_SPACING, PUBLISHED_SLICE_SPACING, PUBLISHED_SHAPE = 1.875, 1.0, (128, 128)
-"""Slices of 240 pixels of 1 mm, brought to 128."""
+from IterMask3DLib.core.settings import like, setting
+from IterMask3DLib.methods.shared_settings import PUBLISHED_WIDTH, dropout, voxel_threshold
 
 PUBLISHED_BAND_MM, PUBLISHED_BAND_STEP_MM, PUBLISHED_EROSION_MM = 30.0, 3.75, 7.5
 """16, 2 and 4 of the published pixels."""
-
-PUBLISHED_WIDTH = 32
-"""Channels at the finest level."""
 
 
 @dataclass(frozen=True)
 class MMCCDSettings:
     """The numbers of a run."""
 
-    threshold: float | None = setting(
-        "number",
-        None,
-        "Threshold",
-        "error above which a voxel is anomalous; without one there is a heatmap and no mask",
-        unit="squared scaled intensity",
-        least=0,
-        most=36,
-        optional=True,
-        advanced=False,
-    )
+    threshold: float | None = voxel_threshold()
     translation: str = setting(
         "choice",
         "diffusion",
@@ -76,26 +61,11 @@ class MMCCDTrainingSettings:
     """The choices of a training that are MMCCD's own."""
 
     width: int = setting(
-        "whole",
-        PUBLISHED_WIDTH,
-        "Width",
-        "channels at the finest level",
-        least=2,
-        most=1024,
-        published=PUBLISHED_WIDTH,
+        "whole", PUBLISHED_WIDTH, "Width", "channels at the finest level", least=2, most=1024, published=PUBLISHED_WIDTH
     )
-    dropout: float = setting(
-        "number", 0.1, "Dropout", "share of activations dropped", least=0, most=0.99, published=0.1
-    )
-    band_mm: float = setting(
-        "number",
-        PUBLISHED_BAND_MM,
-        "Band width",
-        "of what is hidden of the condition",
-        unit="mm",
-        least=1,
-        most=200,
-        published=PUBLISHED_BAND_MM,
+    dropout: float = dropout(0.1, published=0.1)
+    band_mm: float = like(
+        MMCCDSettings, "band_mm", help="of what is hidden of the condition", published=PUBLISHED_BAND_MM
     )
     both_channels: bool = setting(
         "truth",
