@@ -310,7 +310,7 @@ def test_what_makes_no_model_is_refused_and_writes_none(checkpoints: dict[str, P
     torch.save({"conv_1.conv.unit0.conv.weight": torch.zeros(2, 2, 3, 3, 3)}, tmp_path / "volumes.pt")
     torch.save({"input_blocks.0.0.weight": torch.zeros(4, 3, 3, 3)}, tmp_path / "three.pt")
     cases: list[tuple[tuple[Path, ...], dict[str, Any], str]] = [
-        ((first,), {}, "two networks, first_iteration and masked_autoencoder; 1 checkpoint was given"),
+        ((first,), {}, "2 checkpoints are needed, first_iteration and masked_autoencoder; 1 given"),
         ((first, first), {}, "is a second first_iteration"),
         ((first, tmp_path / "other.pt"), {}, "running_mean is missing"),
         ((first, tmp_path / "volumes.pt"), {}, "no checkpoint of IterMask2: input_blocks.0.0.weight is missing"),

@@ -394,7 +394,7 @@ def test_what_makes_no_model_is_refused_and_writes_none(checkpoints: dict[str, P
     torch.save({key: each for key, each in state.items() if key != "head.bias"}, tmp_path / "short.pt")
     torch.save({**state, "pos_embed": torch.zeros(1, 5, 64)}, tmp_path / "smaller.pt")
     cases: list[tuple[tuple[Path, ...], dict[str, Any], str]] = [
-        ((encoder,), {}, "Two checkpoints are needed, masked_autoencoder and classifier; 1 given"),
+        ((encoder,), {}, "2 checkpoints are needed, masked_autoencoder and classifier; 1 given"),
         ((encoder, encoder), {}, "is a second masked_autoencoder"),
         ((encoder, tmp_path / "volumes.pt"), {}, "no checkpoint of a masked auto-encoder or its classifier"),
         ((encoder, tmp_path / "short.pt"), {}, "head.bias is missing"),

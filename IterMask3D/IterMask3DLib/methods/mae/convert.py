@@ -6,18 +6,14 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
+from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.mae.network import AUTOENCODER, CLASSIFIER, built, config_of
+from IterMask3DLib.methods.conversion import Checkpoints, State, one_of_each, save_converted
+from IterMask3DLib.methods.mae.network import AUTOENCODER, CLASSIFIER, config_of, networks_of
 from IterMask3DLib.methods.mae.settings import PUBLISHED_SPACING, MAETrainingSettings
-from IterMask3DLib.models.store import WEIGHTS, save_model
-from IterMask3DLib.models.weights import check_tensors, read_checkpoint
 
 _ENTRY = "patch_embed.proj.weight"
 _TELLING = {AUTOENCODER: ("mask_token", 3), CLASSIFIER: ("head.weight", 2)}
@@ -25,8 +21,6 @@ _TELLING = {AUTOENCODER: ("mask_token", 3), CLASSIFIER: ("head.weight", 2)}
 
 _HEAD, _DECODER_HEAD = 64, 32
 """Channels of a head of the published transformers, which no tensor tells."""
-
-State = Mapping[str, torch.Tensor]
 
 
 def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
@@ -40,54 +34,30 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     Raises:
         UserError: for files that are no checkpoints of the two networks, or options that make no model.
     """
-    if len(checkpoints) != 2:
-        raise UserError(f"Two checkpoints are needed, {AUTOENCODER} and {CLASSIFIER}; {len(checkpoints)} given.")
     if len(options["inputs"]) != 1:
         raise UserError(f"A masked auto-encoder takes one input, not {len(options['inputs'])}; give one --modality.")
-    states: dict[str, State] = {}
-    paths: dict[str, Path] = {}
-    for path in checkpoints:
-        name, tensors = _published(path)
-        if name in states:
-            raise UserError(f"{path} is a second {name}; give one checkpoint of each network.")
-        states[name], paths[name] = tensors, path
-    settings = {name: _settings_of(state) for name, state in states.items()}
-    shape = _shape(states, settings[AUTOENCODER].patch, options.get("shape"))
-    for name, state in states.items():
-        settings[name].check(str(paths[name]))
-        with torch.device("meta"):
-            wanted = built(shape, settings[name])[name].state_dict()
-        check_tensors(state, wanted, str(paths[name]))
-    grid = CardGrid(
-        float(options.get("spacing", PUBLISHED_SPACING)),
-        shape,
-        settings[AUTOENCODER].patch,
-        None if "spacing" in options else 1.0,
-    )
-    card = ModelCard(
-        name=out.name,
-        title=f"Converted from {' and '.join(path.name for path in checkpoints)}",
+    found = one_of_each(checkpoints, (AUTOENCODER, CLASSIFIER), _network_in)
+    settings = {name: _settings_of(state) for name, (_, state) in found.items()}
+    patch = settings[AUTOENCODER].patch
+    shape = _shape(found, patch, options.get("shape"))
+    spacing, between = float(options.get("spacing", PUBLISHED_SPACING)), None if "spacing" in options else 1.0
+    return save_converted(
+        out,
+        found,
+        networks_of,
+        {name: config_of(each, name) for name, each in settings.items()},
         method="mae",
         inputs=tuple(options["inputs"]),
-        grid=grid,
-        networks={name: NetworkEntry(WEIGHTS, config=config_of(settings[name], name)) for name in states},
-        training={
-            "converted_from": ", ".join(path.name for path in checkpoints),
-            "attribution": "",
-            "data": "unknown: see whoever made the checkpoints",
-        },
-        created=datetime.now(timezone.utc).date().isoformat(),
+        grid=CardGrid(spacing, shape, patch, between),
     )
-    return save_model(out, card, states)
 
 
-def _published(path: Path) -> tuple[str, State]:
-    """Which network a checkpoint is of, and its state. Raises `UserError`."""
-    tensors = read_checkpoint(path)
+def _network_in(path: Path, tensors: State) -> str:
+    """Which network a checkpoint is of. Raises `UserError`."""
     for name, (telling, dimensions) in _TELLING.items():
         wanted = {_ENTRY: 4, "pos_embed": 3, telling: dimensions}
         if all(key in tensors and tensors[key].ndim == ndim for key, ndim in wanted.items()):
-            return name, tensors
+            return name
     raise UserError(f"{path} is no checkpoint of a masked auto-encoder or its classifier.")
 
 
@@ -112,9 +82,9 @@ def _depth(state: State, blocks: str) -> int:
     return len({found[1] for name in state if (found := re.match(rf"{blocks}\.(\d+)\.", name))})
 
 
-def _shape(states: Mapping[str, State], side: int, given: Any) -> tuple[int, int]:
+def _shape(found: Checkpoints, side: int, given: Any) -> tuple[int, int]:
     """Pixels of a slice. Raises `UserError` where the positions are not those of the slices asked for."""
-    counts = {int(state["pos_embed"].shape[1]) - 1 for state in states.values()}
+    counts = {int(state["pos_embed"].shape[1]) - 1 for _, state in found.values()}
     if len(counts) != 1:
         raise UserError("The two checkpoints are of slices of different sizes.")
     (count,) = counts

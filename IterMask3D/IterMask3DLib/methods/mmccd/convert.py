@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
+from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.conversion import State, grid_of, save_converted
 from IterMask3DLib.methods.mmccd.network import BACKWARD, CHANNELS, DIFFUSION, FORWARD, networks_of
 from IterMask3DLib.methods.shared_settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
 from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE
-from IterMask3DLib.models.store import WEIGHTS, save_model
-from IterMask3DLib.models.weights import check_tensors, read_checkpoint
+from IterMask3DLib.models.weights import read_checkpoint
 
 _FIRST = "input_blocks.0.0.weight"
 
@@ -32,58 +29,44 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     Raises:
         UserError: for files that are no checkpoints of the published networks, or options that make no model.
     """
-    shape = tuple(options.get("shape", PUBLISHED_SHAPE))
-    if len(shape) != 2 or any(side < SIDE_MULTIPLE or side % SIDE_MULTIPLE for side in shape):
-        raise UserError(f"The grid of slices needs two sides that are multiples of {SIDE_MULTIPLE}.")
+    grid = grid_of(options, CardGrid(PUBLISHED_SPACING, PUBLISHED_SHAPE, SIDE_MULTIPLE, PUBLISHED_SLICE_SPACING))
     first, *others = options["inputs"]
     if len(others) > 1:
         raise UserError("MMCCD has two modalities, that of its runs and what it is translated to; change --modality.")
-    states, files = _parts(checkpoints)
-    width = {part: int(state[_FIRST].shape[0]) for part, state in states.items()}
-    card = ModelCard(
-        name=out.name,
-        title=f"Converted from {' and '.join(path.name for path in checkpoints)}",
+    found = _parts(checkpoints)
+    return save_converted(
+        out,
+        found,
+        networks_of,
+        {part: {"width": int(state[_FIRST].shape[0]), "dropout": 0.1} for part, (_, state) in found.items()},
+        {"translated to": others[0] if others else "unknown"},
         method="mmccd",
         inputs=(first,),
-        grid=CardGrid(float(options.get("spacing", PUBLISHED_SPACING)), shape, SIDE_MULTIPLE, PUBLISHED_SLICE_SPACING),
-        networks={part: NetworkEntry(WEIGHTS, config={"width": width[part], "dropout": 0.1}) for part in states},
+        grid=grid,
         intensity="p90",
-        settings={} if DIFFUSION in states else {"translation": "unet"},
-        training={
-            "converted_from": ", ".join(path.name for path in checkpoints),
-            "translated to": others[0] if others else "unknown",
-            "attribution": "",
-            "data": "unknown: see whoever made the checkpoints",
-        },
-        created=datetime.now(timezone.utc).date().isoformat(),
+        settings={} if DIFFUSION in found else {"translation": "unet"},
     )
-    with torch.device("meta"):
-        wanted = {part: network.state_dict() for part, network in networks_of(card).items()}
-    for part, state in states.items():
-        check_tensors(state, wanted[part], str(files[part]))
-    return save_model(out, card, states)
 
 
-def _parts(checkpoints: Sequence[Path]) -> tuple[dict[str, dict[str, torch.Tensor]], dict[str, Path]]:
-    """The state dict and the file of each network. Raises `UserError`."""
+def _parts(checkpoints: Sequence[Path]) -> dict[str, tuple[Path, State]]:
+    """The file of each network and its state dict. Raises `UserError`."""
     if len(checkpoints) not in (2, 3):
         given = f"{len(checkpoints)} {'was' if len(checkpoints) == 1 else 'were'} given"
         raise UserError(f"MMCCD needs the checkpoint of the way there, and then that of the way back; {given}.")
-    states: dict[str, dict[str, torch.Tensor]] = {}
-    files: dict[str, Path] = {}
+    found: dict[str, tuple[Path, State]] = {}
     for number, checkpoint in enumerate(checkpoints):
         state = read_checkpoint(checkpoint)
         channels = _channels(state, checkpoint)
         there = DIFFUSION if channels == CHANNELS[DIFFUSION] else FORWARD
         part = BACKWARD if number == len(checkpoints) - 1 else there
-        if part in states or channels != CHANNELS[part]:
+        if part in found or channels != CHANNELS[part]:
             order = "give the way there (diffusion, U-Net or both), then the way back"
             raise UserError(f"{checkpoint} has {channels} input channels, where the {part} is expected; {order}.")
-        states[part], files[part] = state, checkpoint
-    return states, files
+        found[part] = checkpoint, state
+    return found
 
 
-def _channels(state: Mapping[str, torch.Tensor], checkpoint: Path) -> int:
+def _channels(state: State, checkpoint: Path) -> int:
     if _FIRST not in state or state[_FIRST].ndim != 4:
         raise UserError(f"{checkpoint} is no checkpoint of MMCCD: {_FIRST} is missing.")
     if any(name.endswith("running_mean") for name in state):
