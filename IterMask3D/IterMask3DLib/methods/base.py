@@ -207,6 +207,12 @@ class Calibration:
     replaces: bool = False
 
 
+def pictured(intensities: Mapping[str, Tensor], scores: Mapping[str, Tensor] | None = None) -> dict[str, Layer]:
+    """Layers of the first volume or slice of batches [b, 1, …], by name."""
+    kinds = ((Layer.intensity, intensities), (Layer.score, scores or {}))
+    return {name: layer(batch[0, 0].cpu().numpy()) for layer, batches in kinds for name, batch in batches.items()}
+
+
 class TrainingTask(ABC):
     """How a method learns: one or more stages, trained one after the other.
 

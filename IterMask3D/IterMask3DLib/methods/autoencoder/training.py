@@ -14,7 +14,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
 from IterMask3DLib.methods.autoencoder.network import NETWORK, AutoEncoder
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderTrainingSettings
-from IterMask3DLib.methods.base import Example, Healthy, Stage, TrainingTask
+from IterMask3DLib.methods.base import Example, Healthy, Stage, TrainingTask, pictured
 
 
 class AutoEncoderTask(TrainingTask):
@@ -44,12 +44,7 @@ class AutoEncoderTask(TrainingTask):
     ) -> Mapping[str, Layer]:
         output = networks[NETWORK](batch["volume"]).float()
         error = torch.where(batch["brain"], (output - batch["volume"]).square(), 0)
-        target, reconstructed, errors = (each[0, 0].cpu().numpy() for each in (batch["volume"], output, error))
-        return {
-            "target": Layer.intensity(target),
-            "reconstructed": Layer.intensity(reconstructed),
-            "error": Layer.score(errors),
-        }
+        return pictured({"target": batch["volume"], "reconstructed": output}, {"error": error})
 
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         return {NETWORK: {"widths": list(self.settings.widths)}}

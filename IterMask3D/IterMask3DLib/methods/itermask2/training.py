@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
 from IterMask3DLib.methods.itermask2.calibration import calibrate
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED, network
@@ -61,15 +61,8 @@ class IterMask2Task(TrainingTask):
     ) -> Mapping[str, Layer]:
         output = networks[stage](batch["given"]).float()
         error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
-        given, reconstructed, target, errors = (
-            each[0, 0].cpu().numpy() for each in (batch["given"], output, batch["target"], error)
-        )
-        return {
-            "given": Layer.intensity(given),
-            "reconstructed": Layer.intensity(reconstructed),
-            "target": Layer.intensity(target),
-            "error": Layer.score(errors),
-        }
+        shown = {"given": batch["given"], "reconstructed": output, "target": batch["target"]}
+        return pictured(shown, {"error": error})
 
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         config = {"width": self.settings.width, "dropout": self.settings.dropout}

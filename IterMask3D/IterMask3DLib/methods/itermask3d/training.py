@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
 from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.masks import MaskPlan, sample_mask
@@ -75,15 +75,8 @@ class ReconstructionTask(TrainingTask):
     ) -> Mapping[str, Layer]:
         output = networks[NETWORK](batch["given"]).float()
         error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
-        masked, reconstructed, target, errors = (
-            each[0, 0].cpu().numpy() for each in (batch["given"], output, batch["target"], error)
-        )
-        return {
-            "masked": Layer.intensity(masked),
-            "reconstructed": Layer.intensity(reconstructed),
-            "target": Layer.intensity(target),
-            "error": Layer.score(errors),
-        }
+        shown = {"masked": batch["given"], "reconstructed": output, "target": batch["target"]}
+        return pictured(shown, {"error": error})
 
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         return {NETWORK: {"widths": list(self.settings.widths), "dropout": self.settings.dropout}}

@@ -15,7 +15,7 @@ from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
 from IterMask3DLib.methods.mae.loss import patch_loss
 from IterMask3DLib.methods.mae.network import (
     ABNORMAL,
@@ -123,12 +123,11 @@ class MAETask(TrainingTask):
         self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
     ) -> Mapping[str, Layer]:
         slices = batch["slice"]
-        shown = {"slice": Layer.intensity(slices[0, 0].cpu().numpy())}
         if stage == CLASSIFIER:
-            return {**shown, "residual": Layer.score(self._residual(networks[AUTOENCODER], batch)[0, 0].cpu().numpy())}
+            return pictured({"slice": slices}, {"residual": self._residual(networks[AUTOENCODER], batch)})
         patches, hidden = networks[AUTOENCODER](slices, batch["noise"], self.settings.training_mask_ratio)
         whole = pasted(slices, patches.float(), hidden, self.settings.patch)
-        return {**shown, "reconstructed": Layer.intensity(whole[0, 0].cpu().numpy())}
+        return pictured({"slice": slices, "reconstructed": whole})
 
     def optimiser(self, stage: str, networks: Mapping[str, nn.Module], learning_rate: float) -> Optimizer:
         """AdamW; of the classifier a block learns slower the further in front it lies. Vectors do not decay."""

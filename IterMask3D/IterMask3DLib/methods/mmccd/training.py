@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
 from IterMask3DLib.methods.mmccd.bands import bands_of, pixels
 from IterMask3DLib.methods.mmccd.diffusion import TRAINED_STEPS, Schedule, noised
 from IterMask3DLib.methods.mmccd.network import BACKWARD, DIFFUSION, FORWARD, untrained
@@ -80,8 +80,7 @@ class TranslationTask(TrainingTask):
         else:
             there = denoised(networks[DIFFUSION], batch).float()
             shown = {"condition": batch["condition"], "noisy": batch["noisy"], "target": target, "there": there}
-        layers = {name: Layer.intensity(tensor[0, 0].cpu().numpy()) for name, tensor in shown.items()}
-        return {**layers, "error": Layer.score((there - target).square()[0, 0].cpu().numpy())}
+        return pictured(shown, {"error": (there - target).square()})
 
     def configs(self) -> Mapping[str, Mapping[str, Any]]:
         config = {"width": self.settings.width, "dropout": self.settings.dropout}
