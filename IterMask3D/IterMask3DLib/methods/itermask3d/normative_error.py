@@ -6,7 +6,7 @@ brain to either side (both hemispheres are taken together), the others from back
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatV
     """
     total, count = np.zeros((SIDE,) * 3), np.zeros((SIDE,) * 3)
     for errors, brain in healthy:
-        cells = tuple(np.minimum((axis * SIDE).astype(int), SIDE - 1) for axis in places_in_box(brain))
+        cells = cells_of(brain, total.shape)
         np.add.at(total, cells, errors[brain])
         np.add.at(count, cells, 1)
     mean = total.sum() / count.sum()
@@ -46,9 +46,20 @@ def normative_table(healthy: Iterable[tuple[FloatVolume, BoolVolume]]) -> FloatV
 def normative_error_at(table: FloatVolume, brain: BoolVolume) -> FloatVolume:
     """The table's value at every voxel of a brain [x, y, z] along R, A, S, by linear interpolation; 1 outside it."""
     expected = np.ones(brain.shape, dtype=np.float32)
-    cells = [axis * size - 0.5 for axis, size in zip(places_in_box(brain), table.shape, strict=True)]
-    expected[brain] = ndimage.map_coordinates(table, cells, order=1, mode="nearest")
+    expected[brain] = interpolated_at(brain, table)[0]
     return expected
+
+
+def cells_of(brain: BoolVolume, shape: Sequence[int]) -> tuple[NDArray[np.intp], ...]:
+    """The cell of a table of this shape that each brain voxel lies in: an index of the table."""
+    places = zip(places_in_box(brain), shape, strict=True)
+    return tuple(np.minimum((place * side).astype(int), side - 1) for place, side in places)
+
+
+def interpolated_at(brain: BoolVolume, *tables: FloatVolume) -> list[NDArray[np.float32]]:
+    """The values of tables of one shape at every brain voxel, by linear interpolation: [n] each."""
+    cells = [place * side - 0.5 for place, side in zip(places_in_box(brain), tables[0].shape, strict=True)]
+    return [ndimage.map_coordinates(table, cells, order=1, mode="nearest") for table in tables]
 
 
 def places_in_box(brain: BoolVolume) -> list[NDArray[np.float64]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.methods.itermask3d.normative_error import places_in_box
+from IterMask3DLib.methods.itermask3d.normative_error import cells_of, interpolated_at
 
 NORMATIVE_MEAN, NORMATIVE_SD = "normative_mean", "normative_sd"
 """Names of the tables in a model: float32 [scales, 16, 32, 28]."""
@@ -46,8 +46,7 @@ class NormativeScore:
         count, total, squares = (np.zeros(CELLS) for _ in range(3))
         for score, brain in healthy:
             values = np.clip(score[brain].astype(np.float64), -_LARGEST, _LARGEST)
-            places = zip(places_in_box(brain), CELLS, strict=True)
-            cells = tuple(np.minimum((place * side).astype(int), side - 1) for place, side in places)
+            cells = cells_of(brain, CELLS)
             for sums, each in ((count, 1.0), (total, values), (squares, values**2)):
                 np.add.at(sums, cells, each)
         mean, square = total.sum() / count.sum(), squares.sum() / count.sum()
@@ -59,8 +58,7 @@ class NormativeScore:
 
     def standardised(self, score: FloatVolume, brain: BoolVolume) -> FloatVolume:
         """A score [x, y, z] less the mean at its place, in units of the standard deviation there; 0 outside."""
-        cells = [place * side - 0.5 for place, side in zip(places_in_box(brain), CELLS, strict=True)]
-        mean, sd = (ndimage.map_coordinates(table, cells, order=1, mode="nearest") for table in (self.mean, self.sd))
+        mean, sd = interpolated_at(brain, self.mean, self.sd)
         result = np.zeros(brain.shape, dtype=np.float32)
         result[brain] = (score[brain] - mean) / sd
         return result
