@@ -16,8 +16,9 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, reason, whole_file
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.methods.base import Healthy, Report
+from IterMask3DLib.methods.slices import as_slices, slices_with_brain
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
-from IterMask3DLib.preprocessing.prepare import prepare
+from IterMask3DLib.preprocessing.prepare import Prepared, prepare
 from IterMask3DLib.preprocessing.read import case_name, read_image
 from IterMask3DLib.runtime.distributed import all_gather, shard
 from IterMask3DLib.training.cohort import Source
@@ -53,10 +54,7 @@ class CachedVolumes(Sequence[Healthy]):
 
     def placed(self, stored: np.ndarray[Any, Any], shape: tuple[int, ...]) -> Healthy:
         """A stored array in the middle of a grid; where it is larger, its rim is cut."""
-        channels = np.full((stored.shape[0], *shape), np.nan, dtype=np.float32)
-        pairs = [overlap(want, have) for want, have in zip(shape, stored.shape[1:], strict=True)]
-        there, here = zip(*pairs, strict=True)
-        channels[(slice(None), *there)] = stored[(slice(None), *here)]
+        channels = centred(stored, shape, np.nan, np.float32)
         brain = ~np.isnan(channels[0])
         channels[:, ~brain] = BACKGROUND
         return Healthy(channels, brain, self.grid.spacings[: len(shape)])
@@ -83,8 +81,7 @@ class CachedSlices(Sequence[Healthy]):
     def _index(self) -> list[tuple[int, int]]:
         found = []
         for number in range(len(self.volumes)):
-            areas = self.volumes[number].brain.sum(axis=(0, 1))
-            enough = np.flatnonzero(areas >= max(1, self.smallest * areas.max()))
+            enough = slices_with_brain(as_slices(self.volumes[number].brain), self.smallest)
             found += [(number, int(index)) for index in enough]
         return found
 
@@ -114,25 +111,32 @@ class AlikeCohorts(Sequence[Any]):
         return cohort[round_ % len(cohort)]
 
 
-def overlap(want: int, have: int) -> tuple[slice, slice]:
-    """Where a side of `have` voxels and one of `want` meet when their middles do: in the wanted one, in the other."""
-    low = (want - have) // 2
-    return slice(max(low, 0), min(low + have, want)), slice(max(-low, 0), min(want - low, have))
+def centred(stored: np.ndarray[Any, Any], shape: Sequence[int], outside: float, dtype: Any) -> np.ndarray[Any, Any]:
+    """Channels [c, …] in the middle of a grid: [c, *shape]; where they are larger, their rim is cut."""
+    result = np.full((stored.shape[0], *shape), outside, dtype=dtype)
+    there, here = [slice(None)], [slice(None)]
+    for want, have in zip(shape, stored.shape[1:], strict=True):
+        low = (want - have) // 2
+        there.append(slice(max(low, 0), min(low + have, want)))
+        here.append(slice(max(-low, 0), min(want - low, have)))
+    result[tuple(there)] = stored[tuple(here)]
+    return result
 
 
 def scaled_volume(source: Source, card: ModelCard, report: Report) -> np.ndarray[Any, Any]:
     """A brain as a run prepares it: float16 [c, x, y, z], NaN outside. Raises `UserError`."""
-    case = prepare(case_of(source, card), card)
-    for warning in case.warnings:
-        report(f"warning: {source.path.name}: {warning}")
+    case = prepared_case(source, card, report)
     return np.where(case.brain, case.channels, np.nan).astype(np.float16)
 
 
-def case_of(source: Source, card: ModelCard) -> Case:
-    """The images of a brain, read. Raises `UserError`."""
+def prepared_case(source: Source, card: ModelCard, report: Report) -> Prepared:
+    """A brain, read and prepared; what there is to warn of is reported. Raises `UserError`."""
     images = {name: read_image(path) for name, path in zip(card.inputs, source.paths, strict=True)}
     mask = read_image(source.mask) if source.mask is not None else None
-    return Case(case_name(source.path), images, mask)
+    case = prepare(Case(case_name(source.path), images, mask), card)
+    for warning in case.warnings:
+        report(f"warning: {source.path.name}: {warning}")
+    return case
 
 
 def prepared(

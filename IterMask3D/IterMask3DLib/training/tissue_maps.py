@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.methods.base import Report
-from IterMask3DLib.preprocessing.prepare import Averages, prepare
-from IterMask3DLib.training.cache import case_of, opened, overlap
+from IterMask3DLib.preprocessing.prepare import Averages
+from IterMask3DLib.training.cache import centred, opened, prepared_case
 from IterMask3DLib.training.cohort import Source
 from IterMask3DLib.training.contrasts import node_maps, tissue_levels, without_smooth_bias
 
@@ -46,11 +46,7 @@ class CachedTissueMaps(Sequence[TissueMaps]):
         return len(self.files)
 
     def __getitem__(self, number: int) -> TissueMaps:  # type: ignore[override]
-        stored = opened(self.files[number])
-        maps = np.zeros((len(stored), *self.grid.shape), dtype=np.uint8)
-        pairs = [overlap(want, have) for want, have in zip(self.grid.shape, stored.shape[1:], strict=True)]
-        there, here = zip(*pairs, strict=True)
-        maps[(slice(None), *there)] = stored[(slice(None), *here)]
+        maps = centred(opened(self.files[number]), self.grid.shape, 0, np.uint8)
         brain: BoolVolume = np.any(maps, axis=0)  # type: ignore[assignment]
         return TissueMaps(maps[:, brain], brain, self.grid.spacings)
 
@@ -60,9 +56,7 @@ def tissue_maps(source: Source, card: ModelCard, report: Report) -> NDArray[np.u
 
     The tissues are told apart at the resolution of the volume, without its bias field. Raises `UserError`.
     """
-    case = prepare(case_of(source, card), card)
-    for warning in case.warnings:
-        report(f"warning: {source.path.name}: {warning}")
+    case = prepared_case(source, card, report)
     brain = case.brain_mask.array
     even = without_smooth_bias(case.case.reference.array.astype(np.float32), brain)
     counted = tissue_levels(even[brain]).counted(even)

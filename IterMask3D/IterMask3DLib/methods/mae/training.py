@@ -31,6 +31,7 @@ from IterMask3DLib.methods.mae.network import (
 from IterMask3DLib.methods.mae.pseudo_anomalies import box_factors
 from IterMask3DLib.methods.mae.reconstruction import degraded
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
+from IterMask3DLib.methods.slices import as_slices, slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.runner import Runtime
@@ -171,8 +172,7 @@ class MAETask(TrainingTask):
     def _scores(self, model: Model, healthy: Healthy, number: int) -> tuple[list[float], list[float]]:
         """Probabilities of the slices of a volume, without and with pseudo-anomalies."""
         rng, found = np.random.default_rng(number), ([], [])  # type: ignore[var-annotated]
-        areas = healthy.brain.sum(axis=(0, 1))
-        for index in np.flatnonzero(areas >= max(1, self.smallest_slice * areas.max())):
+        for index in slices_with_brain(as_slices(healthy.brain), self.smallest_slice):
             slice_ = Healthy(healthy.channels[..., index], healthy.brain[..., index], healthy.spacing[:2])
             for scores, kind in zip(found, ("normal", "abnormal"), strict=True):
                 example = self.example(CLASSIFIER, slice_, rng, kind)
