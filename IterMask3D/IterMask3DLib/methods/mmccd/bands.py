@@ -58,22 +58,11 @@ def in_rounds(bands: list[Band], width: int, step: int) -> list[list[Band]]:
     The first of each axis begin at 0; the next ones begin half-way between, a quarter, and so on.
     """
     count = max(1, -(-width // step))
-    offsets = sorted(range(count), key=lambda offset: _reversed_fraction(offset / count))
+    # The binary digits of a fraction, in reverse order, sort halves before quarters before eighths.
+    offsets = sorted(range(count), key=lambda offset: f"{offset * 2**16 // count:016b}"[::-1])
     rounds = [
         [band for band in bands if band.axis == axis and band.start // step % count == offset]
         for offset in offsets
         for axis in (COLUMNS, ROWS)
     ]
     return [each for each in rounds if each]
-
-
-def _reversed_fraction(value: float) -> float:
-    """A fraction with its binary digits in reverse order, which sorts halves before quarters before eighths."""
-    result, weight = 0.0, 1.0
-    for _ in range(16):
-        value *= 2
-        digit = int(value)
-        value -= digit
-        result += weight * digit
-        weight *= 2
-    return result

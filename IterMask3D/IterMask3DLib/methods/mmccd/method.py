@@ -21,6 +21,7 @@ from IterMask3DLib.methods.mmccd.diffusion import Schedule
 from IterMask3DLib.methods.mmccd.network import BACKWARD, DIFFUSION, FORWARD, DenoisingNetwork, networks_of
 from IterMask3DLib.methods.mmccd.settings import MMCCDSettings
 from IterMask3DLib.methods.mmccd.training import TranslationTask
+from IterMask3DLib.methods.slices import as_slices
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
 from IterMask3DLib.preprocessing.prepare import Prepared
@@ -45,7 +46,7 @@ class MMCCD(Method):
         cycle, counted = cycle_of(model, settings, runtime), eroded(case.brain, settings.erosion_mm / case.spacing[0])
         if not counted.any():
             raise UserError(f"No brain is left {settings.erosion_mm:g} mm from its rim; lower --erosion-mm.")
-        given, *target = (np.ascontiguousarray(np.moveaxis(channel, -1, 0)) for channel in case.channels)
+        given, *target = (as_slices(channel) for channel in case.channels)
         found = CycleErrors(given, target[0] if target else None)
         rounds = looks_of(case, settings) if isinstance(cycle, DiffusionCycle) else [whole_slices(case.brain)]
         looks = [look for each in rounds for look in each]
