@@ -29,7 +29,21 @@ class Artifact(Protocol):
 
 
 @dataclass(frozen=True)
-class ThresholdCurve:
+class _Recorded:
+    """What its fields say as JSON, and back."""
+
+    def to_record(self) -> dict[str, Any]:
+        return {each.name: plain(getattr(self, each.name)) for each in fields(self)}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Any:
+        """What `to_record` gave. Raises `KeyError` or `ValueError` for anything else."""
+        values = {each.name: record[each.name] for each in fields(cls)}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+@dataclass(frozen=True)
+class ThresholdCurve(_Recorded):
     """The threshold curve of a sweep and the point chosen on it.
 
     Attributes:
@@ -69,21 +83,16 @@ class ThresholdCurve:
         rising = np.cumprod(np.diff(self.fit, prepend=self.fit[:1]) >= 0).astype(bool)
         return np.where(rising, self.fit, np.nan)
 
-    def to_record(self) -> dict[str, Any]:
-        return _record(self)
-
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> ThresholdCurve:
-        """What `to_record` gave. Raises `KeyError` or `ValueError` for anything else."""
-        values = {each.name: record[each.name] for each in fields(cls)}
-        values |= {name: _vector(values[name]) for name in ("thresholds", "fit", "derivative")}
-        if values["r_squared"] is None:
-            values["r_squared"] = float("-inf")
-        return cls(**{**values, "steps": tuple(values["steps"])})
+        vectors = {name: _vector(record[name]) for name in ("thresholds", "fit", "derivative")}
+        r_squared = -math.inf if record["r_squared"] is None else record["r_squared"]
+        curve: ThresholdCurve = super().from_record({**record, **vectors, "r_squared": r_squared})
+        return curve
 
 
 @dataclass(frozen=True)
-class MaskHistory:
+class MaskHistory(_Recorded):
     """How the mask shrank.
 
     Attributes:
@@ -95,16 +104,9 @@ class MaskHistory:
     sizes: tuple[int, ...]
     ratios: tuple[float, ...]
 
-    def to_record(self) -> dict[str, Any]:
-        return _record(self)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> MaskHistory:
-        return cls(tuple(record["sizes"]), tuple(record["ratios"]))
-
 
 @dataclass(frozen=True)
-class SensitivityTable:
+class SensitivityTable(_Recorded):
     """What each step of the sensitivity outlines.
 
     Attributes:
@@ -129,15 +131,6 @@ class SensitivityTable:
     def threshold(self) -> float:
         return self.thresholds[self.sensitivities.index(self.chosen)]
 
-    def to_record(self) -> dict[str, Any]:
-        return _record(self)
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> SensitivityTable:
-        values: dict[str, Any] = {each.name: record[each.name] for each in fields(cls)}
-        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-        return cls(**values)
-
 
 KINDS: dict[str, Any] = {each.kind: each for each in (ThresholdCurve, MaskHistory, SensitivityTable)}
 """Every kind that can be read back, by its name."""
@@ -147,10 +140,6 @@ def artifact_from(kind: str, record: Mapping[str, Any]) -> Artifact | None:
     """An artifact from what `to_record` gave; None for a kind that is not known here."""
     found: Artifact | None = KINDS[kind].from_record(record) if kind in KINDS else None
     return found
-
-
-def _record(artifact: Any) -> dict[str, Any]:
-    return {each.name: plain(getattr(artifact, each.name)) for each in fields(artifact)}
 
 
 def _vector(values: list[float | None]) -> FloatVector:
