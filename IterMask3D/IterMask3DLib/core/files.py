@@ -188,6 +188,15 @@ def check_plain(path: Path) -> None:
         raise UserError(f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'a device or a pipe'}; a file is needed.")
 
 
+def read_plain(path: Path, advice: str = "") -> bytes:
+    """A plain file. Raises `UserError`, whose sentence ends with the advice."""
+    check_plain(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({reason(error)}){advice}.") from None
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, in its words."""
     return error.strerror or type(error).__name__

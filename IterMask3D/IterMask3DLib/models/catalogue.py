@@ -10,12 +10,12 @@ from pathlib import Path
 
 from IterMask3DLib.core.card import CARD_FILE, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import check_plain, reason
+from IterMask3DLib.core.files import read_plain, reason
 from IterMask3DLib.core.resources import resource
 
 DEFAULT_MODEL = "t1w"
 BUNDLED, INSTALLED, PATH = "bundled", "installed", "path"
-_HOLDS = f"a model folder holds {CARD_FILE} and its weights"
+_HOLDS = f"; a model folder holds {CARD_FILE} and its weights"
 
 
 @dataclass(frozen=True)
@@ -117,21 +117,12 @@ def find_entry(name: str | None) -> ModelEntry | None:
 def read_card(folder: Path) -> ModelCard:
     """The card of a model folder. Raises `UserError`."""
     path = folder / CARD_FILE
-    check_plain(path)
-    try:
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}); {_HOLDS}.") from None
-    return ModelCard.from_json(text, str(path))
+    return ModelCard.from_json(read_plain(path, _HOLDS).decode("utf-8", errors="replace"), str(path))
 
 
 def verified_bytes(path: Path, digest: str) -> bytes:
     """A file of a model. Raises `UserError` where it is not the one with the SHA-256 of the card."""
-    check_plain(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}); {_HOLDS}.") from None
+    data = read_plain(path, _HOLDS)
     if hashlib.sha256(data).hexdigest() != digest:
         raise UserError(
             f"{path} does not have the checksum of its card; it is damaged or was changed: install the model again."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import check_plain, reason
+from IterMask3DLib.core.files import read_plain
 from IterMask3DLib.core.options import add_settings, given_settings
 from IterMask3DLib.core.progress import clock
 from IterMask3DLib.core.request import DEVICES
@@ -172,12 +172,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         import yaml  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("Reading a YAML file needs PyYAML: pip install itermask3d[train].") from None
-    check_plain(path)
+    text = read_plain(path)
     try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({reason(error)}).") from None
-    except (UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        given = yaml.safe_load(text.decode("utf-8"))
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} cannot be read as YAML ({' '.join(str(error).split())}).") from None
     if given is None:
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.files import check_plain, reason
+from IterMask3DLib.core.files import read_plain
 from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
 
 _MASK_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain", "_mask")
@@ -162,12 +163,7 @@ def _grouped(
 
 def _given_splits(table: Path, subjects: Collection[str]) -> dict[str, str]:
     """What a table that the user gives says of some subjects. Raises `UserError`."""
-    try:
-        splits = _table_splits(table)
-    except OSError as error:
-        raise UserError(
-            f"{table} cannot be read ({reason(error)}); give a table of participant_id and split."
-        ) from None
+    splits = _table_splits(table)
     if splits is None:
         raise UserError(f"{table} has no columns participant_id and split, separated by tabs.")
     return {subject: splits[subject] for subject in subjects if subject in splits}
@@ -175,10 +171,9 @@ def _given_splits(table: Path, subjects: Collection[str]) -> dict[str, str]:
 
 def _table_splits(table: Path) -> dict[str, str] | None:
     """Split by subject, or None where the table has no such column. Raises `UserError`."""
-    check_plain(table)
+    data = read_plain(table, "; give a table of participant_id and split")
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
+        rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), delimiter="\t"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} cannot be read as a table ({error}); mend or remove it.") from None
     if not rows or "split" not in rows[0] or "participant_id" not in rows[0]:

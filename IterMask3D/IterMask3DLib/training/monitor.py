@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from IterMask3DLib.core.files import check_plain, write_text
+from IterMask3DLib.core.files import read_plain, write_text
 from IterMask3DLib.training.pictures import Row, draw_rows
 
 _LONGEST_ROW = 1000
@@ -119,8 +119,7 @@ def _take_back(path: Path, step: int) -> None:
     """Leaves in a table the whole rows up to `step`, whatever else a killed run or a damaged disk left there."""
     if not path.exists():
         return
-    check_plain(path)
-    lines = path.read_bytes().decode("utf-8", errors="replace").replace("\0", "").splitlines()
+    lines = read_plain(path).decode("utf-8", errors="replace").replace("\0", "").splitlines()
     header, *rows = list(csv.reader(line for line in lines if len(line) < _LONGEST_ROW)) or [[]]
     kept = [row for row in rows if len(row) == len(header) and row[0].isdecimal() and int(row[0]) <= step]
     table = io.StringIO()
