@@ -14,7 +14,7 @@ import numpy as np
 
 from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import about, default_of
+from IterMask3DLib.core.settings import About, about, default_of
 from IterMask3DLib.core.versions import version_of
 from IterMask3DLib.methods.registry import find_method, method_specs
 from IterMask3DLib.models.catalogue import DEFAULT_MODEL, ModelEntry, find_entry, list_models, user_folder
@@ -88,23 +88,15 @@ def _model(entry: ModelEntry) -> dict[str, Any]:
             settings = {name: getattr(values, name) for name in about(values)}
         except UserError as error:
             problem = str(error)
-    known: dict[str, Any] = {
-        "title": entry.name,
-        "inputs": [],
-        "spacing": 0.0,
-        "method": "",
-        "training": "",
-        "licence": "",
+    training = card.training if card is not None else {}
+    known = {
+        "title": card.title if card is not None else entry.name,
+        "inputs": card.inputs if card is not None else [],
+        "spacing": card.grid.spacing if card is not None else 0.0,
+        "method": card.method if card is not None else "",
+        "training": str(training.get("data", "")),
+        "licence": str(training.get("licence", "")),
     }
-    if card is not None:
-        known = {
-            "title": card.title,
-            "inputs": card.inputs,
-            "spacing": card.grid.spacing,
-            "method": card.method,
-            "training": str(card.training.get("data", "")),
-            "licence": str(card.training.get("licence", "")),
-        }
     where = {
         "name": entry.name,
         "origin": entry.origin,
@@ -123,24 +115,11 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
     }
 
 
-def _setting(name: str, field: Any, known: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": known.kind,
-        "label": known.label,
-        "help": known.help,
-        "unit": known.unit,
-        "least": known.least,
-        "most": known.most,
-        "choices": known.choices,
-        "length": known.length,
-        "optional": known.optional,
-        "default": default_of(field),
-        "advanced": known.advanced,
-        "when": known.when,
-        "beyond_paper": known.beyond_paper,
-        "published": known.published if known.beyond_paper else None,
-    }
+def _setting(name: str, field: Any, known: About) -> dict[str, Any]:
+    told = {key: value for key, value in vars(known).items() if key != "former"}
+    published = known.published if known.beyond_paper else None
+    beyond = {"beyond_paper": known.beyond_paper, "published": published}
+    return {**told, "name": name, "default": default_of(field), **beyond}
 
 
 def _devices() -> list[str]:
