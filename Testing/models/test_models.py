@@ -21,7 +21,7 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE
-from IterMask3DLib.methods.loading import install, load_model, verify
+from IterMask3DLib.methods.loading import install, load_model
 from IterMask3DLib.models import catalogue, store
 from IterMask3DLib.models.catalogue import clear_installed, find_entry, find_model, list_models, read_card, user_folder
 from IterMask3DLib.models.store import save_model
@@ -152,7 +152,7 @@ def test_a_pickle_under_the_name_of_the_weights_is_not_loaded(folder: Path) -> N
 def test_the_bundled_models_are_whole_and_one_is_the_default() -> None:
     assert find_model(None) == find_model("t1w")
     for name in BUNDLED:
-        card = verify(find_model(name))
+        card = load_model(find_model(name)).card
         assert card.name == name and len(card.inputs) == 1 and card.format == 2
         assert "CC BY-SA 3.0" in card.training["licence"]
         assert (find_model(name) / "model.safetensors").stat().st_size < 40e6

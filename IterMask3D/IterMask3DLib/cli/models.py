@@ -21,12 +21,12 @@ def models(parsed: argparse.Namespace) -> int:
         print((find_model(parsed.model) / CARD_FILE).read_bytes().decode("utf-8", errors="replace").strip())
         return 0
     # Here, so that what needs no torch answers at once.
-    from IterMask3DLib.methods.loading import install, verify
+    from IterMask3DLib.methods.loading import install, load_model
 
     if parsed.action == "install":
         print(install(parsed.source, overwrite=parsed.overwrite))
     else:
-        card = verify(find_model(parsed.model))
+        card = load_model(find_model(parsed.model)).card
         print(f"{card.name}: the card, the checksums and the tensors are right.")
     return 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import read_card
@@ -25,11 +24,6 @@ def load_model(folder: Path) -> Model:
     return read_model(folder, card, method)
 
 
-def verify(folder: Path) -> ModelCard:
-    """Checks card, checksums and tensors of a model folder. Returns the card; raises `UserError`."""
-    return load_model(folder).card
-
-
 def install(source: Path, *, overwrite: bool = False) -> Path:
     """Copies a model folder or zip file into the user's folder after verifying it; returns the new folder."""
-    return install_model(source, verify, overwrite)
+    return install_model(source, lambda folder: load_model(folder).card, overwrite)
