@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,12 @@ _NONE = "none"
 
 
 def add_settings(
-    group: Any, record: Any, usual: Any = None, leave_out: Sequence[str] = (), lengths: Mapping[str, int] | None = None
+    group: Any,
+    record: Any,
+    usual: Any = None,
+    leave_out: Collection[str] = (),
+    lengths: Mapping[str, int] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> None:
     """Adds an option for each setting of a record; one that is not given is missing in what is parsed.
 
@@ -23,14 +28,16 @@ def add_settings(
         usual: a record whose values are shown as the defaults; None: those of the type.
         leave_out: settings without an option.
         lengths: of those that are whole numbers of no fixed length.
+        options: names of the options of some settings, the others have none; None: each has its own name.
     """
     for name, (field, one) in about(record).items():
-        if name in leave_out:
+        option = name if options is None else options.get(name)
+        if option is None or name in leave_out:
             continue
         one = replace(one, length=(lengths or {}).get(name, one.length))
         default = default_of(field) if usual is None else getattr(usual, name)
-        shape = {"dest": name, "default": argparse.SUPPRESS, **_shape(one)}
-        group.add_argument(flag(name), help=_help(one, default), **shape)
+        shape = {"dest": option, "default": argparse.SUPPRESS, **_shape(one)}
+        group.add_argument(flag(option), help=_help(one, default), **shape)
         if one.former:
             group.add_argument(flag(one.former), help=argparse.SUPPRESS, **shape)
 

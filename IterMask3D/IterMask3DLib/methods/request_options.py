@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field, make_dataclass
 from typing import Any
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import add_settings, given_settings
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.settings import About, about, checked, default_of
+from IterMask3DLib.core.settings import About, about, checked
 from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import method_specs
 
@@ -25,22 +24,21 @@ def add_request_options(parser: argparse.ArgumentParser, leave_out: Collection[s
     Args:
         leave_out: names that are other options of the parser.
     """
-    add_settings(parser, Request, leave_out=[*leave_out])
+    add_settings(parser, Request, leave_out=leave_out)
     taken: set[str] = set()
     for spec, options in _options({*about(Request), *leave_out}):
         group = parser.add_argument_group(f"settings of {spec.title} (default: the model's)")
-        add_settings(group, _record(spec, options), leave_out=[*taken])
+        add_settings(group, spec.Settings, options={options[each]: each for each in options if each not in taken})
         taken |= set(options)
     parser.set_defaults(refuse=parser.error)
 
 
-def request_from(parsed: argparse.Namespace, where: str, leave_out: Collection[str] = (), **more: Any) -> Request:
+def request_from(parsed: argparse.Namespace, where: str, leave_out: Collection[str] = ()) -> Request:
     """The request of a parsed command line; a value out of range of every method is a usage error.
 
     Args:
         where: the command, for the error.
         leave_out: as of `add_request_options`.
-        more: fields of the request that are no options.
     """
     chosen = {name: value for name, value in given_settings(parsed, Request).items() if name not in leave_out}
     settings: dict[str, Any] = {}
@@ -57,7 +55,7 @@ def request_from(parsed: argparse.Namespace, where: str, leave_out: Collection[s
         for name, refusal in refused.items():
             if name not in settings:
                 raise refusal
-        return Request(**{**chosen, **more}, settings=settings).check(where)
+        return Request(**chosen, settings=settings).check(where)
     except UserError as error:
         parsed.refuse(str(error))
         raise
@@ -78,13 +76,3 @@ def _options(reserved: Collection[str]) -> Iterator[tuple[MethodSpec, Mapping[st
 
 def _kind(one: About) -> tuple[Any, ...]:
     return one.kind, one.choices, one.length, one.optional
-
-
-def _record(spec: MethodSpec, options: Mapping[str, str]) -> type[Any]:
-    """The settings of a method under the names of their options."""
-    own = {name: each for name, (each, _) in about(spec.Settings).items()}
-    named = [
-        (option, Any, field(default=default_of(own[name]), metadata=own[name].metadata))
-        for option, name in options.items()
-    ]
-    return make_dataclass(spec.Settings.__name__, named)
