@@ -66,7 +66,8 @@ class CaseRun:
         spec = find_method(model.card.method)
         settings = spec.settings(model.card, request)
         runtime = Runtime.of(request)
-        return cls(model, request, prepare(case, model.card), settings, runtime, spec, spec.load(), begun, started)
+        prepared = prepare(case, model.card, request.skull_stripping)
+        return cls(model, request, prepared, settings, runtime, spec, spec.load(), begun, started)
 
     def infer(self) -> Events:
         """The method from its beginning."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
+import nibabel as nib
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -13,9 +19,11 @@ from scipy import ndimage
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import bounding_box
 from IterMask3DLib.core.image import Image
+from IterMask3DLib.core.request import STRIPPINGS
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.skull_stripping import find_brain, stripped_brain
+from IterMask3DLib.preprocessing.stripping_tools import TOOLS, CommandTool, Deepbet
 from Testing.brains import data_file, phantom
 
 
@@ -29,8 +37,27 @@ def head() -> Image:
     return Image(np.where(array > 0, array, np.where(scalp, 330, 0)) + noise, affine, "head")
 
 
-def nothing_installed(command: str) -> None:
-    return None
+def command_tool(choice: str, **more: object) -> CommandTool:
+    """A tool of the list that is a command, installed as /opt/COMMAND."""
+    tool = next(tool for tool in TOOLS if tool.choice == choice)
+    assert isinstance(tool, CommandTool)
+    return replace(tool, which=lambda command: f"/opt/{command}", **more)
+
+
+MISSING = tuple(replace(tool, which=lambda command: None) for tool in TOOLS if isinstance(tool, CommandTool))
+
+
+class StandIn:
+    """The interface of deepbet 1.0.2; whatever is above 320 is brain."""
+
+    def __init__(self, no_gpu: bool) -> None:
+        assert no_gpu
+
+    def run(self, image: nib.Nifti1Image) -> tuple[None, nib.Nifti1Image, float]:
+        values = image.get_fdata()
+        if values.max() > 1000:
+            raise AssertionError("Not enough foreground")
+        return None, nib.Nifti1Image((values > 320).astype(np.uint8), image.affine), 0.0
 
 
 def test_a_given_mask_comes_first() -> None:
@@ -74,11 +101,11 @@ def test_a_head_whose_air_is_zero_is_not_taken_for_a_stripped_brain() -> None:
     i, j, k = (np.indices(whole.array.shape) - (np.array(whole.array.shape) - 1)[:, None, None, None] / 2) * 4
     inside = (i / 80) ** 2 + (j / 102) ** 2 + (k / 78) ** 2 <= 1
     airless = Image(np.where(inside, whole.array, 0), whole.affine, "head")
-    assert find_brain(airless, which=nothing_installed).source == "built-in"
+    assert find_brain(airless, tools=()).source == "built-in"
 
 
 def test_the_built_in_skull_stripping_finds_the_brain_in_a_head() -> None:
-    found = find_brain(head(), which=nothing_installed)
+    found = find_brain(head(), tools=())
     brain = phantom()[0] > 0
     assert found.source == "built-in"
     assert (found.array & brain).sum() / brain.sum() > 0.95
@@ -86,10 +113,14 @@ def test_the_built_in_skull_stripping_finds_the_brain_in_a_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "command", "mask_name"),
-    [("HD-BET", "hd-bet", "brain_bet.nii.gz"), ("SynthStrip", "mri_synthstrip", "mask.nii.gz")],
+    ("choice", "name", "command", "mask_name"),
+    [
+        ("hd-bet", "HD-BET", "hd-bet", "brain_bet.nii.gz"),
+        ("synthstrip", "SynthStrip", "mri_synthstrip", "mask.nii.gz"),
+    ],
 )
-def test_an_installed_tool_is_called(name: str, command: str, mask_name: str) -> None:
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_an_installed_tool_is_called(choice: str, name: str, command: str, mask_name: str, is_chosen: bool) -> None:
     array, affine = phantom()
 
     def run(arguments: Sequence[str]) -> None:
@@ -98,7 +129,8 @@ def test_an_installed_tool_is_called(name: str, command: str, mask_name: str) ->
         np.testing.assert_allclose(read_image(image).array, head().array, rtol=1e-5)
         write_nifti(array > 0, affine, image.with_name(mask_name))
 
-    found = find_brain(head(), run=run, which=lambda wanted: f"/opt/{wanted}" if wanted == command else None)
+    tools = (*(tool for tool in MISSING if tool.choice != choice), command_tool(choice, run=run))
+    found = find_brain(head(), choice=choice if is_chosen else "auto", tools=tools)
     assert found.source == "tool" and name in found.description
     np.testing.assert_array_equal(found.array, array > 0)
 
@@ -107,8 +139,48 @@ def test_a_tool_that_fails_is_told_and_the_built_in_skull_stripping_takes_over()
     def run(arguments: Sequence[str]) -> None:
         raise subprocess.CalledProcessError(1, list(arguments))
 
-    found = find_brain(head(), run=run, which=lambda wanted: f"/opt/{wanted}" if wanted == "hd-bet" else None)
+    found = find_brain(head(), tools=[command_tool("hd-bet", run=run)])
     assert found.source == "built-in" and "HD-BET is installed but failed" in found.warnings[0]
+
+
+def test_every_tool_can_be_chosen() -> None:
+    assert tuple(tool.choice for tool in TOOLS) == STRIPPINGS[1:-1]
+
+
+def test_a_tool_that_is_chosen_and_not_installed_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"^SynthStrip is not installed .*mri_synthstrip.*or choose another\.$"):
+        find_brain(head(), choice="synthstrip", tools=MISSING)
+    monkeypatch.setitem(sys.modules, "deepbet", None)
+    with pytest.raises(UserError, match=r'^deepbet is not installed \(pip install "itermask3d\[deepbet\]"\)'):
+        find_brain(head(), choice="deepbet")
+
+
+def test_the_built_in_skull_stripping_can_be_chosen_beside_a_tool() -> None:
+    def run(arguments: Sequence[str]) -> None:
+        raise AssertionError("not to be called")
+
+    assert find_brain(head(), choice="built-in", tools=[command_tool("hd-bet", run=run)]).source == "built-in"
+
+
+def test_deepbet_is_used_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("deepbet")
+    module.__spec__, module.BrainExtraction = ModuleSpec("deepbet", None), StandIn  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "deepbet", module)
+    volume = head()
+    found = find_brain(volume, tools=(*MISSING, Deepbet()))
+    assert found.source == "tool" and found.description == "by deepbet"
+    np.testing.assert_array_equal(found.array, volume.array > 320)
+    with pytest.raises(UserError, match="Not enough foreground"):
+        Deepbet().mask(replace(volume, array=volume.array * 10))
+
+
+@pytest.mark.skipif(find_spec("deepbet") is None, reason='deepbet is not installed: pip install "itermask3d[deepbet]"')
+def test_deepbet_and_the_built_in_skull_stripping_agree_on_a_real_head() -> None:
+    volume = read_image(data_file("heads", "head_a_T1w.nii.gz"))
+    found, built_in = find_brain(volume, choice="deepbet"), find_brain(volume, choice="built-in")
+    assert found.description == "by deepbet" and not found.warnings
+    both = (found.array & built_in.array).sum()
+    assert 2 * both / (found.array.sum() + built_in.array.sum()) > 0.92
 
 
 def test_a_mask_that_cannot_be_a_brain_is_told() -> None:
@@ -130,7 +202,7 @@ def test_an_empty_mask_is_refused() -> None:
 @pytest.mark.parametrize("name", ["head_a_T1w.nii.gz", "head_b_T1w.nii.gz"])
 def test_real_heads_are_stripped(name: str) -> None:
     volume = read_image(data_file("heads", name))
-    found = find_brain(volume, which=nothing_installed)
+    found = find_brain(volume, tools=())
     assert found.source == "built-in" and not found.warnings
     assert 1300 < found.millilitres < 1800
     # Scalp and air are outside, the deep white matter is inside.

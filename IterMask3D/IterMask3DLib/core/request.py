@@ -13,6 +13,7 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 PRECISIONS = ("auto", "half", "single")
 BACKENDS = ("auto", "pytorch", "openvino")
 QUALITIES = ("auto", "fast", "full", "published")
+STRIPPINGS = ("auto", "hd-bet", "synthstrip", "deepbet", "built-in")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Request:
         "fast: the passes that decide; full: every pass; published: every pass, and nothing that goes beyond the "
         "paper; auto: fast where the result is the same, else full",
         choices=QUALITIES,
+    )
+    skull_stripping: str = setting(
+        "choice",
+        "auto",
+        "Skull stripping",
+        "of a volume with a skull and without a brain mask; auto: the first of these that is installed",
+        choices=STRIPPINGS,
     )
     seed: int = setting("whole", 0, "Seed", "of the noise", least=0, most=2**31 - 1)
     save_iterations: bool = setting("truth", False, "Save iterations", "also write the mask of every iteration")

@@ -92,15 +92,18 @@ class Prepared:
         return along_axes(values.transpose(t.axes).T, matrices[::-1]).T
 
 
-def prepare(case: Case, card: ModelCard) -> Prepared:
+def prepare(case: Case, card: ModelCard, skull_stripping: str = "auto") -> Prepared:
     """Finds the brain, reorients, resamples to the model's spacing, crops around the brain, scales the intensities.
 
     The model grid grows in multiples of the card's number where the brain does not fit. Raises `UserError` where an
     input channel is missing or there is no brain.
+
+    Args:
+        skull_stripping: as in `Request`.
     """
     images = inputs_of(case, card)
     reference = case.reference
-    mask = find_brain(reference, case.brain_mask)
+    mask = find_brain(reference, case.brain_mask, skull_stripping)
     transform = _placed(reference, mask, card.grid)
     to_model = Averages(mask, transform)
     if not to_model.brain.any():

@@ -5,10 +5,7 @@ A mask that is given says so, or a volume that is stripped already, an installed
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +16,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Box, bounding_box
 from IterMask3DLib.core.image import BoolVolume, Image
 from IterMask3DLib.preprocessing.built_in_stripping import strip_head
-from IterMask3DLib.preprocessing.nifti import write_nifti
-from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.preprocessing.stripping_tools import TOOLS, StrippingTool
 
 SMALLEST_ML, LARGEST_ML = 600.0, 2200.0
 """Volumes between which a brain mask can be a brain's."""
@@ -28,21 +24,8 @@ SMALLEST_ML, LARGEST_ML = 600.0, 2200.0
 _LEAST_BACKGROUND = 0.1
 _LARGE_PART = 0.1
 _SAME_GRID_MM = 1e-2
-_TOOL_SECONDS = 1800
+_AUTO = "auto"
 _CHECK = "Check it before you trust the result."
-
-ToolRunner = Callable[[Sequence[str]], None]
-"""Runs a command line; raises `OSError` or `subprocess.SubprocessError` when it fails."""
-
-TOOLS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    (
-        "HD-BET",
-        "hd-bet",
-        ("-i", "{image}", "-o", "{out}", "-device", "cpu", "--disable_tta", "--save_bet_mask", "--no_bet_image"),
-    ),
-    ("SynthStrip", "mri_synthstrip", ("-i", "{image}", "-m", "{mask}")),
-)
-"""Name, command and arguments of the tools that are used where the user has them."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +47,18 @@ class BrainMask:
     warnings: tuple[str, ...]
 
 
-def run_tool(command: Sequence[str]) -> None:
-    """Runs an installed tool, silently, within half an hour."""
-    subprocess.run(command, check=True, capture_output=True, timeout=_TOOL_SECONDS)
-
-
 def find_brain(
-    image: Image,
-    given: Image | None = None,
-    run: ToolRunner = run_tool,
-    which: Callable[[str], str | None] = shutil.which,
+    image: Image, given: Image | None = None, choice: str = _AUTO, tools: Sequence[StrippingTool] = TOOLS
 ) -> BrainMask:
-    """The brain of a volume, by the first way that applies.
+    """The brain of a volume, by the first way that applies: given, stripped already, a tool, the built-in stripping.
 
     Args:
         given: a mask on the volume's grid, 0 and not 0.
-        run: runs the command of a tool; which: finds it.
+        choice: of the skull stripping, as in `Request`; auto: the first tool that is installed.
+        tools: that there are.
 
     Raises:
-        UserError: if a given mask does not fit, or nothing is found.
+        UserError: if a given mask does not fit, the chosen tool is not installed, or nothing is found.
     """
     if given is not None:
         return _described(image, _fitting(image, given), "given", f"given: {Path(given.source).name}")
@@ -90,15 +66,17 @@ def find_brain(
     if stripped is not None:
         return _described(image, stripped, "stripped", "already stripped: the background is constant")
     warnings: tuple[str, ...] = ()
-    for name, command, arguments in TOOLS:
-        path = which(command)
-        if path is None:
+    for tool in tools:
+        if choice not in (_AUTO, tool.choice):
             continue
-        try:
-            return _described(image, _by_tool(image, (path, *arguments), run), "tool", f"by {name}", warnings)
-        except (OSError, subprocess.SubprocessError, UserError) as error:
-            instead = "the built-in skull stripping was used instead"
-            warnings += (f"{name} is installed but failed ({error}); {instead}.",)
+        if tool.is_installed():
+            try:
+                return _described(image, _fitting(image, tool.mask(image)), "tool", f"by {tool.name}", warnings)
+            except UserError as error:
+                instead = "the built-in skull stripping was used instead"
+                warnings += (f"{tool.name} is installed but failed ({error}); {instead}.",)
+        elif choice == tool.choice:
+            raise UserError(f"{tool.name} is not installed ({tool.install}); install it or choose another.")
     return _described(image, strip_head(image), "built-in", "by the built-in skull stripping", warnings)
 
 
@@ -144,18 +122,6 @@ def _fitting(image: Image, given: Image) -> BoolVolume:
             f"{given.source}: the brain mask lies elsewhere in space than the volume; resample it to the volume's grid."
         )
     return np.asarray(given.array > 0)
-
-
-def _by_tool(image: Image, command: Sequence[str], run: ToolRunner) -> BoolVolume:
-    with tempfile.TemporaryDirectory() as folder:
-        head, out, mask = (Path(folder, f"{name}.nii.gz") for name in ("image", "brain", "mask"))
-        write_nifti(image.array.astype(np.float32), image.affine, head)
-        run([part.format(image=head, out=out, mask=mask) for part in command])
-        places = (mask, Path(folder, "brain_bet.nii.gz"), Path(folder, "brain_mask.nii.gz"))
-        written = [path for path in places if path.exists()]
-        if not written:
-            raise UserError("it wrote no mask")
-        return _fitting(image, read_image(written[0]))
 
 
 def _described(
