@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,27 +86,38 @@ def template_to_brain(image: Image, brain: BoolVolume) -> Affine:
     moving = itk_image(scaled, image.affine)
     transform = sitk.AffineTransform(sitk.CenteredTransformInitializer(fixed, moving, sitk.AffineTransform(3)))
     transform.SetMatrix(np.diag(_extent(moving) / _extent(fixed)).ravel().tolist())
-    registration = sitk.ImageRegistrationMethod()
-    registration.SetMetricAsCorrelation()
-    registration.SetMetricSamplingStrategy(registration.NONE)
-    registration.SetInterpolator(sitk.sitkLinear)
-    registration.SetOptimizerAsRegularStepGradientDescent(
-        1.0, 1e-2, 150, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-8
-    )
-    registration.SetOptimizerScalesFromPhysicalShift()
+    blurred = [sitk.SmoothingRecursiveGaussian(each, _BLUR_MM) for each in (fixed, moving)]
     # A third level without shrinking moves no point of five validation brains by more than 0.6 mm, and takes two thirds
     # of the time.
-    registration.SetShrinkFactorsPerLevel([4, 2])
-    registration.SetSmoothingSigmasPerLevel([0, 0])
-    registration.SetInitialTransform(transform, inPlace=True)
-    # One thread adds in one order, so that the last digits are the same on every run.
-    registration.SetNumberOfThreads(1)
-    registration.Execute(*(sitk.SmoothingRecursiveGaussian(each, _BLUR_MM) for each in (fixed, moving)))
+    correlate(blurred[0], blurred[1], transform, steps=150, smoothed=[0, 0])
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
     centre = np.array(transform.GetCenter())
     matrix[:3, 3] = centre + np.array(transform.GetTranslation()) - matrix[:3, :3] @ centre
     return world_transform_in_ras(matrix)
+
+
+def correlate(
+    fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform, steps: int, smoothed: Sequence[float]
+) -> None:
+    """Moves a transform, from places of one image to those of another, to where their correlation is best.
+
+    Args:
+        steps: of the optimiser on each of two levels, a quarter and a half as fine; smoothed: before each.
+    """
+    registration = sitk.ImageRegistrationMethod()
+    registration.SetMetricAsCorrelation()
+    registration.SetInterpolator(sitk.sitkLinear)
+    registration.SetOptimizerAsRegularStepGradientDescent(
+        1.0, 1e-2, steps, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-8
+    )
+    registration.SetOptimizerScalesFromPhysicalShift()
+    registration.SetShrinkFactorsPerLevel([4, 2])
+    registration.SetSmoothingSigmasPerLevel(smoothed)
+    registration.SetInitialTransform(transform, inPlace=True)
+    # One thread adds in one order, so that the last digits are the same on every run.
+    registration.SetNumberOfThreads(1)
+    registration.Execute(fixed, moving)
 
 
 def mni_to_brain(image: Image, brain: BoolVolume) -> Affine:

@@ -8,10 +8,10 @@ import SimpleITK as sitk
 from IterMask3DLib.core.geometry import Spacing
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.methods.itermask3d.residual_fit import BrainAverage
+from IterMask3DLib.preprocessing.registration import correlate
 
 _LEAST_SHARE = 0.3
 _AVERAGED_MM = 3.0
-_SHRINK, _SMOOTHED = [4, 2], [2.0, 1.0]
 
 
 class OtherSide:
@@ -56,19 +56,7 @@ def _registered(volume: FloatVolume) -> sitk.Transform:
     fixed, moving = _image(volume), _image(volume[::-1])
     found = sitk.Euler3DTransform()
     found.SetCenter([(side - 1) / 2 for side in volume.shape])
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsCorrelation()
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(
-        1.0, 1e-2, 100, relaxationFactor=0.7, gradientMagnitudeTolerance=1e-8
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(_SHRINK)
-    method.SetSmoothingSigmasPerLevel(_SMOOTHED)
-    method.SetInitialTransform(found, inPlace=True)
-    # One thread adds in one order, so that the last digits are the same on every run.
-    method.SetNumberOfThreads(1)
-    method.Execute(fixed, moving)
+    correlate(fixed, moving, found, steps=100, smoothed=[2.0, 1.0])
     return found
 
 
