@@ -73,10 +73,8 @@ def series_of(folder: Path) -> list[tuple[str, str]]:
     """
     found = []
     for files in sorted(_series(folder), key=len, reverse=True):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(files[0])
         try:
-            reader.ReadImageInformation()
+            reader = _header(files[0])
             name = reader.GetMetaData(_NAMED[0]).strip() if reader.HasMetaDataKey(_NAMED[0]) else ""
         except RuntimeError:
             name = ""
@@ -98,9 +96,7 @@ def dicom_contrast(place: Path) -> str:
     """The contrast that the header of the scan of a folder names, or the times of its sequence tell; "" for none."""
     try:
         (files,) = _series_at(place)
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(files[0])
-        reader.ReadImageInformation()
+        reader = _header(files[0])
     except (ValueError, RuntimeError, UserError):
         return ""  # What is wrong with it is said when it is read.
     there = {tag: reader.GetMetaData(tag) for tag in (*_NAMED, *_TIMES) if reader.HasMetaDataKey(tag)}
@@ -116,6 +112,14 @@ def _milliseconds(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def _header(file: str) -> sitk.ImageFileReader:
+    """What a header says, without its pixels. Raises `RuntimeError`."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(file)
+    reader.ReadImageInformation()
+    return reader
 
 
 def _series_at(place: Path) -> list[list[str]]:
@@ -135,10 +139,8 @@ def _series(folder: Path) -> list[list[str]]:
 
 
 def _slice(place: Path, file: str) -> Slice:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(file)
     try:
-        reader.ReadImageInformation()
+        reader = _header(file)
         check_size(place, reader.GetSize(), np.float32)
         position = _numbers(reader, _POSITION, 3)
         orientation = _numbers(reader, _ORIENTATION, 6)
