@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import is_memory
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.runtime import openvino
 from IterMask3DLib.runtime.device import Device, choose_device
@@ -91,7 +92,7 @@ class Runner:
                 smaller = device.smaller if _is_about_the_device(error, device) else None
                 if smaller is None:
                     raise
-                why = "ran out of memory" if _is_memory(error) else "cannot run this network"
+                why = "ran out of memory" if is_memory(error) else "cannot run this network"
             # Outside the handler: the exception held the frames, and with them the memory, of the failed pass.
             self._runtime.fall_back(smaller, why)
 
@@ -144,10 +145,6 @@ def memory_format_of(network: nn.Module) -> torch.memory_format:
     return next((CHANNELS_LAST[ndim] for ndim in (5, 4) if ndim in weights), torch.preserve_format)
 
 
-def _is_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()
-
-
 def _is_about_the_device(error: RuntimeError, device: Device) -> bool:
     # MPS lacks some 3D operations, depending on the system's version, and says so with a plain RuntimeError.
-    return _is_memory(error) or device.kind == "mps"
+    return is_memory(error) or device.kind == "mps"
