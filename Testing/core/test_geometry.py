@@ -78,10 +78,12 @@ def test_a_part_of_a_grid_lies_where_it_lay() -> None:
 
 
 @pytest.mark.parametrize("t", TRANSFORMS)
-def test_turning_back_undoes_turning(t: GridTransform) -> None:
+def test_turning_moves_every_voxel_to_a_place_of_its_own(t: GridTransform) -> None:
     array = np.random.default_rng(0).random(t.input_shape)
     assert t.turn(array).shape == t.turned_shape
-    np.testing.assert_array_equal(t.turn_back(t.turn(array)), array)
+    back = np.zeros_like(array)
+    t.turn(back)[...] = t.turn(array)
+    np.testing.assert_array_equal(back, array)
     box = (slice(1, 4), slice(2, 3), slice(0, 5))
     np.testing.assert_array_equal(np.sort(t.turn(array)[t.turn_box(box)], axis=None), np.sort(array[box], axis=None))
 

@@ -117,11 +117,6 @@ class GridTransform:
         flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
         return array[flips].transpose([self.axes.index(x) for x in range(3)])
 
-    def turn_back(self, array: NDArray[Any]) -> NDArray[Any]:
-        """What `turn` gave, [i, j, k] again; a view."""
-        flips = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
-        return array.transpose(self.axes)[flips]
-
     def turn_box(self, box: Box) -> Box:
         """A box of the input [i, j, k] with its sides along the model's axes."""
         sides = [

@@ -202,11 +202,6 @@ class Settings:
         fast = request.quality == "fast" or (request.quality == "auto" and median_multiple is not None)
         return replace(self, median_multiple=median_multiple, visited=fast_points(self.sweep_passes) if fast else None)
 
-    @property
-    def expected_sweep(self) -> int:
-        """How many forward passes the sweep takes."""
-        return len(self.visited) if self.visited else self.sweep_passes
-
 
 def fast_points(passes: int) -> tuple[int, ...]:
     """The points of a sweep that tell the whole curve, closer together where it bends."""
