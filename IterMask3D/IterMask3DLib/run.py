@@ -12,7 +12,7 @@ from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Edit, Request
-from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Result, Step
+from IterMask3DLib.core.result import MASK, CaseResult, Result, Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.versions import versions
 from IterMask3DLib.methods.base import Method, MethodSpec, Resumable
@@ -116,24 +116,20 @@ class CaseRun:
 
     def _restored(self, result: Result, settings: Any, kept: list[Step]) -> CaseResult:
         prepared, brain = self.prepared, self.prepared.brain_mask
-        iterations = tuple(
-            Iteration(s.number, s.phase, s.seconds, s.scalars, replace(s.layers[MASK], values=_restoring(prepared, s)))
-            for s in kept
-        )
+        iterations = [replace(s, layers={MASK: replace(s.layers[MASK], values=_restoring(prepared, s))}) for s in kept]
+        restored = {
+            **vars(result),
+            "layers": {name: prepared.restore(layer) for name, layer in result.layers.items()},
+            "warnings": prepared.warnings + result.warnings + tuple(self.runtime.notices),
+        }
         return CaseResult(
+            **restored,
             case=prepared.case,
             brain=brain.array,
             brain_source=brain.description,
             brain_ml=brain.millilitres,
-            layers={name: prepared.restore(layer) for name, layer in result.layers.items()},
-            case_score=result.case_score,
-            slice_scores=result.slice_scores,
-            scalars=result.scalars,
-            artifacts=result.artifacts,
-            warnings=prepared.warnings + result.warnings + tuple(self.runtime.notices),
             provenance=self._provenance(settings),
-            iterations=iterations or None,
-            state=result.state,
+            iterations=tuple(iterations),
         )
 
     def _provenance(self, settings: Any) -> dict[str, Any]:

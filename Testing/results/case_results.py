@@ -10,7 +10,7 @@ import numpy as np
 from IterMask3DLib.core.artifacts import MaskHistory, ThresholdCurve
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import BoolVolume, Case, Image
-from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, CaseResult, Iteration, Layer
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, RECONSTRUCTION, CaseResult, Layer, Step
 
 SHAPE = (24, 30, 20)
 
@@ -94,11 +94,11 @@ def score_alone() -> CaseResult:
     return a_result(layers={}, artifacts=(), scalars={}, case_score=0.75, slice_scores=(0.1, 0.75, 0.2))
 
 
-def iterations() -> tuple[Iteration, ...]:
+def iterations() -> tuple[Step, ...]:
     """A sweep pass that hides 3 voxels and a shrink pass that hides 1."""
     first, second = np.zeros(SHAPE, dtype=bool), np.zeros(SHAPE, dtype=bool)
     first[5, 5, 5:8] = second[5, 5, 6] = True
     return (
-        Iteration(1, "sweep", 0.25, {"masked_fraction": 0.5, "mean_error": 0.125}, Layer.mask(first)),
-        Iteration(2, "shrink", 0.5, {"masked_fraction": 0.25}, Layer.mask(second)),
+        Step(1, 2, "sweep", 0.25, {"masked_fraction": 0.5, "mean_error": 0.125}, {MASK: Layer.mask(first)}),
+        Step(2, 2, "shrink", 0.5, {"masked_fraction": 0.25}, {MASK: Layer.mask(second)}),
     )

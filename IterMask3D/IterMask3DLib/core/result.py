@@ -106,48 +106,23 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Iteration:
-    """A step that is kept.
-
-    Attributes:
-        number, phase, seconds, scalars: as in `Step`.
-        mask: on the grid of the reference; None where the numbers alone were kept.
-    """
-
-    number: int
-    phase: str
-    seconds: float
-    scalars: Mapping[str, float]
-    mask: Layer | None = None
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """The result of one case, on the grid of its reference.
+@dataclass(frozen=True, kw_only=True)
+class CaseResult(Result):
+    """The result of one case, on the grid of its reference: its volumes are [i, j, k].
 
     Attributes:
         case: the case it belongs to.
         brain: bool [i, j, k]; brain_source: where it was taken from, in words; brain_ml: its volume.
-        layers, case_score, slice_scores, scalars, artifacts, warnings: as in `Result`, volumes [i, j, k].
         provenance: what made it, JSON-able.
-        iterations: every step with a mask, where they were asked for.
-        state: see `Result`.
+        iterations: every step, where they were asked for; of its layers the mask, if it was kept.
     """
 
     case: Case
     brain: BoolVolume
     brain_source: str
     brain_ml: float
-    layers: Mapping[str, Layer]
-    case_score: float | None
-    slice_scores: tuple[float, ...] | None
-    scalars: Mapping[str, float]
-    artifacts: tuple[Artifact, ...]
-    warnings: tuple[str, ...]
     provenance: Mapping[str, Any]
-    iterations: tuple[Iteration, ...] | None = None
-    state: Any = field(default=None, repr=False, compare=False)
+    iterations: tuple[Step, ...] = ()
 
     def artifact(self, kind: type[Any]) -> Any:
         """The artifact of a type, or None."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_folder, reason, staged_folder, take_place, write_csv
-from IterMask3DLib.core.result import ANOMALY, CaseResult, LayerKind
+from IterMask3DLib.core.result import ANOMALY, MASK, CaseResult, LayerKind
 from IterMask3DLib.core.tables import write_iterations, write_lesions
 from IterMask3DLib.preprocessing.nifti import write_nifti, write_nifti_series
 from IterMask3DLib.results.artifacts import files_of
@@ -115,7 +115,7 @@ def case_files(
     if "brain" in what:
         write_nifti(result.brain, affine, path("brain.nii.gz"))
     if "iterations" in what and result.iterations:
-        masks = [iteration.mask for iteration in result.iterations if iteration.mask is not None]
+        masks = [step.layers[MASK] for step in result.iterations if MASK in step.layers]
         if masks:
             # Each is restored when it is its turn: all of them at once would not fit into memory.
             write_nifti_series([mask.read for mask in masks], affine, path("iterations.nii.gz"))

@@ -17,7 +17,7 @@ from IterMask3DLib.core.geometry import Affine, GridTransform, Shape
 from IterMask3DLib.core.image import BoolVolume, Case, Image, PackedMask
 from IterMask3DLib.core.limits import check_voxels
 from IterMask3DLib.core.request import ByGamma, ByPoint, BySettings, Edit, FromMask, Request
-from IterMask3DLib.core.result import MASK, CaseResult, Iteration, Layer, LayerKind, Step, compact
+from IterMask3DLib.core.result import MASK, CaseResult, Layer, LayerKind, Step, compact
 from IterMask3DLib.core.settings import About, changed, checked
 from IterMask3DLib.core.wire import Message
 
@@ -241,25 +241,25 @@ def outcome_of(message: Message) -> CaseResult:
         artifacts=tuple(artifact for artifact in artifacts if artifact is not None),
         warnings=tuple(fields["warnings"]),
         provenance=fields["provenance"],
-        iterations=_iterations_of(message, case, brain) or None,
+        iterations=_iterations_of(message, case, brain),
     )
 
 
-def _iterations_of(message: Message, case: Case, brain: BoolVolume) -> tuple[Iteration, ...]:
+def _iterations_of(message: Message, case: Case, brain: BoolVolume) -> tuple[Step, ...]:
     """The steps that a door kept of a run, their masks restored from the model grid when they are asked for."""
     steps = message.fields.get("iterations", [])
-    masks: list[Layer | None] = [None] * len(steps)
+    layers: list[dict[str, Layer]] = [{} for _ in steps]
     if "grid" in message.fields:
         affine = np.asarray(message.fields["grid"]["affine"], dtype=np.float64).reshape(4, 4)
         k, j, i = (int(n) for n in message.fields["grid"]["shape"])
         way = GridTransform.between(affine, (i, j, k), case.reference.affine, brain.shape)
         kept = _masks_of(message.arrays["masks"], (k, j, i))
-        masks = [Layer(LayerKind.MASK, partial(_restored, mask, way, brain)) for mask in kept]
-        if len(masks) != len(steps):
+        layers = [{MASK: Layer(LayerKind.MASK, partial(_restored, mask, way, brain))} for mask in kept]
+        if len(layers) != len(steps):
             raise UserError("The masks that were kept of the run are not those of its iterations; run Segment again.")
     return tuple(
-        Iteration(step["number"], step["phase"], step["seconds"], step["scalars"], mask)
-        for step, mask in zip(steps, masks, strict=True)
+        Step(step["number"], len(steps), step["phase"], step["seconds"], step["scalars"], masks)
+        for step, masks in zip(steps, layers, strict=True)
     )
 
 
