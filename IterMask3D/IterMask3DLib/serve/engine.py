@@ -20,7 +20,6 @@ from IterMask3DLib import __version__
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.failures import explained, is_memory
 from IterMask3DLib.core.result import Step
-from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.wire import VERSION, Message
 from IterMask3DLib.methods.base import Resumable
 from IterMask3DLib.models.catalogue import clear_installed, find_model, list_models, read_card
@@ -141,10 +140,7 @@ class Engine:
         if kept.state is None:
             raise UserError("There is no run to go on from; run Segment first.")
         edit = edit_of(message.fields, message.arrays, kept.run.prepared)
-        given = message.fields.get("settings", {})
-        settings = changed(kept.run.settings, given, "settings")
-        changes = {name: getattr(settings, name) for name in given}
-        self._finish(work, kept, kept.run.resume(kept.state, edit, changes))
+        self._finish(work, kept, kept.run.resume(kept.state, edit, message.fields.get("settings")))
 
     def _recall(self, work: Work, message: Message) -> None:
         kept = self._the_kept(message)
