@@ -154,6 +154,7 @@ def test_the_other_side_is_found_in_a_turned_head() -> None:
 def test_what_is_alike_on_both_sides_is_subtracted_and_never_added() -> None:
     score, other = np.array([3.0, 3.0, -1.0, 2.0]), np.array([3.0, 0.0, -4.0, -1.0])
     np.testing.assert_array_equal(one_sided(score, other), [0, 3, -1, 2])
+    np.testing.assert_array_equal(one_sided(score, other, 1.0), np.maximum(one_sided(score, other), score - 1))
 
 
 def noisy_identity(given: torch.Tensor) -> torch.Tensor:

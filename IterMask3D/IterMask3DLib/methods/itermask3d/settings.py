@@ -156,6 +156,15 @@ class Settings:
     other_side: bool = _scored(
         "truth", True, "Other hemisphere", "what stands out there at the mirrored place is subtracted"
     )
+    other_side_limit: float | None = _scored(
+        "number",
+        None,
+        "Limit of the other hemisphere",
+        "of what is subtracted, robust standard deviations; without one lesions on both sides take each other away",
+        least=0,
+        most=1e6,
+        optional=True,
+    )
     normative_score: bool = _scored(
         "truth", False, "Normative score", "scores are standardised by those of healthy brains there"
     )
@@ -289,6 +298,7 @@ class CalibrationSettings:
     side: str = like(Settings, "side")
     scales_mm: tuple[float, ...] = like(Settings, "scales_mm")
     other_side: bool = like(Settings, "other_side")
+    other_side_limit: float | None = like(Settings, "other_side_limit")
     hysteresis: float = like(Settings, "hysteresis")
     healthy_shares: tuple[float, ...] = like(
         Settings,

@@ -46,9 +46,12 @@ class OtherSide:
         return np.ascontiguousarray(sitk.GetArrayFromImage(moved).T)
 
 
-def one_sided(score: FloatVolume, other: FloatVolume) -> FloatVolume:
-    """A score less that of the other side, where the other side's is above 0."""
-    return score - np.maximum(other, 0)
+def one_sided(score: FloatVolume, other: FloatVolume, limit: float | None = None) -> FloatVolume:
+    """A score less that of the other side, where the other side's is above 0; at most `limit` is taken away.
+
+    Without a limit lesions that both sides have, as in multiple sclerosis, take each other away.
+    """
+    return score - np.clip(other, 0, limit)
 
 
 def _registered(volume: FloatVolume) -> sitk.Transform:

@@ -94,7 +94,9 @@ class WholeBrainScore:
         scores = []
         for average in self._averages:
             score = self._sign * in_spreads(average(residual), given.brain)
-            scores.append(score if self._other is None else one_sided(score, self._other(score)))
+            if self._other is not None:
+                score = one_sided(score, self._other(score), self._settings.other_side_limit)
+            scores.append(score)
         return scores
 
     def __call__(self, reconstruction: FloatVolume) -> FloatVolume:

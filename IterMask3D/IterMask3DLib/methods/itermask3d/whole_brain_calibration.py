@@ -80,6 +80,7 @@ def calibrate_whole_brain(
         "side": choices.side,
         "scales_mm": list(choices.scales_mm),
         "other_side": choices.other_side,
+        **({} if choices.other_side_limit is None else {"other_side_limit": choices.other_side_limit}),
         "hysteresis": choices.hysteresis,
     }
     settings = changed(Settings(), chosen, model.card.name)
