@@ -13,11 +13,11 @@ from typing import Any
 from IterMask3DLib.core.contrast import CONTRASTS
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.options import add_settings, flag, given_settings, words_of
-from IterMask3DLib.core.request import DEVICES
 from IterMask3DLib.core.settings import changed, check_counted
 from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import find_method
 from IterMask3DLib.models.catalogue import find_model, read_card
+from IterMask3DLib.training.cli import add_cohort
 
 _ON_CARD = ("name", "title", "intensity", "contrast")
 
@@ -36,9 +36,7 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
         "this adds to the paper stands on the card; `segment --quality published` leaves it out.",
     )
     parser.add_argument("model", metavar="MODEL", help="name or folder of a model")
-    parser.add_argument(
-        "data", type=Path, nargs="+", metavar="DATA", help="folder of healthy volumes, as of `train`; one a scanner"
-    )
+    add_cohort(parser, "each counts alike", "nowhere")
     parser.add_argument("-o", "--out", required=True, type=Path, metavar="OUT", help="model folder to write")
     parser.add_argument("--name", default="", help="of the new model, on its card (default: as it was)")
     parser.add_argument("--title", default="", help="likewise")
@@ -60,12 +58,6 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser.add_argument(
         "--brains", type=int, metavar="N", help="training volumes of each DATA at the most (default: all)"
     )
-    parser.add_argument("--split", type=Path, metavar="TSV", help="table of participant_id and split, as of `train`")
-    parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
-    parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept, as of `train` (default: nowhere)"
-    )
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     spec = _method_among(arguments)
     if spec is not None and spec.CalibrationSettings is not None:
         add_settings(parser.add_argument_group(f"calibration of {spec.title}"), spec.CalibrationSettings)

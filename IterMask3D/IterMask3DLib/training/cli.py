@@ -40,14 +40,7 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
         description="Trains on the healthy volumes in DATA and writes the model folder RUN/model. Run again, it goes "
         "on where it stopped. Several processes: torchrun --nproc-per-node N -m IterMask3DLib.cli train DATA -o RUN …",
     )
-    parser.add_argument(
-        "data",
-        type=Path,
-        nargs="+",
-        metavar="DATA",
-        help="folder of healthy volumes, BIDS or flat; stripped, with masks, or heads; of several, one a scanner, as "
-        "many volumes are drawn from each",
-    )
+    add_cohort(parser, "as many volumes are drawn from each", "RUN/cache")
     parser.add_argument(
         "-o", "--out", required=True, type=Path, metavar="RUN", help="folder of the run, and of the model in the end"
     )
@@ -57,17 +50,6 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
         "--config", type=Path, metavar="FILE", help="YAML file of options, named as below with _ for -; the line wins"
     )
     parser.add_argument("--preset", choices=PRESETS, help="values of all options that are not given")
-    parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
-    parser.add_argument(
-        "--split",
-        type=Path,
-        metavar="TSV",
-        help="table of participant_id and split (train, val; others are left out), asked before that of DATA",
-    )
-    parser.add_argument(
-        "--cache", type=Path, metavar="FOLDER", help="where prepared volumes are kept (default: RUN/cache)"
-    )
-    parser.add_argument("--device", choices=DEVICES, default="auto")
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes that make batches (default: as many as help)"
     )
@@ -77,6 +59,23 @@ def add_train(commands: Any, arguments: Sequence[str] = ()) -> None:
     lengths = {"shape": spec.dimensions}
     add_settings(parser.add_argument_group("training"), TrainingOptions, usual, leave_out, lengths)
     add_settings(parser.add_argument_group(f"training of {spec.title}"), spec.TrainingSettings)
+
+
+def add_cohort(parser: argparse.ArgumentParser, several: str, cache: str) -> None:
+    """Adds what says which healthy volumes there are, and where they are prepared.
+
+    Args:
+        several: what is done with several folders of them; cache: where prepared ones are kept where nobody says it.
+    """
+    kinds = "BIDS or flat; stripped, with masks, or heads"
+    text = f"folder of healthy volumes, {kinds}; of several, one a scanner, {several}"
+    parser.add_argument("data", type=Path, nargs="+", metavar="DATA", help=text)
+    parser.add_argument("--brain-masks", type=Path, metavar="FOLDER", help="brain masks, named like the volumes")
+    text = "table of participant_id and split (train, val; others are left out), asked before that of DATA"
+    parser.add_argument("--split", type=Path, metavar="TSV", help=text)
+    text = f"where prepared volumes are kept (default: {cache})"
+    parser.add_argument("--cache", type=Path, metavar="FOLDER", help=text)
+    parser.add_argument("--device", choices=DEVICES, default="auto")
 
 
 def _method_among(arguments: Sequence[str]) -> MethodSpec:
