@@ -76,11 +76,18 @@ def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
         if not (assets[name] > 0).all():
             asset = card.assets[name]
             raise UserError(f"{folder / asset.file}: tensor {asset.tensor} must be above 0 everywhere.")
+    return Model(folder, card, built_with(method, card, taken), assets)
+
+
+def built_with(
+    method: Builder, card: ModelCard, states: Mapping[str, Mapping[str, torch.Tensor]]
+) -> Mapping[str, nn.Module]:
+    """The networks of a card with these weights, in evaluation mode."""
     networks = method.build(card)
     for name, network in networks.items():
-        network.load_state_dict(taken[name])
+        network.load_state_dict(states[name])
         network.eval()
-    return Model(folder, card, networks, assets)
+    return networks
 
 
 def save_model(

@@ -13,7 +13,7 @@ from torch import nn
 from IterMask3DLib.core.card import Figure, ModelCard, NetworkEntry
 from IterMask3DLib.core.files import staged_folder, take_place
 from IterMask3DLib.methods.base import Calibration, Method, Report, TrainingTask
-from IterMask3DLib.models.store import WEIGHTS, Model, others_in, save_model
+from IterMask3DLib.models.store import WEIGHTS, Model, built_with, others_in, save_model
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
 from IterMask3DLib.training.cache import CachedVolumes
@@ -107,11 +107,7 @@ def write_model(
     Every process takes part; the first one writes.
     """
     states = {name: trained.networks[name].state_dict() for name in card.networks}
-    networks = method.build(card)
-    for name, network in networks.items():
-        network.load_state_dict(states[name])
-        network.eval()
-    model = Model(folder, card, networks, {})
+    model = Model(folder, card, built_with(method, card, states), {})
     found = trained.task.finish(model, validation, runtime, report)
     card = with_calibration(card, found)
     if not current_rank().is_first:
