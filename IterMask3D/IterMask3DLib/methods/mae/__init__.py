@@ -20,7 +20,6 @@ SPEC = MethodSpec(
             "final_learning_rate": 0.0,
             "validate_every": 500,
         },
-        # As in the paper, with the augmentation of this software.
         "published": {
             "spacing": PUBLISHED_SPACING,
             "slice_spacing": 1.0,
@@ -31,7 +30,7 @@ SPEC = MethodSpec(
             "learning_rate": 7.5e-5,
             "final_learning_rate": 0.0,
             "warm_up": 4862,
-            "augmentation": "light",
+            "augmentation": "flip",
         },
     },
     dimensions=2,

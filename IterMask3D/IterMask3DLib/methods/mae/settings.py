@@ -54,6 +54,27 @@ class MAETrainingSettings:
     largest_box_mm: float = setting(
         "number", 41.8, "Largest box", "side of a pseudo-anomaly", unit="mm", least=1, most=200, published=41.8
     )
+    smallest_window: float = setting(
+        "number",
+        1.0,
+        "Smallest window",
+        "share of a slice that a window shows, which is enlarged to the slice; 1: the whole slice",
+        least=0.01,
+        most=1,
+        published=0.7,
+    )
+    classifier_smallest_window: float = setting(
+        "number", 1.0, "Smallest window of the classifier", "likewise, of residuals", least=0.01, most=1, published=0.08
+    )
+    erased_share: float = setting(
+        "number",
+        0.0,
+        "Erased share",
+        "of the residuals, in which a box of noise hides a part",
+        least=0,
+        most=1,
+        published=0.25,
+    )
     classifier_steps: int = setting(
         "whole", 1000, "Steps of the classifier", "optimiser steps", least=1, published=12_154
     )

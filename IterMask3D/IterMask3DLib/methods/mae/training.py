@@ -31,6 +31,7 @@ from IterMask3DLib.methods.mae.network import (
 from IterMask3DLib.methods.mae.pseudo_anomalies import box_factors
 from IterMask3DLib.methods.mae.reconstruction import degraded
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
+from IterMask3DLib.methods.mae.windows import enlarged, erased, random_erasure, random_window
 from IterMask3DLib.methods.slices import as_slices, slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import map_shards
@@ -71,11 +72,14 @@ class MAETask(TrainingTask):
         """`slice`: float32 [1, x, y]; `brain`: bool likewise; `noise`: float32 [patches], one a pass in stage two.
 
         In stage two also `factors`: float32 [1, x, y], what its reconstruction is multiplied by, and `target`: its
-        class.
+        class. `window` and `erasure`: of what is shown, where the settings ask for them.
         """
         x, y = healthy.brain.shape
         tokens = (x // self.settings.patch) * (y // self.settings.patch)
         known = {"slice": healthy.channels, "brain": healthy.brain[None]}
+        if kind is None:
+            # Validation shows whole slices.
+            known |= self._augmented(stage, (x, y), rng)
         if stage == AUTOENCODER:
             return {**known, "noise": rng.random(tokens, dtype=np.float32)}
         noise = rng.random((self.settings.averaged_passes, tokens), dtype=np.float32)
@@ -83,6 +87,15 @@ class MAETask(TrainingTask):
         factors = self._factors(healthy.brain, healthy.spacing[0], rng) if abnormal else np.ones((x, y), np.float32)
         target = np.array(ABNORMAL if abnormal else NORMAL)
         return {**known, "noise": noise, "factors": factors[None], "target": target}
+
+    def _augmented(self, stage: str, shape: tuple[int, int], rng: np.random.Generator) -> Example:
+        settings, found = self.settings, dict[str, Any]()
+        smallest = settings.smallest_window if stage == AUTOENCODER else settings.classifier_smallest_window
+        if smallest < 1:
+            found["window"] = random_window(shape, smallest, rng)
+        if stage == CLASSIFIER and settings.erased_share > 0:
+            found["erasure"] = random_erasure(shape, settings.erased_share, rng)[None]
+        return found
 
     def _factors(self, brain: BoolVolume, spacing: float, rng: np.random.Generator) -> FloatVolume:
         """Boxes that change a part of the brain."""
@@ -99,8 +112,9 @@ class MAETask(TrainingTask):
         if stage == CLASSIFIER:
             logits = networks[CLASSIFIER](self._residual(networks[AUTOENCODER], batch)).float()
             return functional.cross_entropy(logits, batch["target"], label_smoothing=_LABEL_SMOOTHING)
-        predicted, hidden = networks[AUTOENCODER](batch["slice"], batch["noise"], settings.training_mask_ratio)
-        target = patches_of(batch["slice"], settings.patch)
+        shown = _shown(batch["slice"], batch)
+        predicted, hidden = networks[AUTOENCODER](shown, batch["noise"], settings.training_mask_ratio)
+        target = patches_of(shown, settings.patch)
         return patch_loss(predicted.float(), target, hidden, settings.norm_pix_loss, settings.loss_on_all)
 
     def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
@@ -118,7 +132,7 @@ class MAETask(TrainingTask):
             patches, hidden = autoencoder(slices, noise, ratio)
             total = total + pasted(slices, patches.float(), hidden, side)
         mean = total / batch["noise"].shape[1]
-        return (slices - degraded(mean, batch["factors"])).abs()
+        return _shown((slices - degraded(mean, batch["factors"])).abs(), batch)
 
     def pictures(
         self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
@@ -180,3 +194,10 @@ class MAETask(TrainingTask):
                 logits = model.networks[CLASSIFIER](self._residual(model.networks[AUTOENCODER], batch))
                 scores.append(float(logits.softmax(dim=1)[0, ABNORMAL]))
         return found
+
+
+def _shown(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+    """Images [b, 1, x, y] as their window and their erasure leave them."""
+    if "window" in batch:
+        images = enlarged(images, batch["window"])
+    return erased(images, batch["erasure"]) if "erasure" in batch else images
