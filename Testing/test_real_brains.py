@@ -17,7 +17,7 @@ from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.models.catalogue import model_for
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import data_file
-from Testing.test_cli import FILES as FILES_OF_AN_ITERATIVE_MODEL
+from Testing.cli.command import FILES as FILES_OF_AN_ITERATIVE_MODEL
 
 SAMPLE = "open_ms_patient19_T1"
 FILES = [{"curve.csv": "sensitivity.csv"}.get(name, name) for name in FILES_OF_AN_ITERATIVE_MODEL]
