@@ -14,7 +14,7 @@ from IterMask3DLib.core.image import Case
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.read import read_image
-from IterMask3DLib.training.cache import CachedSlices, CachedVolumes, count_cut, fitted_shape, prepared
+from IterMask3DLib.training.cache import AlikeCohorts, CachedSlices, CachedVolumes, count_cut, fitted_shape, prepared
 from IterMask3DLib.training.cohort import Source, find_cohort
 from Testing.training.toys import AFFINE, flat_cohort, paired_cohort, smallest_card, toy_brain, toy_mask
 
@@ -127,3 +127,8 @@ def test_a_volume_that_cannot_be_used_is_named_in_one_sentence(tmp_path: Path) -
     with pytest.raises(UserError, match=r"c1\.nii\.gz cannot be read as NIfTI") as refused:
         prepared(sources(data), tmp_path / "cache", smallest_card(), print)
     assert "\n" not in str(refused.value)
+
+
+def test_of_several_cohorts_as_many_are_learned_from() -> None:
+    alike = AlikeCohorts(("abcde", "xy"))
+    assert len(alike) == 10 and sorted(alike[i] for i in range(10)) == sorted("abcdexyxyx")

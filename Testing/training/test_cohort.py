@@ -148,3 +148,18 @@ def test_a_table_that_leaves_nobody_to_train_on_is_named(tmp_path: Path) -> None
     (data / "participants.tsv").write_text("participant_id\tsplit\nsub-1\ttest\n", encoding="utf-8")
     with pytest.raises(UserError, match=r"participants.tsv leaves no volume"):
         find_cohort(data, ("T1w",), 0.1, 0)
+
+
+def test_a_table_of_the_user_says_who_trains_before_that_of_the_cohort(tmp_path: Path) -> None:
+    data, table = made(tmp_path / "data", *(f"c{n}.nii.gz" for n in range(4))), tmp_path / "split.tsv"
+    table.write_text("participant_id\tsplit\nc0\tval\nc2\ttrain\nother\ttrain\n", encoding="utf-8")
+    split = find_cohort(data, ("T1w",), 0.5, 0, split=table)
+    assert ([s.subject for s in split.training], [s.subject for s in split.validation]) == (["c2"], ["c0"])
+    # A table that says nothing of a cohort leaves it as it is.
+    table.write_text("participant_id\tsplit\nother\ttrain\n", encoding="utf-8")
+    assert find_cohort(data, ("T1w",), 0.5, 0, split=table) == find_cohort(data, ("T1w",), 0.5, 0)
+    table.write_text("who\twhat\n", encoding="utf-8")
+    with pytest.raises(UserError, match="no columns participant_id and split"):
+        find_cohort(data, ("T1w",), 0.5, 0, split=table)
+    with pytest.raises(UserError, match="cannot be read"):
+        find_cohort(data, ("T1w",), 0.5, 0, split=tmp_path / "none.tsv")
