@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from IterMask3DLib.core.card import ModelCard
-from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderTrainingSettings
+from IterMask3DLib.methods.card_checks import check_card, choices_of
 
 NETWORK = "autoencoder"
 """Its name in a model."""
@@ -46,9 +45,5 @@ class AutoEncoder(nn.Module):
 
 def network_of(card: ModelCard) -> AutoEncoder:
     """The network of a card, untrained. Raises `UserError` for a card that makes none."""
-    where = f"model {card.name}"
-    if NETWORK not in card.networks:
-        raise UserError(f"{where}: networks.{NETWORK} is missing.")
-    if len(card.inputs) != 1 or card.grid.is_2d or card.grid.multiple % SIDE_MULTIPLE:
-        raise UserError(f"{where}: an auto-encoder reads one channel on a 3D grid of multiples of {SIDE_MULTIPLE}.")
-    return AutoEncoder(changed(AutoEncoderTrainingSettings(), card.networks[NETWORK].config, where).widths)
+    check_card(card, "An auto-encoder", (NETWORK,), 3, SIDE_MULTIPLE)
+    return AutoEncoder(choices_of(card, NETWORK, AutoEncoderTrainingSettings(), ("widths",)).widths)

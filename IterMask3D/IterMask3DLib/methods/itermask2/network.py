@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from IterMask3DLib.core.card import ModelCard
-from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.itermask2.settings import IterMask2TrainingSettings
 from IterMask3DLib.methods.shared_settings import PUBLISHED_WIDTH
 from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE, SliceUNet
@@ -21,8 +20,6 @@ FIRST, MASKED = "first_iteration", "masked_autoencoder"
 CHANNELS = {FIRST: 1, MASKED: 2}
 """Their input channels: the high-frequency image; for the second one the masked slice and that image."""
 
-_CONFIG = ("width", "dropout")
-
 
 def network(name: str, width: int = PUBLISHED_WIDTH, dropout: float = 0.1) -> SliceUNet:
     """One of the two networks, untrained. It has parameters of a time, as published, which nothing uses or trains."""
@@ -31,17 +28,7 @@ def network(name: str, width: int = PUBLISHED_WIDTH, dropout: float = 0.1) -> Sl
 
 def networks_of(card: ModelCard) -> Mapping[str, SliceUNet]:
     """Both networks of a card, untrained. Raises `UserError` for a configuration that makes none."""
-    where = f"model {card.name}"
-    if set(card.networks) != set(CHANNELS):
-        raise UserError(f"{where}: networks must hold {FIRST} and {MASKED} and nothing else.")
-    if len(card.inputs) != 1:
-        raise UserError(f"{where}: IterMask2 takes one input, not {len(card.inputs)}.")
-    if not card.grid.is_2d or card.grid.multiple % SIDE_MULTIPLE:
-        raise UserError(f"{where}: the sides of the grid must be multiples of {SIDE_MULTIPLE}, in 2D.")
-    built = {}
-    for name in CHANNELS:
-        given = card.networks[name].config
-        config = {each: given[each] for each in _CONFIG if each in given}
-        chosen = changed(IterMask2TrainingSettings(width=PUBLISHED_WIDTH), config, where)
-        built[name] = network(name, chosen.width, chosen.dropout)
-    return built
+    check_card(card, "IterMask2", CHANNELS, 2, SIDE_MULTIPLE)
+    usual = IterMask2TrainingSettings(width=PUBLISHED_WIDTH)
+    chosen = {name: choices_of(card, name, usual, ("width", "dropout")) for name in CHANNELS}
+    return {name: network(name, each.width, each.dropout) for name, each in chosen.items()}

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from IterMask3DLib.core.card import ModelCard
-from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS, TrainingSettings
 
 NETWORK = "reconstruction"
@@ -22,8 +21,6 @@ NETWORK = "reconstruction"
 
 INPUTS = 2
 """Channels of the input: the masked volume and its high frequencies."""
-
-_CONFIG = ("widths", "dropout")
 
 SIDE_MULTIPLE = 16
 """Every side of the input must be a multiple of this: four stages halve the grid."""
@@ -152,14 +149,6 @@ class UNet3D(nn.Module):
 
 def network_of(card: ModelCard) -> UNet3D:
     """The network of a card, untrained. Raises `UserError` for a configuration that makes none."""
-    where = f"model {card.name}"
-    if set(card.networks) != {NETWORK}:
-        raise UserError(f"{where}: networks must hold {NETWORK} and nothing else.")
-    if len(card.inputs) != 1:
-        raise UserError(f"{where}: IterMask3D takes one input, not {len(card.inputs)}.")
-    if card.grid.is_2d or card.grid.multiple % SIDE_MULTIPLE:
-        raise UserError(f"{where}: the sides of the grid must be multiples of {SIDE_MULTIPLE}, in 3D.")
-    given = card.networks[NETWORK].config
-    config = changed(TrainingSettings(), {name: given[name] for name in _CONFIG if name in given}, where)
-    config.check(where)
-    return UNet3D(config.widths, config.dropout)
+    check_card(card, "IterMask3D", (NETWORK,), 3, SIDE_MULTIPLE)
+    chosen = choices_of(card, NETWORK, TrainingSettings(), ("widths", "dropout"))
+    return UNet3D(chosen.widths, chosen.dropout)

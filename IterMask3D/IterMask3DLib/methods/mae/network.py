@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
 
 AUTOENCODER, CLASSIFIER = "masked_autoencoder", "classifier"
@@ -285,17 +285,12 @@ def config_of(settings: MAETrainingSettings, name: str) -> dict[str, Any]:
 
 def networks_of(card: ModelCard) -> Mapping[str, nn.Module]:
     """Both networks of a card, untrained. Raises `UserError` for a configuration that makes none."""
-    where = f"model {card.name}"
-    if set(card.networks) != set(_CONFIGS):
-        raise UserError(f"{where}: networks must hold {AUTOENCODER} and {CLASSIFIER} and nothing else.")
-    if len(card.inputs) != 1 or not card.grid.is_2d:
-        raise UserError(f"{where}: a masked auto-encoder takes slices of one input.")
+    check_card(card, "A masked auto-encoder", _CONFIGS, 2)
     found = {}
-    for name in _CONFIGS:
-        given = {key: value for key, value in card.networks[name].config.items() if key in _CONFIGS[name]}
-        settings = changed(MAETrainingSettings(), given, where)
-        settings.check(where)
+    for name, names in _CONFIGS.items():
+        settings = choices_of(card, name, MAETrainingSettings(), names)
         if any(side % settings.patch for side in card.grid.shape):
-            raise UserError(f"{where}: the sides of the grid must be multiples of its patches of {settings.patch}.")
+            needs = f"multiples of its patches of {settings.patch}"
+            raise UserError(f"model {card.name}: the sides of the grid must be {needs}.")
         found[name] = built(card.grid.shape, settings)[name]
     return found

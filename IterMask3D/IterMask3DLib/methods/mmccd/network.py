@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.settings import changed
+from IterMask3DLib.methods.card_checks import choices_of
 from IterMask3DLib.methods.mmccd.settings import MMCCDTrainingSettings
 from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE, SliceUNet
 
@@ -38,8 +38,7 @@ def networks_of(card: ModelCard) -> Mapping[str, nn.Module]:
         raise UserError(f"{where}: MMCCD reads {needs}.")
     made = {}
     for name in card.networks:
-        settings = changed(MMCCDTrainingSettings(), card.networks[name].config, where)
-        settings.check(where)
+        settings = choices_of(card, name, MMCCDTrainingSettings(), card.networks[name].config)
         made[name] = untrained(name, settings.width, settings.dropout)
     return made
 
