@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -243,10 +242,9 @@ class _Files:
 def _prepared_files(request: TrainingRequest, splits: Sequence[Split], card: ModelCard, report: Report) -> _Files:
     folder = request.cache or request.run / "cache"
     making = tissue_maps if request.options.augmentation == SYNTHETIC else scaled_volume
-    training = prepared([source for split in splits for source in split.training], folder, card, report, making)
+    training = tuple(prepared(split.training, folder, card, report, making) for split in splits)
     validation = prepared([source for split in splits for source in split.validation], folder, card, report)
-    ends = list(accumulate((len(split.training) for split in splits), initial=0))
-    return _Files(tuple(training[first:last] for first, last in pairwise(ends)), validation)
+    return _Files(training, validation)
 
 
 def _grid_shape(files: _Files, options: TrainingOptions, card: ModelCard, report: Report) -> tuple[int, ...]:
@@ -272,17 +270,12 @@ def _brains(files: _Files, grid: CardGrid, options: TrainingOptions, task: Train
             return CachedTissueMaps(volumes.files, grid)
         return CachedSlices(volumes, task.smallest_slice) if grid.is_2d else volumes
 
-    cohorts = [CachedVolumes(cohort, grid) for cohort in files.training]
-    learned_from = [examples(volumes) for volumes in cohorts]
-    training = CachedVolumes(tuple(file for volumes in cohorts for file in volumes.files), grid)
+    cohorts = tuple(examples(CachedVolumes(cohort, grid)) for cohort in files.training)
+    learned_from = cohorts[0] if len(cohorts) == 1 else AlikeCohorts(cohorts)
+    training = CachedVolumes(tuple(file for cohort in files.training for file in cohort), grid)
     validation = CachedVolumes(files.validation, grid)
     validated_with = CachedSlices(validation, task.smallest_slice) if grid.is_2d else validation
-    return _Brains(
-        training,
-        validation,
-        learned_from[0] if len(cohorts) == 1 else AlikeCohorts(tuple(learned_from)),
-        validated_with,
-    )
+    return _Brains(training, validation, learned_from, validated_with)
 
 
 def _sizes(brains: _Brains) -> str:
