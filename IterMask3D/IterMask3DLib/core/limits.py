@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,7 @@ def check_size(path: str | Path, shape: Sequence[int], dtype: Any) -> int:
 
     Raises `UserError` where no run could hold it, or it does not have one number a voxel.
     """
-    dtype = np.dtype(dtype)
-    voxels = 1
-    for side in shape:
-        voxels *= int(side)
+    dtype, voxels = np.dtype(dtype), math.prod(int(side) for side in shape)
     if voxels > MOST_VOXELS:
         sides = " x ".join(map(str, shape))
         most = f"at most {MOST_VOXELS:,} can be worked on"
@@ -55,8 +53,9 @@ def check_voxels(path: str | Path, array: NDArray[Any], affine: Affine) -> NDArr
     # A cuboid fills the product of its sides; a gantry that is tilted by 30 degrees leaves .87 of it.
     if not abs(np.linalg.det(affine[:3, :3])) > _FLATTEST * np.prod(spacing):
         raise UserError(f"{path} has a singular orientation matrix; mend its header (spacing and directions).")
-    if np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
-        raise UserError(f"{path} lies {np.abs(affine[:3, 3]).max() / 1e6:.3g} km from the scanner; mend its header.")
+    away = np.abs(affine[:3, 3]).max()
+    if away > _FARTHEST_MM:
+        raise UserError(f"{path} lies {away / 1e6:.3g} km from the scanner; mend its header.")
     if min(spacing) < _SPACING_MM[0] or max(spacing) > _SPACING_MM[1]:
         size = " x ".join(f"{s:.3g}" for s in spacing)
         possible = f"{_SPACING_MM[0]:g} to {_SPACING_MM[1]:g} mm can be worked on"
@@ -67,8 +66,9 @@ def check_voxels(path: str | Path, array: NDArray[Any], affine: Affine) -> NDArr
         raise UserError(f"{path} holds NaN or infinite voxels; replace them by numbers.")
     if low == high:
         raise UserError(f"{path} is constant: every voxel is {low}.")
-    if max(abs(float(low)), abs(float(high))) > _LARGEST_VALUE:
-        raise UserError(f"{path} holds values up to {max(abs(float(low)), abs(float(high))):.3g}; rescale it.")
+    largest = max(abs(float(low)), abs(float(high)))
+    if largest > _LARGEST_VALUE:
+        raise UserError(f"{path} holds values up to {largest:.3g}; rescale it.")
     return array
 
 
