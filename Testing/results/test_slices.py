@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.geometry import Affine
-from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
+from IterMask3DLib.results.slices import AXIS, LABELS, PLANES, Frame, Plane, box, cut
 
 DIRECTION = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
 """Where a label lies from the middle of the patient, in R, A, S."""
@@ -69,7 +69,7 @@ def test_the_turned_affine_tells_where_the_turned_voxels_are(order: tuple[int, .
 def test_pixels_are_as_high_and_wide_as_the_voxels_they_show() -> None:
     frame = Frame.of(np.diag([1.0, 2.0, 6.0, 1.0]), (4, 4, 4))
     assert [frame.aspect(plane) for plane in PLANES] == [2.0, 6.0, 3.0]
-    assert [axis_of(plane) for plane in PLANES] == [2, 1, 0]
+    assert [AXIS[plane] for plane in PLANES] == [2, 1, 0]
 
 
 def test_the_box_keeps_the_same_room_in_millimetres_on_every_side() -> None:

@@ -20,7 +20,7 @@ from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
-from IterMask3DLib.results.slices import LABELS, PLANES, Frame, Plane, axis_of, box, cut
+from IterMask3DLib.results.slices import AXIS, LABELS, PLANES, Frame, Plane, box, cut
 
 OUTLINE = MARK
 _HEAT = colormaps["inferno"]
@@ -97,7 +97,7 @@ def draw_views(picture: Picture, at: tuple[int, int, int]) -> str:
     edges = {"left": 0.01, "right": 0.945, "top": 0.99, "bottom": 0.01, "wspace": 0.03, "hspace": 0.03}
     grid = figure.add_gridspec(rows, 4, width_ratios=[*widths, 5], **edges)
     for column, plane in enumerate(PLANES):
-        index = at[axis_of(plane)]
+        index = at[AXIS[plane]]
         for row in range(rows):
             axes = figure.add_subplot(grid[row, column])
             _show(axes, picture, plane, index, heat=row == 1)
@@ -166,7 +166,7 @@ def draw_slice_scores(scores: tuple[float, ...]) -> str:
 def _extent(picture: Picture, plane: Plane) -> tuple[float, float]:
     """Width and height of a plane in mm."""
     sizes = np.array(picture.volume.shape) * picture.frame.spacing
-    across = [axis for axis in range(3) if axis != axis_of(plane)]
+    across = [axis for axis in range(3) if axis != AXIS[plane]]
     return float(sizes[across[0]]), float(sizes[across[1]])
 
 
@@ -203,7 +203,7 @@ def _label(axes: Axes, plane: Plane) -> None:
 
 def _cross(axes: Axes, picture: Picture, plane: Plane, at: tuple[int, int, int]) -> None:
     """Short ticks at the border of the picture where the other two planes cut this one."""
-    across = [axis for axis in range(3) if axis != axis_of(plane)]
+    across = [axis for axis in range(3) if axis != AXIS[plane]]
     column = picture.volume.shape[across[0]] - 1 - at[across[0]]
     row = picture.volume.shape[across[1]] - 1 - at[across[1]]
     for low, high in ((0, 0.03), (0.97, 1)):

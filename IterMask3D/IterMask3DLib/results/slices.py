@@ -21,7 +21,8 @@ LABELS: dict[Plane, tuple[str, str, str, str]] = {
 }
 """What lies at the left, right, top and bottom of the picture of each plane."""
 
-_AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+AXIS: dict[Plane, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
+"""The axis (of R, A, S) that each plane cuts across."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +54,12 @@ class Frame:
         return {"axial": y / x, "coronal": z / x, "sagittal": z / y}[plane]
 
 
-def axis_of(plane: Plane) -> int:
-    """The axis (of R, A, S) a plane cuts across."""
-    return _AXIS[plane]
-
-
 def cut(array: NDArray[Any], plane: Plane, index: int) -> NDArray[Any]:
     """The picture [row, column], first row at the top, of a plane of `array` [R, A, S].
 
     The patient's right is at the left, anterior or superior at the top.
     """
-    picture = np.take(array, index, axis=_AXIS[plane]).T[::-1, ::-1]
+    picture = np.take(array, index, axis=AXIS[plane]).T[::-1, ::-1]
     return np.ascontiguousarray(picture)
 
 
