@@ -21,6 +21,17 @@ def no_installed_models(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
     return folder
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in the same order as in started processes, which have one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def toy_methods(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that the toy methods are installed in, for this process and for those it starts."""

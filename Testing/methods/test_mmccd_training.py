@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +23,9 @@ from IterMask3DLib.methods.slice_unet import SliceUNet
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.device import Device
 from IterMask3DLib.runtime.runner import Runtime
-from IterMask3DLib.training.loop import StageTrainer
 from Testing.launcher import launch
 from Testing.methods.published import GOLDEN, fill_published, published_slices
-from Testing.training.toys import column, paired_cohort, same, weights
+from Testing.training.toys import column, interrupted, paired_cohort, same, weights
 
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / "mmccd.json").read_text(encoding="utf-8"))
 OPTIONS = ["--method", "mmccd", "--modality", "T2w,T1w", "--spacing", 8, "--width", 4, "--dropout", 0]
@@ -129,15 +127,6 @@ def whole(pairs: Path, one_thread: None) -> Path:
     return pairs.parent / "whole"
 
 
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """Sums in the same order as in started processes, which have one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def _train(pairs: Path, run: str) -> list[str]:
     """The words of a training."""
     folders = ["train", pairs, "-o", pairs.parent / run, "--cache", pairs.parent / "cache"]
@@ -172,19 +161,9 @@ def _check_optimised(stage: Path) -> None:
     assert len(state["optimiser"]["state"]) == len(trained) < len(names) == 2 * 492
 
 
-def test_a_run_that_stopped_in_the_second_stage_goes_on_to_the_same_weights(
-    whole: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = StageTrainer._step
-
-    def stopped(self: StageTrainer, step: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if self.setup.stage.name == "diffusion" and step == 3:
-            raise KeyboardInterrupt
-        return real(self, step, batch)
-
-    monkeypatch.setattr(StageTrainer, "_step", stopped)
-    assert main(_train(pairs, "parts")) == 1
-    monkeypatch.setattr(StageTrainer, "_step", real)
+def test_a_run_that_stopped_in_the_second_stage_goes_on_to_the_same_weights(whole: Path, pairs: Path) -> None:
+    with interrupted(3, "diffusion"):
+        assert main(_train(pairs, "parts")) == 1
     assert main(_train(pairs, "parts")) == 0
     for stage in ("cycle", "diffusion"):
         assert same(pairs.parent / "parts" / stage, whole / stage)

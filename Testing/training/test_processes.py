@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,7 @@ OPTIONS = ["--spacing", 4, "--widths", 2, 2, 4, 4, 4, "--learning-rate", 0.01, "
 EVERY = ["--validate-every", 4, "--checkpoint-every", 4, "--log-every", 1, "--workers", 1]
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in the same order as in started processes, which have one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ import torch
 from IterMask3DLib import cli
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
-from IterMask3DLib.training.loop import StageTrainer
 from IterMask3DLib.training.run import train
-from Testing.training.toys import flat_cohort, request, same, weights
+from Testing.training.toys import flat_cohort, interrupted, request, same, weights
 
 SYNTHETIC: Mapping[str, Any] = {
     "augmentation": "synthetic",
@@ -55,26 +54,15 @@ def test_the_command_trains_on_synthetic_scans_of_two_cohorts(tmp_path: Path) ->
     assert "gamma" not in card["settings"]
 
 
-def test_an_interrupted_training_on_synthetic_scans_goes_on_bit_for_bit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_training_on_synthetic_scans_goes_on_bit_for_bit(tmp_path: Path) -> None:
     data = two_cohorts(tmp_path)
 
     def wanted(name: str) -> Any:
         return replace(request(data[0], tmp_path / name, **SYNTHETIC), data=data)
 
     train(wanted("whole"))
-    real = StageTrainer._step
-
-    def stopped(self: StageTrainer, step: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if step == 6:
-            raise KeyboardInterrupt
-        return real(self, step, batch)
-
-    monkeypatch.setattr(StageTrainer, "_step", stopped)
-    with pytest.raises(UserError, match="interrupted"):
+    with interrupted(6), pytest.raises(UserError, match="interrupted"):
         train(wanted("parts"))
-    monkeypatch.setattr(StageTrainer, "_step", real)
     train(wanted("parts"))
     assert same(tmp_path / "parts", tmp_path / "whole")
     # After three steps the statistics of batch norm stay as they are.

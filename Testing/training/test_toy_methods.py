@@ -14,11 +14,10 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.registry import find_method, method_specs
 from IterMask3DLib.training.checkpoint import load_checkpoint
-from IterMask3DLib.training.loop import StageTrainer
 from IterMask3DLib.training.options import training_options
 from IterMask3DLib.training.run import TrainingRequest, train
 from Testing.launcher import environment, launch
-from Testing.training.toys import column, flat_cohort, paired_cohort, same
+from Testing.training.toys import column, flat_cohort, interrupted, paired_cohort, same
 
 QUICK = (
     "--spacing",
@@ -102,20 +101,11 @@ def test_what_a_method_cannot_learn_from_is_refused_before_anything_is_prepared(
 
 @pytest.mark.parametrize("stage", ["translator", "scale"])
 def test_stages_that_were_interrupted_go_on_to_the_same_weights_bit_for_bit(
-    stage: str, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: str, pairs: Path, tmp_path: Path
 ) -> None:
     train(score_request(pairs, tmp_path / "whole", ema=0.9))
-    real = StageTrainer._step
-
-    def stopped(self: StageTrainer, step: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if self.setup.stage.name == stage and step == 1:
-            raise KeyboardInterrupt
-        return real(self, step, batch)
-
-    monkeypatch.setattr(StageTrainer, "_step", stopped)
-    with pytest.raises(UserError, match="interrupted"):
+    with interrupted(1, stage), pytest.raises(UserError, match="interrupted"):
         train(score_request(pairs, tmp_path / "parts", ema=0.9))
-    monkeypatch.setattr(StageTrainer, "_step", real)
     train(score_request(pairs, tmp_path / "parts", ema=0.9))
     for name in ("translator", "scale"):
         assert same(tmp_path / "parts" / name, tmp_path / "whole" / name)

@@ -20,11 +20,10 @@ from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
-from IterMask3DLib.training.loop import StageTrainer
 from IterMask3DLib.training.monitor import TrainingProgress
 from IterMask3DLib.training.run import train
 from IterMask3DLib.training.weights import moving_average
-from Testing.training.toys import AFFINE, column, flat_cohort, request, same, toy_brain, toy_mask, weights
+from Testing.training.toys import AFFINE, column, flat_cohort, interrupted, request, same, toy_brain, toy_mask, weights
 
 
 @pytest.fixture
@@ -139,21 +138,12 @@ def test_the_average_is_the_textbook_recursion() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "ema": 0.9, "augmentation": "published"}])
 def test_an_interrupted_run_goes_on_to_the_same_weights_bit_for_bit(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+    data: Path, tmp_path: Path, options: dict[str, object]
 ) -> None:
     train(request(data, tmp_path / "whole", **options))
-    real = StageTrainer._step
-
-    def stopped(self: StageTrainer, step: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        if step == 6:
-            raise KeyboardInterrupt
-        return real(self, step, batch)
-
-    monkeypatch.setattr(StageTrainer, "_step", stopped)
-    with pytest.raises(UserError, match="interrupted; the same command goes on"):
+    with interrupted(6), pytest.raises(UserError, match="interrupted; the same command goes on"):
         train(request(data, tmp_path / "parts", **options))
     assert not same(tmp_path / "parts", tmp_path / "whole")
-    monkeypatch.setattr(StageTrainer, "_step", real)
     train(request(data, tmp_path / "parts", **options))
     assert same(tmp_path / "parts", tmp_path / "whole")
     # Each step stands in the tables once, with the same loss.

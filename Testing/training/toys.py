@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -13,6 +16,7 @@ from numpy.typing import NDArray
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.training.checkpoint import load_checkpoint
+from IterMask3DLib.training.loop import StageTrainer
 from IterMask3DLib.training.options import TrainingOptions, training_options
 from IterMask3DLib.training.run import TrainingRequest
 
@@ -28,6 +32,20 @@ TOY = {
     "checkpoint_every": 4,
     "log_every": 1,
 }
+
+
+@contextmanager
+def interrupted(step: int, stage: str | None = None) -> Iterator[None]:
+    """Trainings inside end as by Ctrl-C before a step; `stage`: of this one alone."""
+    real = StageTrainer._step
+
+    def stopped(self: StageTrainer, number: int, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        if number == step and stage in (None, self.setup.stage.name):
+            raise KeyboardInterrupt
+        return real(self, number, batch)
+
+    with patch.object(StageTrainer, "_step", stopped):
+        yield
 
 
 def toy_options(**changes: Any) -> TrainingOptions:
