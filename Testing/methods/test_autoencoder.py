@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ import torch
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.result import CaseResult, Step
 from IterMask3DLib.methods.autoencoder.network import AutoEncoder, network_of
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import Model
@@ -22,6 +20,7 @@ from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.training.options import training_options
 from IterMask3DLib.training.run import TrainingRequest, train
+from Testing.methods.slice_methods import run
 from Testing.training.toys import column, flat_cohort
 
 TOY = {"spacing": 4.0, "widths": [4, 4, 8, 8], "steps": 30, "validate_every": 10, "log_every": 5}
@@ -43,17 +42,6 @@ def model(folder: Path) -> Model:
 
 def case(folder: Path) -> Case:
     return Case.of(read_image(folder / "data" / "c0.nii.gz"))
-
-
-def run(folder: Path, model: Model, **settings: Any) -> tuple[CaseResult, list[Step]]:
-    steps: list[Step] = []
-    request = Request(device="cpu", backend="pytorch", settings=settings)
-
-    def keep(event: object) -> None:
-        if isinstance(event, Step):
-            steps.append(event)
-
-    return finish(run_case(case(folder), model, request), keep), steps
 
 
 def test_it_learns_and_the_model_says_how(folder: Path, model: Model) -> None:
@@ -79,7 +67,7 @@ def test_the_code_is_the_only_way_through() -> None:
 
 
 def test_a_run_is_one_pass_whose_heatmap_is_the_squared_error_and_has_no_mask(folder: Path, model: Model) -> None:
-    result, steps = run(folder, model)
+    result, steps = run(model, case(folder))
     assert set(result.layers) == {"heatmap", "reconstruction"} and len(steps) == 1
     prepared = prepare(case(folder), model.card)
     with torch.inference_mode():
@@ -92,7 +80,7 @@ def test_a_run_is_one_pass_whose_heatmap_is_the_squared_error_and_has_no_mask(fo
 
 
 def test_with_a_threshold_the_anomaly_is_what_lies_above_it(folder: Path, model: Model) -> None:
-    result, steps = run(folder, model, threshold=0.5)
+    result, steps = run(model, case(folder), threshold=0.5)
     errors, anomaly = steps[0].layers["error_map"].read(), steps[0].layers["mask"].read()
     np.testing.assert_array_equal(anomaly, errors > 0.5)
     assert 0 < anomaly.sum() == result.scalars["mask_size"] and result.array("anomaly") is not None
@@ -104,7 +92,7 @@ def test_a_threshold_may_stand_on_the_card(folder: Path, model: Model) -> None:
     thresholded = replace(model, card=replace(model.card, settings={"threshold": 0.5}))
     assert "anomaly" in run(folder, thresholded)[0].layers
     with pytest.raises(UserError, match="threshold is 'high'"):
-        run(folder, model, threshold="high")
+        run(model, case(folder), threshold="high")
 
 
 def test_several_channels_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The masked auto-encoder: its networks, losses and pseudo-anomalies have the published numbers; training and runs."""
+"""The masked auto-encoder: its networks, losses and pseudo-anomalies have the published numbers."""
 
 from __future__ import annotations
 
@@ -6,19 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
-from IterMask3DLib.cli import main
 from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.image import Case, Image
-from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.result import CaseResult, Step
-from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.mae.loss import patch_loss
 from IterMask3DLib.methods.mae.network import (
     AUTOENCODER,
@@ -38,14 +32,10 @@ from IterMask3DLib.methods.mae.reconstruction import degraded, with_noise
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
 from IterMask3DLib.methods.mae.training import MAETask
 from IterMask3DLib.methods.registry import find_method
-from IterMask3DLib.models.store import Model
-from IterMask3DLib.preprocessing.read import read_image
-from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.runtime.device import Device
 from IterMask3DLib.runtime.runner import Runtime
-from Testing.launcher import launch
 from Testing.methods.published import GOLDEN, fill_published, published_slices
-from Testing.training.toys import column, flat_cohort, same
+from Testing.methods.slice_methods import MAE
 
 NUMBERS: dict[str, Any] = json.loads((GOLDEN / "mae.json").read_text(encoding="utf-8"))
 SMALL = NUMBERS["small"]
@@ -208,8 +198,8 @@ def card_of_size(side: int, **changes: Any) -> ModelCard:
     ("change", "words"),
     [
         ({"networks": {}}, "must hold masked_autoencoder and classifier and nothing else"),
-        ({"inputs": ("T1w", "T2w")}, "slices of one input"),
-        ({"grid": CardGrid(4.0, (48, 48, 48))}, "slices of one input"),
+        ({"inputs": ("T1w", "T2w")}, "takes one input, not 2"),
+        ({"grid": CardGrid(4.0, (48, 48, 48))}, "needs a 2D grid"),
         ({"grid": CardGrid(4.0, (36, 36), 4)}, "multiples of its patches of 8"),
     ],
 )
@@ -248,116 +238,6 @@ def test_the_blocks_in_front_learn_slower_and_vectors_do_not_decay() -> None:
     assert len(found) == len(places)
 
 
-TRAINING = (
-    *("--method", "mae", "--spacing", 8, "--patch", 4, "--width", 12, "--depth", 2, "--decoder-width", 8),
-    *("--decoder-depth", 1, "--drop-path", 0, "--steps", 4, "--classifier-steps", 4, "--batch", 4, "--seed", 1),
-    *("--precision", "fp32", "--schedule", "constant", "--validate-every", 4, "--checkpoint-every", 2),
-    *("--log-every", 1, "--device", "cpu", "--workers", 1),
-)
-
-
-def train(folder: Path, out: Path, *more: object) -> None:
-    """A training as the command line does it, with what was prepared for others."""
-    words = ("train", folder / "data", "-o", out, *TRAINING, *more, "--cache", folder / "cache")
-    assert main([str(word) for word in words]) == 0
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with healthy volumes and the run of a training on them."""
-    folder = tmp_path_factory.mktemp("mae")
-    flat_cohort(folder / "data", 3)
-    train(folder, folder / "run")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(folder: Path) -> Model:
-    return load_model(folder / "run" / "model")
-
-
-def run(model: Model, image: Image | Case, **settings: Any) -> tuple[CaseResult, list[Step]]:
-    case = image if isinstance(image, Case) else Case.of(image)
-    steps: list[Step] = []
-
-    def keep(event: object) -> None:
-        if isinstance(event, Step):
-            steps.append(event)
-
-    return finish(run_case(case, model, Request(device="cpu", backend="pytorch", settings=settings)), keep), steps
-
-
-def test_both_stages_learn_and_the_card_says_how(folder: Path, model: Model) -> None:
-    for stage in (AUTOENCODER, CLASSIFIER):
-        assert column(folder / "run" / stage / "losses.csv", "step") == [1, 2, 3, 4]
-        assert (folder / "run" / stage / "pictures" / "step-0000004.png").exists()
-    rates = column(folder / "run" / CLASSIFIER / "losses.csv", "learning_rate")
-    assert rates[0] == pytest.approx(5e-4)
-    figures = {figure.name: figure.value for figure in model.card.figures}
-    assert 0 <= float(figures["slice AUROC, pseudo-anomalies"]) <= 1
-    assert model.card.settings == {"mask_ratio": 0.75, "masked_passes": 4}
-    assert model.card.networks[CLASSIFIER].config == {"patch": 4, "width": 12, "depth": 2, "heads": 3}
-
-
-def test_stages_that_were_interrupted_go_on_to_the_same_weights(folder: Path, tmp_path: Path, capsys: Any) -> None:
-    real, made = MAETask.loss, 0
-
-    def stopped(self: MAETask, stage: str, networks: Any, batch: Any) -> torch.Tensor:
-        nonlocal made
-        made += stage == CLASSIFIER
-        if made == 3:
-            raise KeyboardInterrupt
-        return real(self, stage, networks, batch)
-
-    with patch.object(MAETask, "loss", stopped), pytest.raises(AssertionError):
-        train(folder, tmp_path / "run")
-    train(folder, tmp_path / "run")
-    assert "classifier: going on from step 2" in capsys.readouterr().err
-    assert all(same(tmp_path / "run" / stage, folder / "run" / stage) for stage in (AUTOENCODER, CLASSIFIER))
-
-
-def test_two_processes_train_as_one(folder: Path, tmp_path: Path) -> None:
-    done = launch("train", folder / "data", "-o", tmp_path / "two", *map(str, TRAINING), processes=2)
-    assert done.returncode == 0, done.stderr
-    for stage in (AUTOENCODER, CLASSIFIER):
-        losses = [column(run / stage / "losses.csv", "loss") for run in (tmp_path / "two", folder / "run")]
-        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-
-
-def test_a_run_scores_slices_and_the_case_and_has_a_heatmap_and_no_mask(folder: Path, model: Model) -> None:
-    image = read_image(folder / "data" / "c0.nii.gz")
-    result, steps = run(model, image)
-    assert [step.phase for step in steps] == ["reconstruct"] * 4 + ["classify"] and steps[0].expected_total == 5
-    assert set(result.layers) == {"heatmap", "reconstruction"}
-    scores = result.slice_scores
-    assert scores is not None and result.case_score == max(scores) and all(0 <= score <= 1 for score in scores)
-    heatmap = result.array("heatmap")
-    assert heatmap is not None and heatmap.shape == image.array.shape and not heatmap[~result.brain].any()
-    again, _ = run(model, image)
-    assert again.slice_scores == scores
-    # More passes average more.
-    assert len(run(model, image, masked_passes=2)[1]) == 3
-
-
-def test_a_brain_larger_than_the_grid_is_made_to_fit_and_one_with_few_slices_refused(
-    folder: Path, model: Model
-) -> None:
-    image = read_image(folder / "data" / "c0.nii.gz")
-    affine = np.diag([8.0, 8.0, 8.0, 1.0])
-    larger = Case.of(Image(image.array, affine, "larger"), Image((image.array > 0).astype(np.uint8), affine, "brain"))
-    result, _ = run(model, larger)
-    assert any("larger than the grid" in warning for warning in result.warnings)
-    assert result.layers["heatmap"].read().shape == image.array.shape
-    thin = Image(np.ascontiguousarray(image.array[:, :, 16:21]), image.affine, "thin")
-    with pytest.raises(UserError, match=r"thin: the brain has \d slices of 8 mm and needs at least 5"):
-        run(model, thin)
-
-
-def test_several_channels_are_refused() -> None:
-    with pytest.raises(UserError, match="learns from one modality, not from T1w, T2w"):
-        MAETask(card_of_size(48, inputs=("T1w", "T2w")), MAETrainingSettings())
-
-
 def convert(folder: Path, *checkpoints: Path, **options: Any) -> ModelCard:
     """As the command line does it."""
     return find_method("mae").load().convert(list(checkpoints), folder, {"inputs": ("T1w",), **options})
@@ -365,25 +245,12 @@ def convert(folder: Path, *checkpoints: Path, **options: Any) -> ModelCard:
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Checkpoints with the published names, of networks with two blocks and heads as wide as there."""
-    settings = replace(PUBLISHED, width=64, depth=2, heads=1, decoder_width=32, decoder_depth=1, decoder_heads=1)
-    folder, found = tmp_path_factory.mktemp("checkpoints"), {}
-    for name, network in built((64, 64), settings).items():
-        found[name] = folder / f"{name}.pth"
-        torch.save({"model": fill_published(network).state_dict(), "epoch": 1599}, found[name])
-    return found
+    return MAE.checkpoints(tmp_path_factory.mktemp("checkpoints"))
 
 
-@pytest.mark.parametrize("order", [(AUTOENCODER, CLASSIFIER), (CLASSIFIER, AUTOENCODER)])
-def test_published_checkpoints_load_unchanged_in_any_order(
-    order: tuple[str, str], checkpoints: dict[str, Path], tmp_path: Path
-) -> None:
-    card = convert(tmp_path / "model", *(checkpoints[name] for name in order))
-    model = load_model(tmp_path / "model")
-    assert card == model.card and card.grid.shape == (64, 64) and card.grid.spacing == pytest.approx(240 / 224)
-    for name, network in model.networks.items():
-        state = torch.load(checkpoints[name], weights_only=True)["model"]
-        assert all(torch.equal(tensor, state[key]) for key, tensor in network.state_dict().items())
+def test_a_grid_of_as_many_patches_can_be_chosen(checkpoints: dict[str, Path], tmp_path: Path) -> None:
+    card = convert(tmp_path / "model", *checkpoints.values())
+    assert card.grid.shape == (64, 64) and card.grid.spacing == pytest.approx(240 / 224)
     assert convert(tmp_path / "other", *checkpoints.values(), shape=(32, 128), spacing=2.0).grid.shape == (32, 128)
 
 
