@@ -93,7 +93,7 @@ class SceneLogic(RunLogic):
             segmentations.write_segment(node, segmentations.ensure_segment(nodes), array, nodes.input)
             segmentations.tag_edited(nodes)
         nodes.place()
-        found = lesion_nodes.measure(nodes, array.view(np.bool_)).lesions if lesions is None else lesions
+        found = lesion_nodes.measure(nodes, array.view(np.bool_)) if lesions is None else lesions
         lesion_nodes.write_lesions(nodes, found)
         return list(found)
 
@@ -138,14 +138,14 @@ class SceneLogic(RunLogic):
 
     def measure_lesions(self, nodes: ResultNodes) -> list[Lesion]:
         """Measures the lesions of the anomaly as it is now. Raises `UserError`."""
-        found = lesion_nodes.measure(nodes).lesions if nodes.segment_id else ()
+        found = lesion_nodes.measure(nodes) if nodes.segment_id else ()
         if nodes.segment_id:
             lesion_nodes.write_lesions(nodes, found)
         return list(found)
 
     def reject_lesions(self, nodes: ResultNodes, numbers: Sequence[int]) -> list[Lesion]:
         """Takes lesions out of the anomaly; returns those that are left, with new numbers. Raises `UserError`."""
-        return self._write_edited(nodes, *lesion_nodes.listed(nodes).without(numbers))
+        return self._write_edited(nodes, *lesion_nodes.without(nodes, numbers))
 
     # Files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import slicer
@@ -11,8 +11,7 @@ import slicer.util
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.geometry import bounding_box
-from IterMask3DLib.core.lesion import Lesion, find_lesions
+from IterMask3DLib.core.lesion import Components, Lesion
 from IterMask3DLib.scene.nodes import tables
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
 from IterMask3DLib.scene.nodes.segmentations import read_segment
@@ -20,28 +19,10 @@ from IterMask3DLib.scene.nodes.volumes import affine_of, voxels_of
 from IterMask3DLib.scene.translation import tr as _
 
 
-@dataclass(frozen=True)
-class MeasuredLesions:
-    """Lesions, largest first, with their numbers as a label volume [k, j, i] on the grid of the input."""
+def measure(nodes: ResultNodes, anomaly: NDArray[np.bool_] | None = None) -> tuple[Lesion, ...]:
+    """The lesions of the segment as it is now, largest first, with the scores of the heatmap in them.
 
-    lesions: tuple[Lesion, ...]
-    labels: NDArray[np.int32]
-
-    def without(self, numbers: Sequence[int]) -> tuple[NDArray[np.uint8], tuple[Lesion, ...]]:
-        """A mask of all other lesions, and they, numbered anew. Raises `UserError` for a number that is not there."""
-        _known(self.lesions, numbers)
-        kept = np.ones(len(self.lesions) + 1, dtype=np.uint8)
-        kept[[0, *numbers]] = 0
-        rest = (lesion for lesion in self.lesions if kept[lesion.number])
-        mask = np.zeros(self.labels.shape, dtype=np.uint8)
-        box = bounding_box(self.labels != 0)
-        if box is not None:
-            mask[box] = kept.take(self.labels[box])
-        return mask, tuple(replace(lesion, number=number) for number, lesion in enumerate(rest, 1))
-
-
-def measure(nodes: ResultNodes, anomaly: NDArray[np.bool_] | None = None) -> MeasuredLesions:
-    """The lesions of the segment as it is now, with the scores of the heatmap inside them. Raises `UserError`.
+    Raises `UserError`.
 
     Args:
         anomaly: the segment, where it is known already.
@@ -49,17 +30,23 @@ def measure(nodes: ResultNodes, anomaly: NDArray[np.bool_] | None = None) -> Mea
     need_input(nodes)
     heatmap = voxels_of(nodes.heatmap).T if nodes.heatmap is not None else None
     anomaly = read_segment(nodes) if anomaly is None else anomaly
-    lesions, labels = find_lesions(anomaly.T, heatmap, affine_of(nodes.input))
-    return MeasuredLesions(lesions, labels.T)
+    return Components.of(anomaly.T).lesions(heatmap, affine_of(nodes.input))
 
 
-def listed(nodes: ResultNodes) -> MeasuredLesions:
-    """The same, if they are those of the table. Raises `UserError` where the segment was edited since."""
-    found = measure(nodes)
-    rows = lesions_of(nodes)
-    if len(found.lesions) != len(rows) or not all(map(_same, found.lesions, rows)):
+def without(nodes: ResultNodes, numbers: Sequence[int]) -> tuple[NDArray[np.uint8], tuple[Lesion, ...]]:
+    """The segment without some lesions of the table, [k, j, i], and those that are left, numbered anew.
+
+    Raises `UserError` where the segment was edited since they were measured, and for a number that is not there.
+    """
+    need_input(nodes)
+    rows, components = lesions_of(nodes), Components.of(read_segment(nodes).T)
+    _known(rows, numbers)
+    found = components.lesions(None, affine_of(nodes.input))
+    if len(found) != len(rows) or not all(map(_same, found, rows)):
         raise UserError(_("The anomaly has changed since its lesions were measured; measure them again."))
-    return found
+    left = (lesion for lesion in rows if lesion.number not in numbers)
+    renumbered = tuple(replace(lesion, number=number) for number, lesion in enumerate(left, 1))
+    return components.without(numbers).T.view(np.uint8), renumbered
 
 
 def lesions_of(nodes: ResultNodes) -> list[Lesion]:
