@@ -74,11 +74,12 @@ def voxels(node: Any) -> NDArray[Any]:
     return np.array(slicer.util.arrayFromVolume(node).T)
 
 
-def reopened(path: Path) -> Any:
-    """Saves the scene, closes it, opens it again, and gives its one result."""
+def reopened(path: Path, own: bool = False) -> Any:
+    """Saves the scene, closes it, opens it again, and gives its one result. `own`: as the panel saves it."""
     from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
+    from IterMask3DLib.scene.run.bundle import write_bundle
 
-    assert slicer.util.saveScene(str(path), {})
+    assert list(write_bundle(path)) if own else slicer.util.saveScene(str(path), {})
     slicer.mrmlScene.Clear(False)
     assert not ResultNodes.all()
     slicer.util.loadScene(str(path), {})

@@ -16,8 +16,9 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import SAVEABLE
+from IterMask3DLib.scene.run import controller
 from Testing.scene.engine import Gate, pump, settled
-from Testing.scene.samples import anomaly_of, phantom_node, voxels
+from Testing.scene.samples import anomaly_of, phantom_node, volume_node, voxels
 
 FILES = {
     "segmentation": ["brain_anomaly.seg.nrrd"],
@@ -133,3 +134,42 @@ def test_saving_nothing_is_told_in_a_sentence(logic: Any, gate: Gate, choices: R
     # What was reached can be saved.
     (written,) = save(logic, nodes, tmp_path, "iterations")
     assert len(rows(written)) == len(nodes.steps)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each poll does one portion or a few."""
+    monkeypatch.setattr(controller, "BUDGET_SECONDS", 1e-4)
+
+
+def test_what_is_changed_while_the_scene_is_saved_is_saved_as_it_is_in_the_end(
+    logic: Any, nodes: ResultNodes, slow: None, tmp_path: Path
+) -> None:
+    volume_node(np.zeros((4, 4, 4), dtype=np.uint8), np.eye(4), "gone")
+    logic.save(nodes, tmp_path, ("scene",))
+    for _ in range(12):
+        logic.poll()
+    assert logic.busy
+    first = voxels(nodes.input)
+    slicer.util.arrayFromVolume(nodes.input)[...] += 1
+    slicer.util.arrayFromVolumeModified(nodes.input)
+    volume_node(np.ones((4, 4, 4), dtype=np.uint8), np.eye(4), "late")
+    slicer.mrmlScene.RemoveNode(slicer.util.getNode("gone"))
+    settled(logic)
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "brain_scene.mrb"), {})
+    np.testing.assert_array_equal(voxels(ResultNodes.all()[0].input), first + 1)
+    assert voxels(slicer.util.getNode("late")).all()
+    assert not slicer.util.getNodes("gone")
+
+
+def test_a_scene_that_is_closed_while_it_is_saved_leaves_no_file(
+    logic: Any, nodes: ResultNodes, slow: None, tmp_path: Path
+) -> None:
+    errors: list[str] = []
+    logic.save(nodes, tmp_path, ("scene",), on_error=lambda sentence, trace: errors.append(sentence))
+    for _ in range(5):
+        logic.poll()
+    assert logic.busy
+    slicer.mrmlScene.Clear(False)
+    assert not logic.busy and errors and not list(tmp_path.iterdir())

@@ -86,12 +86,12 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> None:
             assert other[name] == value, name
 
 
-@pytest.mark.parametrize("ending", [".mrb", ".mrml"])
+@pytest.mark.parametrize(("ending", "own"), [(".mrb", False), (".mrb", True), (".mrml", False)])
 @pytest.mark.parametrize(
     "directions", [np.diag([4.0, 4.0, 4.0]), oblique(21)[:3, :3] @ np.diag([-4.0, 4.0, 4.0])], ids=["RAS", "turned"]
 )
 def test_a_scene_that_was_opened_again_holds_everything(
-    logic: Any, choices: Request, tmp_path: Path, ending: str, directions: Any
+    logic: Any, choices: Request, tmp_path: Path, ending: str, own: bool, directions: Any
 ) -> None:
     shape = (48, 56, 48)
     node = head_node(centred(directions, shape), shape)
@@ -100,7 +100,7 @@ def test_a_scene_that_was_opened_again_holds_everything(
     if ending == ".mrml":
         store_all(tmp_path)
     before = everything(nodes)
-    opened = reopened(tmp_path / f"scene{ending}")
+    opened = reopened(tmp_path / f"scene{ending}", own)
     same(before, everything(opened))
     assert opened.request == wanted and isinstance(opened.curve, ThresholdCurve)
     assert len(logic.reject_lesions(opened, [1])) == len(before["tables"]["lesion_table"][0]) - 2

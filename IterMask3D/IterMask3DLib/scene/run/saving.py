@@ -21,6 +21,7 @@ from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, need_input
 from IterMask3DLib.scene.nodes.segmentations import read_segment
 from IterMask3DLib.scene.nodes.volumes import voxels_of
 from IterMask3DLib.scene.records import SAVEABLE, RunProgress
+from IterMask3DLib.scene.run.bundle import write_bundle
 from IterMask3DLib.scene.run.controller import Ask, Conversation, Portion
 from IterMask3DLib.scene.run.conversations import images_of
 from IterMask3DLib.scene.translation import tr as _
@@ -75,9 +76,18 @@ class Saving:
             self._tell(RunProgress("save", _("Writing the report and the volumes"), 0.3))
             yield asked
         if "scene" in self._what:
-            self._tell(RunProgress("save", _("Writing the scene; Slicer is busy until it is written"), 0.7))
-            self._checked("scene.mrb", lambda path: slicer.util.saveScene(path, {}))
+            yield from self._scene()
         return sorted(self._written)
+
+    def _scene(self) -> Iterator[None]:
+        path = self._folder / self._name("scene.mrb")
+        try:
+            for share in write_bundle(path):
+                self._tell(RunProgress("save", _("Writing the scene"), share))
+                yield None
+        except OSError as error:
+            raise _refused(path, error) from None
+        self._written.append(path)
 
     def hear(self, message: Message) -> Iterator[Portion]:
         """Puts a file of the engine in its place."""
@@ -93,7 +103,7 @@ class Saving:
                 "anomaly.seg.nrrd", lambda path: slicer.util.exportNode(nodes.segmentation, path, {})
             )
         if "lesions" in self._what:
-            yield lambda: self._put(self._name("lesions.csv"), lambda path: write_lesions(path, measure(nodes).lesions))
+            yield lambda: self._put(self._name("lesions.csv"), lambda path: write_lesions(path, measure(nodes)))
         if "iterations" in self._what:
             steps = [(step.number, step.phase, step.seconds, step.scalars) for step in nodes.steps]
             yield lambda: self._put(
@@ -153,7 +163,7 @@ def case_name(nodes: ResultNodes) -> str:
 
 def save_lesions(nodes: ResultNodes, path: str | Path) -> Path:
     """Writes the lesions of the anomaly as it is now as CSV. Raises `UserError`."""
-    found, path = measure(nodes).lesions, Path(path)
+    found, path = measure(nodes), Path(path)
     try:
         write_lesions(path, found)
     except OSError as error:
