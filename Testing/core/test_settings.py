@@ -126,6 +126,7 @@ def test_a_setting_is_known_with_everything_a_door_needs() -> None:
         {"precision": "double"},
         {"backend": "onnx"},
         {"quality": "best"},
+        {"skull_stripping": "bet"},
         {"seed": -1},
         {"seed": 2**31},
         {"seed": 1.5},

@@ -18,12 +18,15 @@ from scipy import ndimage
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import bounding_box
-from IterMask3DLib.core.image import Image
-from IterMask3DLib.core.request import STRIPPINGS
+from IterMask3DLib.core.image import Case, Image
+from IterMask3DLib.core.request import STRIPPINGS, Request
+from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.skull_stripping import find_brain, stripped_brain
 from IterMask3DLib.preprocessing.stripping_tools import TOOLS, CommandTool, Deepbet
+from IterMask3DLib.run import CaseRun
 from Testing.brains import data_file, phantom
 
 
@@ -147,12 +150,15 @@ def test_every_tool_can_be_chosen() -> None:
     assert tuple(tool.choice for tool in TOOLS) == STRIPPINGS[1:-1]
 
 
-def test_a_tool_that_is_chosen_and_not_installed_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tool_that_is_chosen_and_not_installed_is_told_in_one_sentence() -> None:
     with pytest.raises(UserError, match=r"^SynthStrip is not installed .*mri_synthstrip.*or choose another\.$"):
         find_brain(head(), choice="synthstrip", tools=MISSING)
+
+
+def test_the_choice_of_a_run_reaches_the_skull_stripping(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "deepbet", None)
     with pytest.raises(UserError, match=r'^deepbet is not installed \(pip install "itermask3d\[deepbet\]"\)'):
-        find_brain(head(), choice="deepbet")
+        CaseRun.of(Case.of(head()), load_model(find_model(None)), Request(skull_stripping="deepbet"))
 
 
 def test_the_built_in_skull_stripping_can_be_chosen_beside_a_tool() -> None:
