@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import CaseResult, Result, Step
 from IterMask3DLib.methods.mmccd.bands import Band, bands_of, in_rounds
-from IterMask3DLib.methods.mmccd.cycle import BACK, CycleErrors, DiffusionCycle, Look, PlainCycle
+from IterMask3DLib.methods.mmccd.cycle import BACK, CycleErrors, DiffusionCycle, Look, Pass, PlainCycle
 from IterMask3DLib.methods.mmccd.diffusion import Schedule, ddim_step, ddpm_step
 from IterMask3DLib.methods.mmccd.method import eroded, looks_of
 from IterMask3DLib.methods.mmccd.network import (
@@ -141,13 +141,10 @@ def test_no_bands_of_a_round_overlap_and_each_comes_once(width: int, step: int) 
 
 
 @torch.inference_mode()
-def ended(run: Generator[str, None, tuple[torch.Tensor, torch.Tensor]]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-    phases = []
-    while True:
-        try:
-            phases.append(next(run))
-        except StopIteration as end:
-            return phases, *end.value
+def ended(run: Iterator[Pass]) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    *steps, (last, passed) = run
+    assert last == BACK and passed is not None and all(each is None for _, each in steps)
+    return [phase for phase, _ in steps], *passed
 
 
 def published_image() -> NDArray[np.float32]:

@@ -9,12 +9,7 @@ SPEC = MethodSpec(
     title="MMCCD",
     citation="Liang et al., Modality Cycles with Masked Conditional Diffusion, MMMI at MICCAI 2023, arXiv 2308.16150",
     capabilities=frozenset(
-        {
-            Capability.RECONSTRUCTION,
-            Capability.SEGMENTATION,
-            Capability.CASE_SCORE,
-            Capability.SLICE_SCORES,
-        }
+        {Capability.RECONSTRUCTION, Capability.SEGMENTATION, Capability.CASE_SCORE, Capability.SLICE_SCORES}
     ),
     Settings=MMCCDSettings,
     implementation="IterMask3DLib.methods.mmccd.method:MMCCD",

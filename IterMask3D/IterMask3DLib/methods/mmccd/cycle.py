@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,9 @@ Slices = NDArray[np.float32]
 
 DENOISE, TRANSLATE, BACK = "denoise", "translate", "translate back"
 """What a pass does."""
+
+Pass = tuple[str, tuple[Tensor, Tensor] | None]
+"""What was done and, where it was `BACK`, the translated slices and those that came back: float32 [b, 1, x, y]."""
 
 _HIDING, _SAMPLING = 0, 1
 """Streams of noise."""
@@ -89,12 +92,8 @@ class DiffusionCycle:
         """Of each batch of looks."""
         return len(self.schedule.times) + 1
 
-    def run(self, given: Slices, looks: Sequence[Look]) -> Generator[str, None, tuple[Tensor, Tensor]]:
-        """Yields what was done after each pass but the last, which is `BACK`.
-
-        Returns:
-            The translated slices and those that came back: float32 [b, 1, x, y].
-        """
+    def run(self, given: Slices, looks: Sequence[Look]) -> Iterator[Pass]:
+        """Each pass when it was made; `BACK` is the last."""
         shape, count = given.shape[1:], len(given)
         clear = torch.from_numpy(np.stack([given[look.slice] for look in looks]))[:, None]
         hidden = torch.zeros(clear.shape, dtype=torch.bool)
@@ -117,8 +116,8 @@ class DiffusionCycle:
                 values = ddim_step(self.schedule, index, values, clean)
             else:
                 values = ddpm_step(self.schedule, index, values, clean, drawn(index + 1, _SAMPLING))
-            yield DENOISE
-        return values, self.back(values).cpu()
+            yield DENOISE, None
+        yield BACK, (values, self.back(values).cpu())
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,8 @@ class PlainCycle:
     back: Network
     passes: int = 2
 
-    def run(self, given: Slices, looks: Sequence[Look]) -> Generator[str, None, tuple[Tensor, Tensor]]:
+    def run(self, given: Slices, looks: Sequence[Look]) -> Iterator[Pass]:
         """As of `DiffusionCycle`; nothing is hidden."""
         there = self.there(torch.from_numpy(np.stack([given[look.slice] for look in looks]))[:, None]).cpu()
-        yield TRANSLATE
-        return there, self.back(there).cpu()
+        yield TRANSLATE, None
+        yield BACK, (there, self.back(there).cpu())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
@@ -16,7 +18,7 @@ from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, R
 from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.mmccd.bands import bands_of, in_rounds, pixels
 from IterMask3DLib.methods.mmccd.convert import convert
-from IterMask3DLib.methods.mmccd.cycle import BACK, CycleErrors, DiffusionCycle, Look, PlainCycle
+from IterMask3DLib.methods.mmccd.cycle import CycleErrors, DiffusionCycle, Look, PlainCycle
 from IterMask3DLib.methods.mmccd.diffusion import Schedule
 from IterMask3DLib.methods.mmccd.network import BACKWARD, DIFFUSION, FORWARD, DenoisingNetwork, networks_of
 from IterMask3DLib.methods.mmccd.settings import MMCCDSettings
@@ -29,8 +31,6 @@ from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
 
 UNIT = "squared scaled intensity"
-Passed = tuple[Tensor, Tensor]
-"""Slices that were translated, and came back."""
 
 
 class MMCCD(Method):
@@ -51,47 +51,28 @@ class MMCCD(Method):
         rounds = looks_of(case, settings) if isinstance(cycle, DiffusionCycle) else [whole_slices(case.brain)]
         looks = [look for each in rounds for look in each]
         size = min(settings.batch, len(looks))
-        passes = _Passes(-(-len(looks) // size) * cycle.passes)
+        number, expected, result = 0, -(-len(looks) // size) * cycle.passes, None
+        begun = time.perf_counter()
         for start in range(0, len(looks), size):
             part = looks[start : start + size]
             # Executors compile for a size: the last batch has that of the others.
-            there, back = yield from passes.of(cycle.run(given, [*part, *part[-1:] * (size - len(part))]))
-            for place, look in enumerate(part):
-                found.add(look, there[place, 0].numpy(), back[place, 0].numpy())
-            if start + len(part) >= len(rounds[0]):
-                passes.result = result_of(found, case.brain, counted, settings)
-            yield passes.step(BACK)
-        assert passes.result is not None
-        return passes.result
+            for phase, passed in cycle.run(given, [*part, *part[-1:] * (size - len(part))]):
+                if passed is not None:
+                    there, back = (slices[:, 0].numpy() for slices in passed)
+                    for place, look in enumerate(part):
+                        found.add(look, there[place], back[place])
+                    if start + len(part) >= len(rounds[0]):
+                        result = result_of(found, case.brain, counted, settings)
+                number += 1
+                stop = None if result is None else partial(replace, result)
+                scalars = {} if result is None else result.scalars
+                yield Step(number, expected, phase, time.perf_counter() - begun, scalars, stop=stop)
+                begun = time.perf_counter()
+        assert result is not None
+        return result
 
     training_task = staticmethod(TranslationTask)
     convert = staticmethod(convert)
-
-
-class _Passes:
-    """The steps of a run, one a pass. `result`: what there would be if the run ended now; None: nothing yet."""
-
-    def __init__(self, total: int) -> None:
-        self.result: Result | None = None
-        self._total, self._number, self._begun = total, 0, time.perf_counter()
-
-    def of(self, run: Generator[str, None, Passed]) -> Generator[Step, None, Passed]:
-        """A step for each pass but the last of a batch."""
-        try:
-            while True:
-                self._begun = time.perf_counter()
-                yield self.step(next(run))
-        except StopIteration as end:
-            passed: Passed = end.value
-            return passed
-
-    def step(self, phase: str) -> Step:
-        """The step of the pass that was just made."""
-        self._number += 1
-        seconds, result = time.perf_counter() - self._begun, self.result
-        if result is None:
-            return Step(self._number, self._total, phase, seconds)
-        return Step(self._number, self._total, phase, seconds, result.scalars, stop=lambda: result)
 
 
 def cycle_of(model: Model, settings: MMCCDSettings, runtime: Runtime) -> DiffusionCycle | PlainCycle:
