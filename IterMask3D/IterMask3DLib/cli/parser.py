@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -123,7 +122,7 @@ def _add_models(commands: Subparsers, text: str, words: Sequence[str]) -> None:
 
 
 def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
-    from IterMask3DLib.core.options import add_settings
+    from IterMask3DLib.core.options import add_settings, found_among
     from IterMask3DLib.methods.registry import method_specs
 
     parser = commands.add_parser("convert", help=text)
@@ -145,7 +144,7 @@ def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     parser.add_argument(
         "--shape", type=int, nargs="+", metavar="N", help="of the grid (default: as published)", **given
     )
-    spec = _conversion_among(words)
+    spec = method_specs().get(found_among(words, "method").get("method", _CONVERTED))
     if spec is not None and spec.ConversionSettings is not None:
         add_settings(parser.add_argument_group(f"conversion to {spec.title}"), spec.ConversionSettings)
     # A model folder holds a model alone, so the log lies beside it.
@@ -155,33 +154,17 @@ def _add_convert(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     )
 
 
-def _conversion_among(words: Sequence[str]) -> Any:
-    """The method whose checkpoints the words of a command line convert; None where they name none that is known."""
-    from IterMask3DLib.methods.registry import method_specs
-
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    finder.add_argument("--method", default=_CONVERTED)
-    # What is wrong about it is said when it is parsed for good.
-    with suppress(argparse.ArgumentError, SystemExit):
-        return method_specs().get(finder.parse_known_args(list(words))[0].method)
-    return None
-
-
 def _add_serve(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     # `main` hands over to it before anything is parsed; here it has its help.
     commands.add_parser("serve", help=text, description=f"Runs the engine for a program that speaks to it: {text}.")
 
 
-def _hook(module: str, add: str, run: str, log_folder: LogFolder, *, by_words: bool = True) -> Add:
-    """A subcommand of another package, which is imported when it is asked for.
-
-    Args:
-        by_words: whether its options depend on the words of the command line.
-    """
+def _hook(module: str, add: str, run: str, log_folder: LogFolder) -> Add:
+    """A subcommand of another package, which is imported when it is asked for."""
 
     def add_hook(commands: Subparsers, text: str, words: Sequence[str]) -> None:
         before = set(commands.choices)
-        getattr(import_module(module), add)(commands, *([words] if by_words else []))
+        getattr(import_module(module), add)(commands, words)
         (name,) = set(commands.choices) - before
         commands.choices[name].set_defaults(load=partial(_load, module, run), log_folder=log_folder)
 
@@ -219,9 +202,7 @@ _COMMANDS: dict[str, tuple[str, Add]] = {
     ),
     "evaluate": (
         "measure models beside baselines",
-        _hook(
-            "IterMask3DLib.evaluation.cli", "add_evaluate", "run_evaluate", lambda parsed: parsed.out, by_words=False
-        ),
+        _hook("IterMask3DLib.evaluation.cli", "add_evaluate", "run_evaluate", lambda parsed: parsed.out),
     ),
     "serve": ("work for a Slicer panel: speaks its protocol over stdin and stdout", _add_serve),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -45,6 +46,17 @@ def add_settings(
 def given_settings(parsed: argparse.Namespace, record: Any) -> dict[str, Any]:
     """The settings of a record that were given, by name."""
     return {name: getattr(parsed, name) for name in about(record) if hasattr(parsed, name)}
+
+
+def found_among(words: Sequence[str], *names: str) -> dict[str, str]:
+    """What the words of a command line say of some options, before they are parsed: what is wrong is said then."""
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        finder.add_argument(flag(name))
+    with suppress(argparse.ArgumentError, SystemExit):
+        found = vars(finder.parse_known_args(list(words))[0])
+        return {name: value for name, value in found.items() if value is not None}
+    return {}
 
 
 def words_of(record: Any, usual: Any) -> list[str]:

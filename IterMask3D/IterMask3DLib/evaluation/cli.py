@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ _OWN = (
 )
 
 
-def add_evaluate(commands: Any) -> None:
+def add_evaluate(commands: Any, words: Sequence[str] = ()) -> None:
     """Adds `evaluate` to the subparsers of the command line."""
     parser = commands.add_parser("evaluate", help="measure models beside baselines", description=_WHOLE_OF_IT)
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")

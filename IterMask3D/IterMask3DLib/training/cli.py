@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import read_plain
-from IterMask3DLib.core.options import add_settings, given_settings
+from IterMask3DLib.core.options import add_settings, found_among, given_settings
 from IterMask3DLib.core.progress import clock
 from IterMask3DLib.core.request import DEVICES
 from IterMask3DLib.methods.base import MethodSpec
 from IterMask3DLib.methods.registry import find_method, method_specs
-from IterMask3DLib.training.options import (
-    DEFAULT_METHOD,
-    PRESETS,
-    TrainingOptions,
-    preset_options,
-    training_options,
-)
+from IterMask3DLib.training.options import DEFAULT_METHOD, PRESETS, TrainingOptions, preset_options, training_options
 
 if TYPE_CHECKING:
     from IterMask3DLib.training.monitor import TrainingProgress
@@ -80,13 +74,10 @@ def add_cohort(parser: argparse.ArgumentParser, several: str, cache: str) -> Non
 
 def _method_among(arguments: Sequence[str]) -> MethodSpec:
     """The method that the words of a command line name, or their YAML file; the default where none of it learns."""
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    finder.add_argument("--method")
-    finder.add_argument("--config", type=Path)
+    found = found_among(arguments, "method", "config")
     # What is wrong about them is said when they are parsed for good.
-    with suppress(argparse.ArgumentError, UserError, SystemExit):
-        found, _ = finder.parse_known_args(arguments)
-        name = found.method or (_read_yaml(found.config).get("method") if found.config else None)
+    with suppress(UserError):
+        name = found.get("method") or (_read_yaml(Path(found["config"])).get("method") if "config" in found else None)
         if name is not None and find_method(str(name)).TrainingSettings is not None:
             return find_method(str(name))
     return find_method(DEFAULT_METHOD)
