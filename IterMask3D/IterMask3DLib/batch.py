@@ -153,12 +153,9 @@ def _segment(
     if request.dicom_seg:
         check_dicom_seg(files.path)
     events = run_case(files.read(), model, request)
-    stopped: bool | None = None
     try:
         while True:
-            event = events.send(None)
-            stopped = yield replace(progress, event=event)
-            if stopped:
+            if (yield replace(progress, event=next(events))):
                 raise Cancelled
     except StopIteration as end:
         result: CaseResult = end.value

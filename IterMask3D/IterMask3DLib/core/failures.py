@@ -17,12 +17,12 @@ _MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad alloc")
 """How libraries in C++ say that there is no memory."""
 
 
-def one_line(text: str, longest: int = _LONGEST) -> str:
-    """A text on one line of at most so many letters, with nothing in it that moves a cursor; its end is kept."""
+def one_line(text: str) -> str:
+    """A text on one line of at most 300 letters, with nothing in it that moves a cursor; its end is kept."""
     flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    if len(flat) <= longest:
+    if len(flat) <= _LONGEST:
         return flat
-    half = (longest - 3) // 2
+    half = (_LONGEST - 3) // 2
     return f"{flat[:half]}...{flat[-half:]}"
 
 

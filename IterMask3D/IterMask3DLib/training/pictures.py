@@ -19,6 +19,7 @@ from IterMask3DLib.training.validation import fixed_batch
 Row = tuple[str, Mapping[str, Layer]]
 """A label, and the layers of one example by name."""
 
+_SHOWN = 2
 _COLOURS = {
     LayerKind.INTENSITY: ("gray", -3.0, 3.0),
     LayerKind.SCORE: ("inferno", 0.0, 4.0),
@@ -32,11 +33,10 @@ def picture_rows(
     examples: StageExamples,
     networks: Mapping[str, nn.Module],
     device: torch.device,
-    how_many: int = 2,
 ) -> list[Row]:
     """A row for each kind of example on the first brains; none where the method shows nothing."""
     stage, rows = task.stages[examples.number], []
-    for number in range(min(how_many, len(examples.brains))):
+    for number in range(min(_SHOWN, len(examples.brains))):
         for kind in stage.validation:
             layers = task.pictures(stage.name, networks, fixed_batch(examples, number, kind, device))
             if layers:

@@ -19,10 +19,7 @@ SPEC = MethodSpec(
     implementation="IterMask3DLib.methods.itermask2.method:IterMask2",
     TrainingSettings=IterMask2TrainingSettings,
     CalibrationSettings=IterMask2CalibrationSettings,
-    presets={
-        "default": {"steps": 2000, "batch": 16, "learning_rate": 1e-3},
-        "published": published_slices(150_000),
-    },
+    presets={"default": {"steps": 2000, "batch": 16, "learning_rate": 1e-3}, "published": published_slices(150_000)},
     dimensions=2,
     side_multiple=16,
     intensity="p90",

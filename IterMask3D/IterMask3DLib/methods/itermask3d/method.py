@@ -27,14 +27,7 @@ from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SI
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
-from IterMask3DLib.methods.itermask3d.whole_brain import (
-    Brain,
-    Scored,
-    WholeBrainPasses,
-    WholeBrainScore,
-    again,
-    look,
-)
+from IterMask3DLib.methods.itermask3d.whole_brain import Brain, Scored, WholeBrainPasses, WholeBrainScore, again, look
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.noise import seeded_noise
