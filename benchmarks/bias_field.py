@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.ablation import MODELS
 from benchmarks.agreement import dice
+from IterMask3DLib.core.geometry import polynomials
 from IterMask3DLib.core.image import BoolVolume, Image
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.evaluation.cases import LoadedCase, labelled_cases
@@ -28,7 +29,6 @@ from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.preprocessing.bias_field import without_bias_field
 from IterMask3DLib.preprocessing.resampling import itk_image
-from IterMask3DLib.training.smooth_fields import polynomials
 
 SPREADS = (0.0, 0.15, 0.3)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.geometry import polynomials
 from IterMask3DLib.training.contrasts import (
     NODES,
     PALETTES,
@@ -15,7 +16,7 @@ from IterMask3DLib.training.contrasts import (
     without_smooth_bias,
 )
 from IterMask3DLib.training.options import CONTRASTS, contrast_shares
-from IterMask3DLib.training.smooth_fields import polynomials, random_field
+from IterMask3DLib.training.smooth_fields import random_field
 from Testing.training.tissues import SHAPE, tissues
 
 

@@ -1,8 +1,10 @@
-"""Grids in space: affines in RAS and LPS, boxes, voxel volumes, and the way between two parallel grids."""
+"""Grids in space: affines in RAS and LPS, boxes, voxel volumes, positions, and the way between two parallel grids."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -62,6 +64,20 @@ def shifted(affine: Affine, box: Box) -> Affine:
     moved = affine.copy()
     moved[:3, 3] = affine[:3, :3] @ [side.start for side in box] + affine[:3, 3]
     return moved
+
+
+def polynomials(places: NDArray[np.integer], shape: Sequence[int], order: int) -> NDArray[np.float64]:
+    """All products of powers of position up to the total degree `order`, each axis running from -1 to 1 over `shape`.
+
+    Args:
+        places: voxels [n, 3].
+
+    Returns:
+        [n, terms], the constant first; 1, 4, 10, 20 terms for order 0, 1, 2, 3.
+    """
+    x, y, z = (2 * places / np.maximum(np.array(shape) - 1, 1) - 1).T
+    powers = (each for each in product(range(order + 1), repeat=3) if sum(each) <= order)
+    return np.stack([x**i * y**j * z**k for i, j, k in powers], axis=1)
 
 
 @dataclass(frozen=True)

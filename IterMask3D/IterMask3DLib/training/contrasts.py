@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
+from IterMask3DLib.core.geometry import polynomials
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.training.smooth_fields import polynomials
 
 FloatVector = NDArray[np.float64]
 

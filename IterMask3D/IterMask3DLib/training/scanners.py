@@ -8,9 +8,9 @@ import numpy as np
 from scipy import ndimage
 from scipy.sparse import csr_array
 
+from IterMask3DLib.core.geometry import polynomials
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.preprocessing.resampling import along_axes, gaussian
-from IterMask3DLib.training.smooth_fields import polynomials
 
 _LEAST_SHARE = 0.05
 _SLICE_AXES = (0.2, 0.2, 0.6)

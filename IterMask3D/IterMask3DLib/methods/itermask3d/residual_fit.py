@@ -7,13 +7,12 @@ offset are polynomials of place. What is left is the residual.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from IterMask3DLib.core.geometry import Spacing, bounding_box
+from IterMask3DLib.core.geometry import Spacing, bounding_box, polynomials
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 
 FloatVector = NDArray[np.float64]
@@ -59,14 +58,8 @@ class RobustFit:
         """What the fit is made of: [n, terms]."""
         box = bounding_box(brain)
         assert box is not None
-        first, last = (np.array(ends) for ends in zip(*((side.start, side.stop - 1) for side in box), strict=True))
-        x, y, z = (2 * (np.argwhere(brain) - first) / np.maximum(last - first, 1) - 1).T
-
-        def polynomials(order: int) -> FloatVector:
-            powers = (p for p in product(range(order + 1), repeat=3) if sum(p) <= order)
-            return np.stack([x**i * y**j * z**k for i, j, k in powers], axis=1)
-
-        offset, gain = polynomials(self.offset_order), polynomials(self.gain_order)
+        places, sides = np.argwhere(brain) - [side.start for side in box], [side.stop - side.start for side in box]
+        offset, gain = (polynomials(places, sides, order) for order in (self.offset_order, self.gain_order))
         return np.concatenate((offset, gain * r[:, None], (r**2)[:, None]), axis=1)
 
     def _solution(self, terms: FloatVector, values: FloatVector) -> FloatVector:
