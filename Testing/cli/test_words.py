@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.settings import about
 from IterMask3DLib.methods.registry import method_specs
 from Testing.cli.command import run
-from Testing.launcher import environment
+from Testing.launcher import python
 
 USAGE = [
     (),
@@ -71,9 +69,7 @@ def test_what_prints_a_few_lines_imports_nothing_heavy(words: str) -> None:
         f"heavy = (heavy | {set() if 'segment' in words else {'numpy'}!r}) & set(sys.modules)\n"
         "sys.exit(f'{code} {heavy}' if code or heavy else 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment(), capture_output=True, encoding="utf-8", check=False
-    )
+    done = python(code)
     assert done.returncode == 0, done.stderr
 
 
@@ -82,12 +78,6 @@ def test_a_broken_package_breaks_its_own_command_alone(broken: str) -> None:
     command = {"training.cli": "train", "training.calibrate_cli": "calibrate", "evaluation.cli": "evaluate"}[broken]
     begin = f"import sys\nsys.modules['IterMask3DLib.{broken}'] = None\nfrom IterMask3DLib.cli import main\n"
     for words, code in ((["models", "list"], 0), ([command, "x"], 1)):
-        done = subprocess.run(
-            [sys.executable, "-c", f"{begin}sys.exit(main({words!r}))"],
-            env=environment(),
-            capture_output=True,
-            encoding="utf-8",
-            check=False,
-        )
+        done = python(f"{begin}sys.exit(main({words!r}))")
         assert done.returncode == code, done.stderr
         assert done.stderr.count("\n") == code and "Traceback" not in done.stderr

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.runtime import openvino
 from IterMask3DLib.runtime.device import Device
 from IterMask3DLib.runtime.runner import Runtime
-from Testing.launcher import environment
+from Testing.launcher import python
 from Testing.methods.published import NUMBERS, fill_published, published_input
 
 CPU = Device("cpu")
@@ -90,8 +88,7 @@ def test_nothing_is_sent_anywhere(form: str, tmp_path: Path) -> None:
         "network = InferenceUNet(UNet3D((2, 2, 4, 4, 4)).eval())\n"
         f"print(OpenVINONetwork({form})(torch.zeros(1, 2, 32, 32, 32)).shape)\n"
     )
-    where = environment(HOME=str(tmp_path), USERPROFILE=str(tmp_path))
-    done = subprocess.run([sys.executable, "-c", code], env=where, capture_output=True, encoding="utf-8", check=False)
+    done = python(code, HOME=str(tmp_path), USERPROFILE=str(tmp_path))
     assert done.returncode == 0 and "[1, 1, 32, 32, 32]" in done.stdout, done.stderr
     # Its telemetry keeps an identity of the user in the home folder.
     assert not (tmp_path / "intel").exists()
@@ -115,7 +112,5 @@ while made:
     signal.raise_signal(signal.SIGINT)
 assert len(heard) == 3
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, encoding="utf-8", check=False
-    )
+    done = python(script)
     assert done.returncode == 0, done.stderr

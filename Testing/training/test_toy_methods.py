@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from IterMask3DLib.methods.registry import find_method, method_specs
 from IterMask3DLib.training.checkpoint import load_checkpoint
 from IterMask3DLib.training.options import training_options
 from IterMask3DLib.training.run import TrainingRequest, train
-from Testing.launcher import environment, launch
+from Testing.launcher import launch, python
 from Testing.training.toys import column, flat_cohort, interrupted, paired_cohort, same
 
 QUICK = (
@@ -50,10 +48,7 @@ def test_installed_methods_are_listed_without_torch(toy_methods: Path) -> None:
     assert {"itermask3d", "autoencoder", "toy_reconstruction", "toy_case_score"} <= set(method_specs())
     script = "import sys; from IterMask3DLib.methods import registry; print(*registry.method_specs())"
     script += "; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment(), capture_output=True, encoding="utf-8", check=True
-    )
-    names, torch_was_needed = done.stdout.splitlines()
+    names, torch_was_needed = python(script).stdout.splitlines()
     assert {"toy_reconstruction", "toy_case_score"} <= set(names.split()) and torch_was_needed == "False"
 
 
