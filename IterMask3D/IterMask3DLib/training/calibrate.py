@@ -21,7 +21,7 @@ from IterMask3DLib.preprocessing.intensity import scale_named
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
 from IterMask3DLib.training.cache import CachedVolumes, prepared, scaled_volume
-from IterMask3DLib.training.cohort import Source, Split, find_cohort
+from IterMask3DLib.training.cohort import Source, find_cohort
 from IterMask3DLib.training.drawn_brains import DrawnBrains, LabelledBrains
 from IterMask3DLib.training.model_folder import with_calibration
 from IterMask3DLib.training.tissue_maps import CachedTissueMaps, tissue_maps
@@ -54,28 +54,24 @@ class NewCard:
         scale_named(self.intensity or card.intensity)
         if self.contrast and len(card.inputs) != 1:
             raise UserError(f"Model {card.name} has the inputs {card.modality}; a contrast is drawn of one alone.")
-        about = {
-            **card.training,
-            "calibrated from": f"{card.name}, sha256 {', '.join(card.files.values())}",
-            **self.about,
-        }
-        changed: dict[str, Any] = {
-            "name": self.name or card.name,
-            "title": self.title or card.title,
-            "intensity": self.intensity or card.intensity,
-            "inputs": (self.contrast,) if self.contrast else card.inputs,
-        }
-        kept = card.figures if changed["inputs"] == card.inputs else ()
+        before = f"{card.name}, sha256 {', '.join(card.files.values())}"
+        about = {**card.training, "calibrated from": before, **self.about}
+        inputs = (self.contrast,) if self.contrast else card.inputs
+        intensity = self.intensity or card.intensity
+        kept = [each for each in card.figures if inputs == card.inputs and not each.name.startswith("calibration: ")]
         # What an earlier calibration measured no longer holds, and on another scale only what the network learned.
-        if changed["intensity"] != card.intensity:
-            kept = tuple(each for each in kept if each.name.startswith("validation error"))
-        kept = tuple(each for each in kept if not each.name.startswith("calibration: "))
-        return replace(
-            model,
-            card=replace(
-                card, **changed, training={name: text for name, text in about.items() if text != ""}, figures=kept
-            ),
+        if intensity != card.intensity:
+            kept = [each for each in kept if each.name.startswith("validation error")]
+        changed = replace(
+            card,
+            name=self.name or card.name,
+            title=self.title or card.title,
+            intensity=intensity,
+            inputs=inputs,
+            training={name: text for name, text in about.items() if text != ""},
+            figures=tuple(kept),
         )
+        return replace(model, card=changed)
 
 
 @dataclass(frozen=True)
@@ -139,43 +135,31 @@ def _cohorts(
     request: CalibrationRequest, card: ModelCard, cache: Path, report: Report
 ) -> tuple[LabelledBrains, LabelledBrains]:
     """The brains to learn from and to choose with. Raises `UserError` where there are none to choose with."""
-    splits = [(data.resolve().name, _split(request, data, card)) for data in request.data]
+    contrast, grid = request.card.contrast, card.grid
+    channels = (DRAWN_FROM,) if contrast else card.inputs
+    splits = [
+        (data.resolve().name, find_cohort(data, channels, _VALIDATION_SHARE, 0, request.masks, request.split))
+        for data in request.data
+    ]
     if not any(split.validation for _, split in splits):
         raise UserError(f"{request.data[0]} leaves no volume for validation; a threshold cannot be chosen.")
-    brains = _Preparing(request, card, cache, report)
-    training = [(name, brains.of(_evenly(split.training, request.brains), 0)) for name, split in splits]
-    validation = [(name, brains.of(split.validation, 1)) for name, split in splits if split.validation]
+    smallest = replace(card, grid=replace(grid, shape=(grid.multiple,) * len(grid.shape)))
+    if contrast:
+        # Tissue maps are the same whatever is drawn from them.
+        smallest = replace(smallest, inputs=(DRAWN_FROM,), intensity=ModelCard.intensity)
+
+    def brains(sources: Sequence[Source], seed: int) -> Sequence[Healthy]:
+        files = prepared(sources, cache, smallest, report, tissue_maps if contrast else scaled_volume)
+        if contrast:
+            return DrawnBrains(CachedTissueMaps(files, grid), contrast, card.intensity, seed)
+        return CachedVolumes(files, grid)
+
+    training = [(name, brains(_evenly(split.training, request.brains), 0)) for name, split in splits]
+    validation = [(name, brains(split.validation, 1)) for name, split in splits if split.validation]
     return LabelledBrains(tuple(training)), LabelledBrains(tuple(validation))
-
-
-def _split(request: CalibrationRequest, data: Path, card: ModelCard) -> Split:
-    channels = (DRAWN_FROM,) if request.card.contrast else card.inputs
-    return find_cohort(data, channels, _VALIDATION_SHARE, 0, request.masks, request.split)
 
 
 def _evenly(sources: Sequence[Source], count: int | None) -> Sequence[Source]:
     if count is None or count >= len(sources):
         return sources
     return [sources[number * len(sources) // count] for number in range(count)]
-
-
-@dataclass(frozen=True)
-class _Preparing:
-    """Prepares brains for a model: as they are, or drawn in its contrast."""
-
-    request: CalibrationRequest
-    card: ModelCard
-    cache: Path
-    report: Report
-
-    def of(self, sources: Sequence[Source], seed: int) -> Sequence[Healthy]:
-        card, contrast = self.card, self.request.card.contrast
-        smallest = replace(card, grid=replace(card.grid, shape=(card.grid.multiple,) * len(card.grid.shape)))
-        making = tissue_maps if contrast else scaled_volume
-        if contrast:
-            # Tissue maps are the same whatever is drawn from them.
-            smallest = replace(smallest, inputs=(DRAWN_FROM,), intensity=ModelCard.intensity)
-        files = prepared(sources, self.cache, smallest, self.report, making)
-        if contrast:
-            return DrawnBrains(CachedTissueMaps(files, card.grid), contrast, card.intensity, seed)
-        return CachedVolumes(files, card.grid)

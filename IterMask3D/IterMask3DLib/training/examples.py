@@ -148,12 +148,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """A batch on a device, images with their channels last."""
     moved = {}
     for name, tensor in batch.items():
-        layout = (
-            CHANNELS_LAST.get(tensor.ndim, torch.preserve_format)
-            if tensor.is_floating_point()
-            else torch.preserve_format
-        )
-        moved[name] = tensor.to(device, memory_format=layout, non_blocking=True)
+        layout = CHANNELS_LAST.get(tensor.ndim) if tensor.is_floating_point() else None
+        moved[name] = tensor.to(device, memory_format=layout or torch.preserve_format, non_blocking=True)
     return moved
 
 

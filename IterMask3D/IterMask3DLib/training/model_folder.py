@@ -61,17 +61,19 @@ def card_of(trained: Trained, draft: ModelCard, facts: Mapping[str, Any], valida
         validation: how many volumes validated it.
     """
     options, stages = trained.options, trained.task.stages
-    steps = {stage.name: weights.step for stage, weights in zip(stages, trained.weights, strict=True)}
-    texts = {stage.name: weights.description for stage, weights in zip(stages, trained.weights, strict=True)}
-    several = len(stages) > 1
+
+    def told(values: Sequence[Any]) -> Any:
+        """Of one stage its value, of several each by its name."""
+        return dict(zip((stage.name for stage in stages), values, strict=True)) if len(stages) > 1 else values[0]
+
     recipe = {
         **asdict(options.settings),
         **{name: getattr(options, name) for name in _RECORDED},
         "augmentation": described(options),
         "precision": trained.weights[0].precision,
-        "weights": texts if several else trained.weights[0].description,
+        "weights": told([weights.description for weights in trained.weights]),
     }
-    step = steps if several else trained.weights[0].step
+    step = told([weights.step for weights in trained.weights])
     numbers = {"steps": step, "batch": options.batch, "seed": options.seed, "validation volumes": validation}
     return replace(
         draft,
@@ -79,13 +81,13 @@ def card_of(trained: Trained, draft: ModelCard, facts: Mapping[str, Any], valida
         inputs=trained.task.inputs(draft.inputs),
         networks={name: NetworkEntry(WEIGHTS, config=config) for name, config in trained.task.configs().items()},
         training={**options.about, **facts, **numbers, "recipe": recipe},
-        figures=tuple(_error_figures(trained, validation, several)),
+        figures=tuple(_error_figures(trained, validation)),
         created=datetime.now(timezone.utc).date().isoformat(),
     )
 
 
-def _error_figures(trained: Trained, validation: int, several: bool) -> list[Figure]:
-    on = f"{validation} validation volumes"
+def _error_figures(trained: Trained, validation: int) -> list[Figure]:
+    on, several = f"{validation} validation volumes", len(trained.errors) > 1
     return [
         Figure(f"validation error, {f'{stage}, ' if several else ''}{kind.replace('_', ' ')}", round(error, 5), on)
         for stage, errors in trained.errors.items()

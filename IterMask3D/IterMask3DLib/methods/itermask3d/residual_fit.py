@@ -25,7 +25,6 @@ _STRIDE = 4
 _RIDGE = 1e-6
 _LEAST_SPREAD = 1e-6
 _LEAST_WEIGHT = 0.01
-_TRUNCATE = 4.0
 
 
 @dataclass(frozen=True)
@@ -99,4 +98,4 @@ class BrainAverage:
         return np.where(self._brain, self._blurred(values) / self._weight, 0).astype(np.float32)
 
     def _blurred(self, values: FloatVolume) -> FloatVolume:
-        return np.asarray(ndimage.gaussian_filter(values, self._sigmas, mode="constant", truncate=_TRUNCATE))
+        return np.asarray(ndimage.gaussian_filter(values, self._sigmas, mode="constant"))
