@@ -46,7 +46,7 @@ def convert(parsed: argparse.Namespace) -> int:
         changed(spec.ConversionSettings(), given, "itermask3d convert")
         options |= given
     card = method.convert(parsed.checkpoint, parsed.out, options)
-    print(f"{parsed.out}: model {card.name}, sha256 {', '.join(card.files.values())}")
+    print(f"{parsed.out}: model {card.name}, sha256 {card.sha256}")
     return 0
 
 

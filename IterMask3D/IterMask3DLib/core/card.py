@@ -132,6 +132,11 @@ class ModelCard:
         return ", ".join(self.inputs)
 
     @property
+    def sha256(self) -> str:
+        """The checksums of its files."""
+        return ", ".join(self.files.values())
+
+    @property
     def deciding(self) -> dict[str, Any]:
         """Everything that decides a result, and nothing that only describes it."""
         return asdict(replace(self, title="", training={}, figures=(), created=""))

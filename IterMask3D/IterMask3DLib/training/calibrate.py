@@ -54,7 +54,7 @@ class NewCard:
         scale_named(self.intensity or card.intensity)
         if self.contrast and len(card.inputs) != 1:
             raise UserError(f"Model {card.name} has the inputs {card.modality}; a contrast is drawn of one alone.")
-        before = f"{card.name}, sha256 {', '.join(card.files.values())}"
+        before = f"{card.name}, sha256 {card.sha256}"
         about = {**card.training, "calibrated from": before, **self.about}
         inputs = (self.contrast,) if self.contrast else card.inputs
         intensity = self.intensity or card.intensity

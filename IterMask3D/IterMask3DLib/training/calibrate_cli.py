@@ -111,7 +111,7 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         found = "".join(
             f", {name} {value}" for name, value in card.settings.items() if before.settings.get(name) != value
         )
-        print(f"{parsed.out}: model {card.name}{found}, sha256 {', '.join(card.files.values())}")
+        print(f"{parsed.out}: model {card.name}{found}, sha256 {card.sha256}")
     return 0
 
 

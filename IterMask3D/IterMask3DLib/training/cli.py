@@ -120,7 +120,7 @@ def run_train(parsed: argparse.Namespace) -> int:
         screen.close()
     if current_rank().is_first:
         settings = "".join(f", {name} {value}" for name, value in card.settings.items())
-        print(f"{parsed.out / 'model'}: model {card.name}{settings}, sha256 {', '.join(card.files.values())}")
+        print(f"{parsed.out / 'model'}: model {card.name}{settings}, sha256 {card.sha256}")
     return 0
 
 

@@ -114,8 +114,7 @@ def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
         "command": command_of(options, request.preset, request.data, request.run, request.masks, request.split),
     }
     if initial is not None:
-        checksums = ", ".join(initial.card.files.values())
-        facts["initial weights"] = f"{initial.card.name}, sha256 {checksums}"
+        facts["initial weights"] = f"{initial.card.name}, sha256 {initial.card.sha256}"
     card = card_of(trained, card, facts, len(brains.validation))
     runtime = Runtime.of(Request(device=request.device))
     return write_model(request.run / MODEL, method, card, trained, brains.validation, runtime, report)
