@@ -18,7 +18,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, CaseResult
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.dicom import is_dicom, series_of
-from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name, read_image
+from IterMask3DLib.preprocessing.read import case_name, is_volume, read_image
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.case_writer import check_writable, timed, write_case
 from IterMask3DLib.results.dicom_seg import check_dicom_seg
@@ -96,7 +96,7 @@ def find_cases(folder: Path) -> list[CaseFiles]:
         entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"{folder} cannot be read ({reason(error)}).") from None
-    found = [path for path in entries if _is_volume(path) or (path.is_dir() and _holds_dicom(path))]
+    found = [path for path in entries if (_holds_dicom(path) if path.is_dir() else path.is_file() and is_volume(path))]
     if not found:
         raise UserError(f"{folder} holds no NIfTI, NRRD or MetaImage file and no folder of DICOM slices.")
     return cases_of(found)
@@ -237,10 +237,6 @@ def _recorded(out: Path, name: str) -> dict[str, Any]:
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-
-
-def _is_volume(path: Path) -> bool:
-    return path.is_file() and path.name.lower().endswith(NIFTI + ITK)
 
 
 def _holds_dicom(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
+from IterMask3DLib.preprocessing.read import case_name, is_volume
 
 LABEL_ENDINGS = (
     *("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi"),
@@ -43,7 +43,7 @@ def find_labelled(folder: Path, channels: Sequence[str]) -> list[LabelledFiles]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give a folder of volumes with labels (*_lesions.nii.gz).")
-    files = {case_name(path): path for path in sorted(folder.rglob("*")) if path.name.lower().endswith(NIFTI + ITK)}
+    files = {case_name(path): path for path in sorted(folder.rglob("*")) if is_volume(path)}
     cases = []
     for name, label in files.items():
         ending = next((ending for ending in LABEL_ENDINGS if name.endswith(ending)), None)

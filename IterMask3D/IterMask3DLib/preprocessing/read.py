@@ -44,6 +44,11 @@ def case_name(path: str | Path) -> str:
     return re.sub(r"[^\w.+-]+", "_", name).strip("._") or "case"
 
 
+def is_volume(path: Path) -> bool:
+    """Whether a name is that of a volume in a file of its own."""
+    return path.name.lower().endswith(NIFTI + ITK)
+
+
 def described_contrast(path: str | Path) -> tuple[str, str]:
     """The contrast of a volume that is not read yet, and what says so (its header or its name); "" twice for none."""
     place = Path(path)

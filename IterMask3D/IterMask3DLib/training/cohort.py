@@ -12,7 +12,7 @@ import numpy as np
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import read_plain
-from IterMask3DLib.preprocessing.read import ITK, NIFTI, case_name
+from IterMask3DLib.preprocessing.read import NIFTI, case_name, is_volume
 
 _MASK_ENDINGS = ("_desc-brain_mask", "_brain_mask", "_brainmask", "_brain", "_mask")
 _TRAINING, _VALIDATION = ("train", "training"), ("val", "valid", "validation")
@@ -96,8 +96,7 @@ def _nothing(bids: bool, channels: Sequence[str], left_out: Sequence[str]) -> st
 
 
 def _volumes(folder: Path) -> list[Path]:
-    names = (path for path in folder.iterdir() if path.name.lower().endswith(NIFTI + ITK))
-    return sorted(path for path in names if not path.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if is_volume(path) and not path.name.startswith("."))
 
 
 def _bare(path: Path) -> str:
