@@ -12,7 +12,7 @@ from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Edit, Request
-from IterMask3DLib.core.result import MASK, CaseResult, Result, Step
+from IterMask3DLib.core.result import MASK, CaseResult, Result, Step, Steps
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.versions import versions
 from IterMask3DLib.methods.base import Method, MethodSpec, Resumable
@@ -94,7 +94,7 @@ class CaseRun:
         steps = self.method.resume(self.prepared, self.model, settings, self.runtime, state, edit)
         return (yield from self._to_the_end(steps, settings))
 
-    def _to_the_end(self, steps: Generator[Step, None, Result], settings: Any = None) -> Events:
+    def _to_the_end(self, steps: Steps, settings: Any = None) -> Events:
         kept: list[Step] = []
         try:
             while True:

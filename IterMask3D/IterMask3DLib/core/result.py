@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,10 @@ class Result:
     artifacts: tuple[Artifact, ...] = ()
     state: Any = field(default=None, repr=False, compare=False)
     warnings: tuple[str, ...] = ()
+
+
+Steps = Generator[Step, None, Result]
+"""A method at work: a step a pass, then its result."""
 
 
 @dataclass(frozen=True, kw_only=True)

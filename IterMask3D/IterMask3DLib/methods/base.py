@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Edit, Request
-from IterMask3DLib.core.result import Layer, Result, Step
+from IterMask3DLib.core.result import Layer, Steps
 from IterMask3DLib.core.settings import as_published, changed, check_counted
 
 if TYPE_CHECKING:
@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     from IterMask3DLib.models.store import Model
     from IterMask3DLib.preprocessing.prepare import Prepared
     from IterMask3DLib.runtime.runner import Runtime
+
+
+Networks = Mapping[str, "nn.Module"]
+"""Networks by their names."""
+
+Batch = Mapping[str, "Tensor"]
+"""Examples, stacked: [b, …] by name."""
 
 
 class Capability(enum.Enum):
@@ -106,7 +113,7 @@ class Method(ABC):
     signed_assets: frozenset[str] = frozenset()
 
     @abstractmethod
-    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+    def build(self, card: ModelCard) -> Networks:
         """The networks of a card, untrained, by name. Raises `UserError` for a configuration that makes no network."""
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
@@ -114,7 +121,7 @@ class Method(ABC):
         return {}
 
     @abstractmethod
-    def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Generator[Step, None, Result]:
+    def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Steps:
         """One `Step` a forward pass, then the `Result`. Closing the generator cancels; what was yielded stays valid."""
 
 
@@ -122,9 +129,7 @@ class Method(ABC):
 class Resumable(Protocol):
     """A method that goes on from a run that was made: another threshold, or a mask that a person drew."""
 
-    def resume(
-        self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Any, edit: Edit
-    ) -> Generator[Step, None, Result]:
+    def resume(self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Any, edit: Edit) -> Steps:
         """The passes from the edit on. `state`: of an earlier result, or what `recall` gives."""
         ...
 
@@ -207,7 +212,7 @@ class Calibration:
     replaces: bool = False
 
 
-def pictured(intensities: Mapping[str, Tensor], scores: Mapping[str, Tensor] | None = None) -> dict[str, Layer]:
+def pictured(intensities: Batch, scores: Batch | None = None) -> dict[str, Layer]:
     """Layers of the first volume or slice of batches [b, 1, …], by name."""
     kinds = ((Layer.intensity, intensities), (Layer.score, scores or {}))
     return {name: layer(batch[0, 0].cpu().numpy()) for layer, batches in kinds for name, batch in batches.items()}
@@ -232,7 +237,7 @@ class TrainingTask(ABC):
         return channels
 
     @abstractmethod
-    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    def networks(self, stage: str, earlier: Networks) -> Networks:
         """The networks that a stage trains, by name, with the weights they begin with.
 
         Args:
@@ -244,7 +249,7 @@ class TrainingTask(ABC):
         """One example of a stage, from an augmented brain. `kind`: one of the validation's; None: for training."""
 
     @abstractmethod
-    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """What a stage makes small: a scalar.
 
         Random numbers of PyTorch are seeded for each step.
@@ -255,17 +260,15 @@ class TrainingTask(ABC):
             batch: stacked examples, on the device of the networks.
         """
 
-    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def validation_error(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """How far a stage is off for one example (a batch of one): a scalar. The loss, where a method says no other."""
         return self.loss(stage, networks, batch)
 
-    def pictures(
-        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
-    ) -> Mapping[str, Layer]:
+    def pictures(self, stage: str, networks: Networks, batch: Batch) -> Mapping[str, Layer]:
         """Volumes or slices that show a person how a stage does on one example, by name; drawn by their kind."""
         return {}
 
-    def optimiser(self, stage: str, networks: Mapping[str, nn.Module], learning_rate: float) -> Optimizer:
+    def optimiser(self, stage: str, networks: Networks, learning_rate: float) -> Optimizer:
         """What changes the weights of a stage. The rates of its groups follow the schedule, each times its `scale`."""
         from torch.optim import Adam
 

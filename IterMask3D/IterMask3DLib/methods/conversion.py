@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.models.store import WEIGHTS, save_model
-from IterMask3DLib.models.weights import check_tensors, read_checkpoint
+from IterMask3DLib.models.weights import State, check_tensors, read_checkpoint
 
-State = Mapping[str, torch.Tensor]
 Checkpoints = Mapping[str, tuple[Path, State]]
 """The file of each network, by the network's name, and the tensors in it."""
 
@@ -52,7 +51,7 @@ def grid_of(options: Mapping[str, Any], published: CardGrid) -> CardGrid:
 def save_converted(
     out: Path,
     checkpoints: Checkpoints,
-    build: Callable[[ModelCard], Mapping[str, nn.Module]],
+    build: Callable[[ModelCard], Networks],
     configs: Mapping[str, Mapping[str, Any]],
     training: Mapping[str, Any] | None = None,
     **card: Any,

@@ -22,7 +22,7 @@ from IterMask3DLib.core.card import CARD_FILE, AssetEntry, ModelCard, NetworkEnt
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, staged_folder, take_place
 from IterMask3DLib.models.catalogue import user_folder, verified_bytes
-from IterMask3DLib.models.weights import bytes_of, check_tensors, tensors_of
+from IterMask3DLib.models.weights import State, bytes_of, check_tensors, tensors_of
 
 WEIGHTS, ASSETS = "model.safetensors", "assets.safetensors"
 _LARGEST = {".safetensors": 2 * 1024**3, ".json": 1024**2}
@@ -79,9 +79,7 @@ def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
     return Model(folder, card, built_with(method, card, taken), assets)
 
 
-def built_with(
-    method: Builder, card: ModelCard, states: Mapping[str, Mapping[str, torch.Tensor]]
-) -> Mapping[str, nn.Module]:
+def built_with(method: Builder, card: ModelCard, states: Mapping[str, State]) -> Mapping[str, nn.Module]:
     """The networks of a card with these weights, in evaluation mode."""
     networks = method.build(card)
     for name, network in networks.items():
@@ -93,7 +91,7 @@ def built_with(
 def save_model(
     folder: Path,
     card: ModelCard,
-    networks: Mapping[str, Mapping[str, torch.Tensor]],
+    networks: Mapping[str, State],
     assets: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelCard:
     """Writes a model folder, whole or not at all, and returns the card with its files and checksums filled in.
@@ -177,7 +175,7 @@ def others_in(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.name != CARD_FILE and entry.suffix != ".safetensors"]
 
 
-def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:
+def _taken(tensors: State, prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:
     """The tensors of one network: those with its prefix, less what belongs to others."""
     others = {entry.tensor for entry in card.assets.values()}
     prefixes = tuple(e.prefix for e in card.networks.values() if e.prefix and e.prefix != prefix)
@@ -189,7 +187,7 @@ def _taken(tensors: Mapping[str, torch.Tensor], prefix: str, card: ModelCard) ->
 
 
 def _asset(
-    folder: Path, card: ModelCard, files: Mapping[str, Mapping[str, torch.Tensor]], name: str, shape: tuple[int, ...]
+    folder: Path, card: ModelCard, files: Mapping[str, State], name: str, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     if name not in card.assets:
         raise UserError(f"{folder / CARD_FILE}: assets.{name} is missing.")

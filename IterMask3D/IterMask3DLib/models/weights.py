@@ -14,6 +14,9 @@ from safetensors.torch import save as save_tensors
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, reason
 
+State = Mapping[str, torch.Tensor]
+"""Tensors of a network by their names."""
+
 _USUAL_KEYS = ("state_dict", "model_state_dict", "model", "net", "network")
 
 
@@ -26,13 +29,13 @@ def tensors_of(data: bytes, where: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{where} is not a safetensors file ({error}).") from None
 
 
-def bytes_of(tensors: Mapping[str, torch.Tensor]) -> bytes:
+def bytes_of(tensors: State) -> bytes:
     """Tensors as a safetensors file."""
     data: bytes = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     return data
 
 
-def check_tensors(given: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor], where: str) -> None:
+def check_tensors(given: State, wanted: State, where: str) -> None:
     """Raises `UserError` naming the first tensor that is missing, unknown, of another shape or type, or not finite."""
     for name, tensor in wanted.items():
         if name not in given:

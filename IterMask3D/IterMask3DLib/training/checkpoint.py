@@ -13,12 +13,13 @@ import torch
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, whole_file
+from IterMask3DLib.models.weights import State
 from IterMask3DLib.training.options import MAY_CHANGE
 
 CHECKPOINT, BEST = "checkpoint.pt", "best.pt"
 _FORMAT = 3
 
-States = Mapping[str, Mapping[str, torch.Tensor]]
+States = Mapping[str, State]
 """The state of each network, by its name."""
 
 

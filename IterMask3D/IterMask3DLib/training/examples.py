@@ -13,16 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.base import Example, Healthy, TrainingTask
+from IterMask3DLib.methods.base import Batch, Example, Healthy, TrainingTask
 from IterMask3DLib.runtime.runner import CHANNELS_LAST
 from IterMask3DLib.training.options import TrainingOptions
 from IterMask3DLib.training.synthetic import augmentation_of
-
-Batch = dict[str, Tensor]
 
 _ORDER, _DRAW, _FIXED, _STREAMS = 1, 2, 3, 3
 """Which stream of random numbers a draw comes from; each stage has as many of its own."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.base import Healthy, Stage, TrainingTask
+from IterMask3DLib.methods.base import Batch, Healthy, Networks, Stage, TrainingTask
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.runner import memory_format_of
 from IterMask3DLib.training.batch_norm import synchronise_batch_norm
@@ -28,12 +28,13 @@ from IterMask3DLib.training.checkpoint import (
     BestWeights,
     Checkpoint,
     StageProgress,
+    States,
     check_same,
     load_checkpoint,
     save_best,
     save_checkpoint,
 )
-from IterMask3DLib.training.examples import Batch, Batches, StageExamples, on_device
+from IterMask3DLib.training.examples import Batches, StageExamples, on_device
 from IterMask3DLib.training.monitor import Monitor
 from IterMask3DLib.training.options import TrainingOptions
 from IterMask3DLib.training.pictures import picture_rows
@@ -82,7 +83,7 @@ class StageSetup:
     folder: Path
     precision: str
     workers: int
-    earlier: Mapping[str, nn.Module]
+    earlier: Networks
     earlier_key: str = ""
     initial: Model | None = None
 
@@ -137,7 +138,7 @@ class StageTrainer:
         self._learned_from = StageExamples(task, setup.number, setup.training, options)
         self._validated = StageExamples(task, setup.number, setup.validation, options)
 
-    def _load(self, networks: Any, states: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def _load(self, networks: Any, states: States) -> None:
         try:
             for name, network in networks.items():
                 network.load_state_dict(states[name])
@@ -223,7 +224,7 @@ class StageTrainer:
         advice = f"begin a new run with a lower --learning-rate{kept}"
         return UserError(f"{self.setup.folder}: {what} (learning rate {rate:.3g}); {advice}.")
 
-    def trained(self, weights: Mapping[str, Mapping[str, Tensor]]) -> dict[str, nn.Module]:
+    def trained(self, weights: States) -> dict[str, nn.Module]:
         """The networks of the stage with the weights that were chosen, in evaluation mode, on the device."""
         self._load(self._evaluated, weights)
         return dict(self._evaluated.requires_grad_(False).items())
@@ -247,7 +248,7 @@ class StageTrainer:
                 shown = self._validated if len(setup.validation) else self._learned_from
                 monitor.pictures(step, picture_rows(setup.task, shown, networks, fabric.device))
 
-    def _compare(self, error: float, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+    def _compare(self, error: float, weights: States) -> None:
         """Keeps the weights if they are the best ones so far."""
         if not error < self.progress.best_error:
             self.progress = replace(self.progress, stale=self.progress.stale + 1)

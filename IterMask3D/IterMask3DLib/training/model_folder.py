@@ -8,11 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from IterMask3DLib.core.card import Figure, ModelCard, NetworkEntry
 from IterMask3DLib.core.files import staged_folder, take_place
-from IterMask3DLib.methods.base import Calibration, Method, Report, TrainingTask
+from IterMask3DLib.methods.base import Calibration, Method, Networks, Report, TrainingTask
 from IterMask3DLib.models.store import WEIGHTS, Model, built_with, others_in, save_model
 from IterMask3DLib.runtime.distributed import current_rank
 from IterMask3DLib.runtime.runner import Runtime
@@ -48,7 +46,7 @@ class Trained:
     task: TrainingTask
     options: TrainingOptions
     weights: Sequence[ChosenWeights]
-    networks: Mapping[str, nn.Module]
+    networks: Networks
     errors: Mapping[str, Mapping[str, float]]
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from IterMask3DLib.core.files import whole_file
 from IterMask3DLib.core.result import Layer, LayerKind
-from IterMask3DLib.methods.base import TrainingTask
+from IterMask3DLib.methods.base import Networks, TrainingTask
 from IterMask3DLib.training.examples import StageExamples
 from IterMask3DLib.training.validation import fixed_batch
 
@@ -31,7 +30,7 @@ _COLOURS = {
 def picture_rows(
     task: TrainingTask,
     examples: StageExamples,
-    networks: Mapping[str, nn.Module],
+    networks: Networks,
     device: torch.device,
 ) -> list[Row]:
     """A row for each kind of example on the first brains; none where the method shows nothing."""

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
-from IterMask3DLib.methods.base import Stage, TrainingTask
+from IterMask3DLib.methods.base import Batch, Networks, Stage, TrainingTask
 from IterMask3DLib.runtime.distributed import map_shards
-from IterMask3DLib.training.examples import Batch, StageExamples, on_device, stacked
+from IterMask3DLib.training.examples import StageExamples, on_device, stacked
 
 _MOST_EXAMPLES = 256
 
@@ -24,7 +23,7 @@ def fixed_batch(examples: StageExamples, number: int, kind: str, device: torch.d
 
 @torch.no_grad()
 def validation_errors(
-    task: TrainingTask, examples: StageExamples, networks: Mapping[str, nn.Module], device: torch.device
+    task: TrainingTask, examples: StageExamples, networks: Networks, device: torch.device
 ) -> dict[str, float]:
     """The mean error over the brains for each kind of example; of many slices, over some that lie evenly among them.
 

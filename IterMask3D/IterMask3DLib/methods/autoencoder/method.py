@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
 
 import numpy as np
 import torch
-from torch import nn
 
 from IterMask3DLib.core.card import ModelCard
-from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
 from IterMask3DLib.methods.autoencoder.network import NETWORK, network_of
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderSettings
 from IterMask3DLib.methods.autoencoder.training import AutoEncoderTask
-from IterMask3DLib.methods.base import Method
+from IterMask3DLib.methods.base import Method, Networks
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.runner import Runtime
@@ -23,12 +21,10 @@ from IterMask3DLib.runtime.runner import Runtime
 class AutoEncoderMethod(Method):
     """Squared error of the reconstruction, in scaled intensity."""
 
-    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+    def build(self, card: ModelCard) -> Networks:
         return {NETWORK: network_of(card)}
 
-    def infer(
-        self, case: Prepared, model: Model, settings: AutoEncoderSettings, runtime: Runtime
-    ) -> Generator[Step, None, Result]:
+    def infer(self, case: Prepared, model: Model, settings: AutoEncoderSettings, runtime: Runtime) -> Steps:
         begun = time.perf_counter()
         volume, brain = case.channels[0], case.brain
         network = runtime.runner(model.networks[NETWORK])

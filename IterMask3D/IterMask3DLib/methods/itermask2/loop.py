@@ -6,7 +6,7 @@ Source: Liang et al., MICCAI 2024 (arXiv 2406.02422), and its public code, with 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.artifacts import MaskHistory
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
 from IterMask3DLib.methods.itermask2.settings import PUBLISHED_CUTOFF, IterMask2Settings
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.slices import as_slices, as_volume, in_batches, slices_with_brain
@@ -70,7 +70,7 @@ class _State:
 
 def refine(
     given: Slices, first: Network, masked: Network, threshold: float, settings: IterMask2Settings, noise: Noise
-) -> Generator[Step, None, Result]:
+) -> Steps:
     """One `Step` a pass over the whole volume, then the `Result`.
 
     The first network sees the high frequencies; of each slice it leaves the part of the brain masked that it

@@ -7,12 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
+from IterMask3DLib.methods.base import (
+    Batch,
+    Calibration,
+    Example,
+    Healthy,
+    Networks,
+    Report,
+    Stage,
+    TrainingTask,
+    pictured,
+)
 from IterMask3DLib.methods.itermask2.calibration import calibrate
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED, network
@@ -33,7 +43,7 @@ class IterMask2Task(TrainingTask):
             raise UserError(f"IterMask2 learns from one modality, not from {card.modality}; change --modality.")
         self.settings = settings
 
-    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    def networks(self, stage: str, earlier: Networks) -> Networks:
         return {stage: network(stage, self.settings.width, self.settings.dropout)}
 
     def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
@@ -47,18 +57,16 @@ class IterMask2Task(TrainingTask):
         noise = rng.standard_normal(values.shape, dtype=np.float32)
         return {**known, "given": np.stack((np.where(mask, noise, values), details)), "mask": mask[None]}
 
-    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """Mean squared error over all pixels, as published."""
         return (networks[stage](batch["given"]).float() - batch["target"]).square().mean()
 
-    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def validation_error(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """Mean squared error in the brain, of the second stage behind the mask."""
         squared = (networks[stage](batch["given"]).float() - batch["target"]).square()
         return squared[batch["brain" if stage == FIRST else "mask"]].mean()
 
-    def pictures(
-        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
-    ) -> Mapping[str, Layer]:
+    def pictures(self, stage: str, networks: Networks, batch: Batch) -> Mapping[str, Layer]:
         output = networks[stage](batch["given"]).float()
         error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
         shown = {"given": batch["given"], "reconstructed": output, "target": batch["target"]}

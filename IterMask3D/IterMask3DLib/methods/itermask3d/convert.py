@@ -9,10 +9,10 @@ from typing import Any
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.conversion import State, grid_of, save_converted
+from IterMask3DLib.methods.conversion import grid_of, save_converted
 from IterMask3DLib.methods.itermask3d.network import NETWORK, SIDE_MULTIPLE, network_of
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_SHAPE, Settings
-from IterMask3DLib.models.weights import read_checkpoint
+from IterMask3DLib.models.weights import State, read_checkpoint
 
 _STAGES = 5
 

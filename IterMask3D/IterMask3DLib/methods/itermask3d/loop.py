@@ -17,7 +17,7 @@ from IterMask3DLib.core.artifacts import FloatVector, MaskHistory, ThresholdCurv
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, PackedMask
 from IterMask3DLib.core.request import ByGamma, ByPoint
-from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import ForwardPass, MaskedReconstruction
 from IterMask3DLib.methods.itermask3d.settings import Settings
@@ -114,7 +114,7 @@ def shrink(
     first_draw: int,
     warnings: tuple[str, ...] = (),
     state: Sweep | None = None,
-) -> Generator[Step, None, Result]:
+) -> Steps:
     """Unmasks wherever the error is at most the chosen threshold, until the mask stays; yields a `Step` a pass.
 
     Args:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import PackedMask
 from IterMask3DLib.core.request import BySettings, Edit, FromMask
-from IterMask3DLib.core.result import Result, Step
+from IterMask3DLib.core.result import Steps
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.base import Method
+from IterMask3DLib.methods.base import Method, Networks
 from IterMask3DLib.methods.itermask3d.calibration import calibrate
 from IterMask3DLib.methods.itermask3d.convert import convert
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
@@ -39,7 +38,7 @@ class IterMask3D(Method):
 
     signed_assets = frozenset({NORMATIVE_MEAN})
 
-    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+    def build(self, card: ModelCard) -> Networks:
         return {NETWORK: network_of(card)}
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
@@ -49,7 +48,7 @@ class IterMask3D(Method):
             assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (len(settings.scales_mm), *CELLS))
         return assets
 
-    def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Generator[Step, None, Result]:
+    def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Steps:
         """The whole method; its result's state is the `Sweep`, or `Scored` of a whole-brain inference."""
         if settings.inference == WHOLE_BRAIN:
             return (yield from whole_brain(case, model, settings, runtime))
@@ -61,7 +60,7 @@ class IterMask3D(Method):
 
     def resume(
         self, case: Prepared, model: Model, settings: Any, runtime: Runtime, state: Sweep | Scored, edit: Edit
-    ) -> Generator[Step, None, Result]:
+    ) -> Steps:
         """The shrink phase again: with another threshold, or from a mask that a person drew.
 
         Of a whole-brain inference, the outline again with another sensitivity; no pass is made.
@@ -94,7 +93,7 @@ def brain_of(case: Prepared) -> Brain:
     return Brain(case.channels[0], case.brain, case.spacing)
 
 
-def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runtime) -> Generator[Step, None, Result]:
+def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runtime) -> Steps:
     """The whole-brain inference of a case."""
     given = brain_of(case)
     normative = None

@@ -46,7 +46,7 @@ class Settings:
         "whole",
         0,
         "Sensitivity",
-        "-2: most specific, 2: most sensitive; each step has its threshold and its rate in healthy brains on the card",
+        "-2: most specific, 2: most sensitive; the model card tells how much of a healthy brain each outlines",
         least=-2,
         most=2,
         advanced=False,

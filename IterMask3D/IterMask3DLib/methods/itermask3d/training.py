@@ -7,12 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
+from IterMask3DLib.methods.base import (
+    Batch,
+    Calibration,
+    Example,
+    Healthy,
+    Networks,
+    Report,
+    Stage,
+    TrainingTask,
+    pictured,
+)
 from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.masks import MaskPlan, sample_mask
@@ -38,7 +48,7 @@ class ReconstructionTask(TrainingTask):
             )
         self.settings = settings
 
-    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    def networks(self, stage: str, earlier: Networks) -> Networks:
         return {NETWORK: UNet3D(self.settings.widths, self.settings.dropout)}
 
     def example(self, stage: str, healthy: Healthy, rng: np.random.Generator, kind: str | None = None) -> Example:
@@ -63,16 +73,14 @@ class ReconstructionTask(TrainingTask):
             example["region"] = weight * example.get("region", np.True_)
         return example if kind is None else {**example, "mask": mask[None], "brain": brain[None]}
 
-    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         return regional_loss(networks[NETWORK](batch["given"]), batch["target"], batch.get("region"))
 
-    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def validation_error(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """Mean squared error in the mask."""
         return regional_loss(networks[NETWORK](batch["given"]), batch["target"], batch["mask"])
 
-    def pictures(
-        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
-    ) -> Mapping[str, Layer]:
+    def pictures(self, stage: str, networks: Networks, batch: Batch) -> Mapping[str, Layer]:
         output = networks[NETWORK](batch["given"]).float()
         error = torch.where(batch["brain"], (output - batch["target"]).square(), 0)
         shown = {"masked": batch["given"], "reconstructed": output, "target": batch["target"]}

@@ -8,7 +8,7 @@ hemisphere and with healthy brains at the same place, and outlined where it is h
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from IterMask3DLib.core.artifacts import SensitivityTable
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Spacing, voxel_millilitres
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step
+from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
 from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore
@@ -141,9 +141,7 @@ def threshold_of(settings: Settings, sensitivity: int) -> float:
     return settings.thresholds[SENSITIVITIES.index(sensitivity)]
 
 
-def look(
-    given: Brain, settings: Settings, passes: WholeBrainPasses, score: WholeBrainScore
-) -> Generator[Step, None, Result]:
+def look(given: Brain, settings: Settings, passes: WholeBrainPasses, score: WholeBrainScore) -> Steps:
     """All passes, one `Step` each with the score that is known by then; the result's state is a `Scored`."""
     threshold_of(settings, settings.sensitivity)
     total, first_error = np.zeros(given.volume.shape, dtype=np.float32), 0.0
@@ -214,7 +212,7 @@ def result_of(found: Scored, given: Brain, settings: Settings) -> Result:
     )
 
 
-def again(found: Scored, given: Brain, settings: Settings) -> Generator[Step, None, Result]:
+def again(found: Scored, given: Brain, settings: Settings) -> Steps:
     """The result of passes that were made, with other settings; takes none."""
     yield from ()
     return result_of(found, given, settings)

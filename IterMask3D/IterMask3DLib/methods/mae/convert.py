@@ -11,9 +11,10 @@ from typing import Any
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.conversion import Checkpoints, State, one_of_each, save_converted
+from IterMask3DLib.methods.conversion import Checkpoints, one_of_each, save_converted
 from IterMask3DLib.methods.mae.network import AUTOENCODER, CLASSIFIER, config_of, networks_of
 from IterMask3DLib.methods.mae.settings import PUBLISHED_SPACING, MAETrainingSettings
+from IterMask3DLib.models.weights import State
 
 _ENTRY = "patch_embed.proj.weight"
 _TELLING = {AUTOENCODER: ("mask_token", 3), CLASSIFIER: ("head.weight", 2)}

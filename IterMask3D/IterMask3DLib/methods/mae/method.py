@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
-from IterMask3DLib.core.result import ERROR_MAP, HEATMAP, RECONSTRUCTION, Layer, Result, Step
-from IterMask3DLib.methods.base import Method
+from IterMask3DLib.core.result import ERROR_MAP, HEATMAP, RECONSTRUCTION, Layer, Result, Step, Steps
+from IterMask3DLib.methods.base import Method, Networks
 from IterMask3DLib.methods.mae.convert import convert
 from IterMask3DLib.methods.mae.network import (
     ABNORMAL,
@@ -37,12 +37,10 @@ _SMALLER = "The brain is larger than the grid of the model; its slices were made
 class MaskedAutoEncoderMethod(Method):
     """Scores of slices and of the case, and where the reconstruction is off; it finds no outline."""
 
-    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+    def build(self, card: ModelCard) -> Networks:
         return networks_of(card)
 
-    def infer(
-        self, case: Prepared, model: Model, settings: MAESettings, runtime: Runtime
-    ) -> Generator[Step, None, Result]:
+    def infer(self, case: Prepared, model: Model, settings: MAESettings, runtime: Runtime) -> Steps:
         """One `Step` a masked pass over the whole volume, and one for the classifier."""
         check_slices(case)
         slices = _Slices(as_slices(case.channels[0]), as_slices(case.brain), settings.smallest_slice)

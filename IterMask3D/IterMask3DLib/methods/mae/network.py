@@ -6,7 +6,7 @@ with one channel (254 entries at 224 pixels; 110,999,808 of its parameters are t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
 
@@ -270,7 +271,7 @@ def _linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def built(shape: Sequence[int], settings: MAETrainingSettings, drop: float = 0.0) -> Mapping[str, nn.Module]:
+def built(shape: Sequence[int], settings: MAETrainingSettings, drop: float = 0.0) -> Networks:
     """Both networks for slices of a shape, untrained."""
     pixels = (int(shape[0]), int(shape[1]))
     encoder = Sizes(pixels, settings.patch, settings.width, settings.depth, settings.heads)
@@ -283,7 +284,7 @@ def config_of(settings: MAETrainingSettings, name: str) -> dict[str, Any]:
     return {key: value for key, value in asdict(settings).items() if key in _CONFIGS[name]}
 
 
-def networks_of(card: ModelCard) -> Mapping[str, nn.Module]:
+def networks_of(card: ModelCard) -> Networks:
     """Both networks of a card, untrained. Raises `UserError` for a configuration that makes none."""
     check_card(card, "A masked auto-encoder", _CONFIGS, 2)
     found = {}

@@ -15,7 +15,17 @@ from IterMask3DLib.core.card import Figure, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
+from IterMask3DLib.methods.base import (
+    Batch,
+    Calibration,
+    Example,
+    Healthy,
+    Networks,
+    Report,
+    Stage,
+    TrainingTask,
+    pictured,
+)
 from IterMask3DLib.methods.mae.loss import patch_loss
 from IterMask3DLib.methods.mae.network import (
     ABNORMAL,
@@ -62,7 +72,7 @@ class MAETask(TrainingTask):
         }
         self.stages = (Stage(AUTOENCODER, ("masked",)), Stage(CLASSIFIER, ("normal", "abnormal"), options=options))
 
-    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    def networks(self, stage: str, earlier: Networks) -> Networks:
         network = built(self.shape, self.settings, self.settings.drop_path)[stage]
         if isinstance(network, ResidualClassifier):
             network.begin_with(earlier[AUTOENCODER])
@@ -107,7 +117,7 @@ class MAETask(TrainingTask):
                 break
         return factors
 
-    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         settings = self.settings
         if stage == CLASSIFIER:
             logits = networks[CLASSIFIER](self._residual(networks[AUTOENCODER], batch)).float()
@@ -117,14 +127,14 @@ class MAETask(TrainingTask):
         target = patches_of(shown, settings.patch)
         return patch_loss(predicted.float(), target, hidden, settings.norm_pix_loss, settings.loss_on_all)
 
-    def validation_error(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def validation_error(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         """Of the classifier the cross entropy without smoothing."""
         if stage == AUTOENCODER:
             return self.loss(stage, networks, batch)
         logits = networks[CLASSIFIER](self._residual(networks[AUTOENCODER], batch)).float()
         return functional.cross_entropy(logits, batch["target"])
 
-    def _residual(self, autoencoder: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    def _residual(self, autoencoder: nn.Module, batch: Batch) -> Tensor:
         """What the classifier sees: [b, 1, x, y]."""
         slices, ratio, side = batch["slice"], self.settings.training_mask_ratio, self.settings.patch
         total = torch.zeros_like(slices)
@@ -134,9 +144,7 @@ class MAETask(TrainingTask):
         mean = total / batch["noise"].shape[1]
         return _shown((slices - degraded(mean, batch["factors"])).abs(), batch)
 
-    def pictures(
-        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
-    ) -> Mapping[str, Layer]:
+    def pictures(self, stage: str, networks: Networks, batch: Batch) -> Mapping[str, Layer]:
         slices = batch["slice"]
         if stage == CLASSIFIER:
             return pictured({"slice": slices}, {"residual": self._residual(networks[AUTOENCODER], batch)})
@@ -144,7 +152,7 @@ class MAETask(TrainingTask):
         whole = pasted(slices, patches.float(), hidden, self.settings.patch)
         return pictured({"slice": slices, "reconstructed": whole})
 
-    def optimiser(self, stage: str, networks: Mapping[str, nn.Module], learning_rate: float) -> Optimizer:
+    def optimiser(self, stage: str, networks: Networks, learning_rate: float) -> Optimizer:
         """AdamW; of the classifier a block learns slower the further in front it lies. Vectors do not decay."""
         (network,) = networks.values()
         groups: dict[tuple[float, bool], dict[str, Any]] = {}
@@ -196,7 +204,7 @@ class MAETask(TrainingTask):
         return found
 
 
-def _shown(images: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+def _shown(images: Tensor, batch: Batch) -> Tensor:
     """Images [b, 1, x, y] as their window and their erasure leave them."""
     if "window" in batch:
         images = enlarged(images, batch["window"])

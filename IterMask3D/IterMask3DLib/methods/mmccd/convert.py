@@ -8,11 +8,11 @@ from typing import Any
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.conversion import State, grid_of, save_converted
+from IterMask3DLib.methods.conversion import grid_of, save_converted
 from IterMask3DLib.methods.mmccd.network import BACKWARD, CHANNELS, DIFFUSION, FORWARD, networks_of
 from IterMask3DLib.methods.shared_settings import PUBLISHED_SHAPE, PUBLISHED_SLICE_SPACING, PUBLISHED_SPACING
 from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE
-from IterMask3DLib.models.weights import read_checkpoint
+from IterMask3DLib.models.weights import State, read_checkpoint
 
 _FIRST = "input_blocks.0.0.weight"
 

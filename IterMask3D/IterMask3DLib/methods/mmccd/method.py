@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from scipy import ndimage
-from torch import nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume
-from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, Result, Step
-from IterMask3DLib.methods.base import Method
+from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, Result, Step, Steps
+from IterMask3DLib.methods.base import Method, Networks
 from IterMask3DLib.methods.mmccd.bands import bands_of, in_rounds, pixels
 from IterMask3DLib.methods.mmccd.convert import convert
 from IterMask3DLib.methods.mmccd.cycle import CycleErrors, DiffusionCycle, Look, PlainCycle
@@ -36,12 +34,10 @@ UNIT = "squared scaled intensity"
 class MMCCD(Method):
     """To another channel and back: what does not come back is anomalous."""
 
-    def build(self, card: ModelCard) -> Mapping[str, nn.Module]:
+    def build(self, card: ModelCard) -> Networks:
         return networks_of(card)
 
-    def infer(
-        self, case: Prepared, model: Model, settings: MMCCDSettings, runtime: Runtime
-    ) -> Generator[Step, None, Result]:
+    def infer(self, case: Prepared, model: Model, settings: MMCCDSettings, runtime: Runtime) -> Steps:
         """A `Step` a pass over a batch of slices and bands, without layers: a run has up to tens of thousands."""
         cycle, counted = cycle_of(model, settings, runtime), eroded(case.brain, settings.erosion_mm / case.spacing[0])
         if not counted.any():

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor, nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.methods.card_checks import choices_of
 from IterMask3DLib.methods.mmccd.settings import MMCCDTrainingSettings
 from IterMask3DLib.methods.slice_unet import SIDE_MULTIPLE, SliceUNet
@@ -25,7 +24,7 @@ def untrained(part: str, width: int, dropout: float) -> SliceUNet:
     return SliceUNet(CHANNELS[part], width, dropout=dropout, timed=part == DIFFUSION)
 
 
-def networks_of(card: ModelCard) -> Mapping[str, nn.Module]:
+def networks_of(card: ModelCard) -> Networks:
     """The networks of a card, untrained. Raises `UserError` for a card that makes none."""
     where = f"model {card.name}"
     if BACKWARD not in card.networks or not {FORWARD, DIFFUSION} & set(card.networks):

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Layer
-from IterMask3DLib.methods.base import Calibration, Example, Healthy, Report, Stage, TrainingTask, pictured
+from IterMask3DLib.methods.base import (
+    Batch,
+    Calibration,
+    Example,
+    Healthy,
+    Networks,
+    Report,
+    Stage,
+    TrainingTask,
+    pictured,
+)
 from IterMask3DLib.methods.mmccd.bands import bands_of, pixels
 from IterMask3DLib.methods.mmccd.diffusion import TRAINED_STEPS, Schedule, noised
 from IterMask3DLib.methods.mmccd.network import BACKWARD, DIFFUSION, FORWARD, untrained
@@ -40,7 +50,7 @@ class TranslationTask(TrainingTask):
     def inputs(self, channels: tuple[str, ...]) -> tuple[str, ...]:
         return channels if self.settings.both_channels else channels[:1]
 
-    def networks(self, stage: str, earlier: Mapping[str, nn.Module]) -> Mapping[str, nn.Module]:
+    def networks(self, stage: str, earlier: Networks) -> Networks:
         parts = (FORWARD, BACKWARD) if stage == CYCLE else (DIFFUSION,)
         return {part: untrained(part, self.settings.width, self.settings.dropout) for part in parts}
 
@@ -64,15 +74,13 @@ class TranslationTask(TrainingTask):
         noisy = noised(torch.from_numpy(target), torch.from_numpy(noise), float(self._schedule.kept[time])).numpy()
         return {"given": given, "target": target, "condition": condition, "noisy": noisy, "time": np.float32(time)}
 
-    def loss(self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, stage: str, networks: Networks, batch: Batch) -> Tensor:
         given, target = batch["given"], batch["target"]
         if stage == CYCLE:
             return _error(networks[FORWARD](given), target) + _error(networks[BACKWARD](target), given)
         return _error(denoised(networks[DIFFUSION], batch), target)
 
-    def pictures(
-        self, stage: str, networks: Mapping[str, nn.Module], batch: Mapping[str, Tensor]
-    ) -> Mapping[str, Layer]:
+    def pictures(self, stage: str, networks: Networks, batch: Batch) -> Mapping[str, Layer]:
         target = batch["target"]
         if stage == CYCLE:
             there, back = networks[FORWARD](batch["given"]).float(), networks[BACKWARD](target).float()
@@ -92,7 +100,7 @@ class TranslationTask(TrainingTask):
         return Calibration({} if width == PUBLISHED_BAND_MM else {"band_mm": width})
 
 
-def denoised(network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+def denoised(network: nn.Module, batch: Batch) -> Tensor:
     """What the diffusion's network takes the target for: float [b, 1, x, y]."""
     output: Tensor = network(torch.cat((batch["noisy"], batch["condition"]), dim=1), batch["time"])
     return output
