@@ -75,7 +75,7 @@ class Deepbet:
 
     choice: str = "deepbet"
     name: str = "deepbet"
-    install: str = 'pip install "itermask3d[deepbet]"'
+    install: str = "pip install deepbet"
 
     def is_installed(self) -> bool:
         return find_spec("deepbet") is not None
