@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.failures import one_line
 from IterMask3DLib.core.files import plain
 from IterMask3DLib.core.limits import MOST_VOXELS
 
@@ -132,8 +133,8 @@ class Decoder:
                 "install the same version of IterMask3D on both."
             )
         text = (name + self._rest[:_SHOWN].tobytes()).decode("utf-8", errors="replace")
-        shown = "".join(c if c.isprintable() else " " for c in text).strip()
-        return f"Something else than the engine's messages came: {shown[:_SHOWN]!r}; its start-up must print nothing."
+        shown = one_line(text)[:_SHOWN]
+        return f"Something else than the engine's messages came: {shown!r}; its start-up must print nothing."
 
 
 def _reserved(size: int) -> NDArray[np.uint8]:

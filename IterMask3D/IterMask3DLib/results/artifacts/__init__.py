@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from IterMask3DLib.core.artifacts import Artifact, MaskHistory, SensitivityTable, ThresholdCurve
 from IterMask3DLib.results.artifacts import curve, sensitivity, shrink
+from IterMask3DLib.results.artifacts.chart import Table
 
 
 class ArtifactFiles(Protocol):
@@ -13,7 +14,7 @@ class ArtifactFiles(Protocol):
 
     TITLE: str
 
-    def table(self, artifact: Any) -> tuple[tuple[str, ...], list[tuple[Any, ...]]] | None:
+    def table(self, artifact: Any) -> Table | None:
         """Columns and rows of its CSV; None where it has none."""
         ...
 

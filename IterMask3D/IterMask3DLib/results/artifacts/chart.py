@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MARK, INK, GRID, ACCENT, QUIET = "#ff5c39", "#1d2733", "#d9dee5", "#2f6fde", "#8a97a6"
 SIZE = (5.6, 3.5)
+
+Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
+"""Columns and rows."""
 
 
 def svg_of(figure: Figure, axes: Axes) -> str:

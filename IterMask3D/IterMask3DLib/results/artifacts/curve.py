@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
-from IterMask3DLib.results.artifacts.chart import ACCENT, INK, MARK, QUIET, SIZE, svg_of
+from IterMask3DLib.results.artifacts.chart import ACCENT, INK, MARK, QUIET, SIZE, Table, svg_of
 
 TITLE = "Threshold curve"
 COLUMNS = ("pass", "threshold", "fit", "derivative", "chosen")
 
 
-def table(curve: ThresholdCurve) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+def table(curve: ThresholdCurve) -> Table:
     """One row a sweep pass; the fit is empty where there was none."""
     rows: list[tuple[Any, ...]] = [
         (

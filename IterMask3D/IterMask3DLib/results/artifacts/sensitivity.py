@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from IterMask3DLib.core.artifacts import SensitivityTable
-from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
+from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, Table, svg_of
 
 TITLE = "Sensitivity"
 COLUMNS = ("sensitivity", "threshold", "healthy_percent", "anomaly_ml", "chosen")
 
 
-def table(found: SensitivityTable) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+def table(found: SensitivityTable) -> Table:
     """One row a step; the rate in healthy brains is empty where it is not known."""
     shares = [f"{100 * share:.4g}" for share in found.healthy_shares] or [""] * len(found.sensitivities)
     rows = zip(found.sensitivities, found.thresholds, shares, found.volumes_ml, strict=True)
