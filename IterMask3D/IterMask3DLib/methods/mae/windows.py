@@ -60,9 +60,10 @@ def erased(images: Tensor, noise: Tensor) -> Tensor:
 def _box(
     shape: tuple[int, int], shares: tuple[float, float], aspects: tuple[float, float], rng: np.random.Generator
 ) -> NDArray[np.float32] | None:
+    low, high = map(math.log, aspects)
     for _ in range(_TRIES):
         area = math.prod(shape) * rng.uniform(*shares)
-        aspect = math.exp(rng.uniform(*map(math.log, aspects)))
+        aspect = math.exp(rng.uniform(low, high))
         width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < width <= shape[0] and 0 < height <= shape[1]:
             x, y = int(rng.integers(shape[0] - width + 1)), int(rng.integers(shape[1] - height + 1))
