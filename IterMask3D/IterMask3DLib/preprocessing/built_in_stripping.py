@@ -1,8 +1,8 @@
 """Skull stripping from SimpleITK parts alone, for users without a dedicated tool; nothing is downloaded.
 
 A small mean brain is registered to the head (affine, mutual information); within its neighbourhood, bright tissue is
-separated from what surrounds it by Otsu's threshold and morphology. Coarser than HD-BET, SynthStrip or deepbet, and meant
-for T1-weighted heads.
+separated from what surrounds it by Otsu's threshold and morphology. Coarser than HD-BET, SynthStrip or deepbet, and
+meant for T1-weighted heads.
 """
 
 from __future__ import annotations
