@@ -48,7 +48,7 @@ def test_a_mask_of_slices_is_a_volume_with_an_iteration_a_pass(logic: Any, model
     volume = phantom_node()
     summary = logic.process(volume, choice(models["itermask2"]))
     nodes = summary.nodes
-    assert nodes.layers == ("heatmap", "reconstruction") and nodes.curve is None
+    assert nodes.layers == ("heatmap", "reconstruction") and nodes.curve is None and nodes.scores_chart is None
     assert voxels(nodes.heatmap).shape == voxels(volume).shape
     assert summary.anomaly_ml is not None and anomaly_of(nodes).any()
     assert [step.phase for step in nodes.steps][:2] == ["first", "shrink"]
@@ -69,6 +69,9 @@ def test_scores_of_slices_come_with_a_heatmap_and_without_a_segment(
     assert np.asarray(voxels(nodes.heatmap)).max() > 0
     scores = nodes.outcome["slice_scores"]
     assert nodes.outcome["case_score"] == max(scores)
+    table = nodes.scores_table.GetTable()
+    shown = [table.GetColumnByName("Score").GetValue(row) for row in range(table.GetNumberOfRows())]
+    assert shown == scores and f"in slice {scores.index(max(scores)) + 1}" in nodes.scores_chart.GetTitle()
     assert [step.phase for step in nodes.steps] == ["reconstruct"] * 4 + ["classify"]
     for number in (0, 4):
         logic.show_iteration(nodes, number)

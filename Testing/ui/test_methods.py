@@ -118,7 +118,9 @@ def test_a_method_of_two_channels_asks_for_both_and_tells_a_score(user: User) ->
     user.panel.input.channel("T2w").setCurrentNode(second)
     user.segment()
     assert user.nodes.channels == {"T1w": first, "T2w": second}
-    assert sections(user) == set()
+    # The scores of its slices stand where others have their threshold curve.
+    assert sections(user) == {"curveFrame"} and not user.sees("pointSlider") and not user.sees("shrinkAgainButton")
+    assert user.panel.iterations.plot._node.GetPlotChartNodeID() == user.nodes.scores_chart.GetID()
     assert f"{user.nodes.outcome['case_score']:.3g}" in user.status
     user.choose_model("toy")
     assert not user.sees("channelsFrame")

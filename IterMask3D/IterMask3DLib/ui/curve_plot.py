@@ -1,4 +1,4 @@
-"""The threshold curve, drawn in the panel by Slicer's own plot view, so that the layout of the views stays as it is."""
+"""A chart of the result, drawn in the panel by Slicer's own plot view, so that the layout of the views stays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 _HEIGHT = 190
 
@@ -20,17 +19,15 @@ class CurvePlot:
         self._node: Any = None
         self._view = slicer.qMRMLPlotView()
         self._view.setFixedHeight(_HEIGHT)
-        self._view.toolTip = _(
-            "Threshold after each pass of the sweep, the fit to it, and the chosen point; click a point to choose it"
-        )
         self._view.setMRMLScene(slicer.mrmlScene)
         self._view.connect("dataSelected(vtkStringArray*,vtkCollection*)", self._on_selected)
         self._frame = frame
         frame.layout().addWidget(self._view)
 
-    def show(self, chart: Any, owner: Any) -> None:
+    def show(self, chart: Any, owner: Any, hint: str = "") -> None:
         """Shows a plot chart node, or nothing; the view belongs to the node `owner`, so that no layout takes it up."""
         self._frame.visible = chart is not None
+        self._view.toolTip = hint
         if chart is not None and (self._node is None or self._node.GetScene() is None):
             self._node = self._make_node(owner)
             self._view.setMRMLPlotViewNode(self._node)

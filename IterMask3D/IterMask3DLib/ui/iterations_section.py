@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.core.result import Step
+from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.ui.curve_plot import CurvePlot
 from IterMask3DLib.ui.session import Session
 
@@ -39,9 +40,7 @@ class IterationsSection:
         self._ui.iterationsCollapsibleButton.visible = there and self.needs <= self._session.capabilities
         self._follow(nodes.browser if nodes is not None else None)
         self._show_curve(nodes.curve if nodes is not None else None)
-        shown = nodes if self._curve is not None else None
-        self._ui.curveFrame.visible = shown is not None
-        self.plot.show(*((shown.curve_chart, shown.root) if shown is not None else (None, None)))
+        self._show_chart(nodes)
         self._ui.pointSlider.enabled = self._ui.shrinkAgainButton.enabled = ready and self._curve is not None
         self._ui.useIterationButton.enabled = ready and self._session.item >= 0
         if nodes is not None and self._session.parameters is not None:
@@ -118,6 +117,19 @@ class IterationsSection:
             self._showing = False
         self._ui.curveLabel.text = self._session.logic.curve_text(self._session.result)
         self._tell_shrink()
+
+    def _show_chart(self, nodes: ResultNodes | None) -> None:
+        """The threshold curve with its choice, else the scores of the slices, for methods that have one of them."""
+        ui, chart, hint = self._ui, None, ""
+        if nodes is not None and self._curve is not None:
+            chart = nodes.curve_chart
+            hint = _("Threshold after each pass of the sweep, its fit, and the chosen point; click one to choose it")
+        elif nodes is not None:
+            chart, hint = nodes.scores_chart, _("How anomalous the method holds each slice of the model grid")
+        ui.curveFrame.visible = chart is not None
+        for widget in (ui.curveLabel, ui.pointCaption, ui.pointSlider, ui.shrinkAgainButton, ui.shrinkAgainLabel):
+            widget.visible = self._curve is not None
+        self.plot.show(chart, nodes.root if nodes is not None else None, hint)
 
     def _tell_shrink(self) -> None:
         if self._curve is None or self._session.parameters is None:

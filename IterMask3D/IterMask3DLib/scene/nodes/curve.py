@@ -32,14 +32,19 @@ def write_curve(nodes: ResultNodes, curve: ThresholdCurve) -> None:
     chart.SetXAxisTitle(_("Sweep pass"))
     chart.SetYAxisTitle(_("Threshold"))
     chart.SetTitle(curve_title(curve))
+    fit_to_panel(chart)
+    # They grow a hundredfold.
+    chart.SetYAxisLogScale(bool((curve.thresholds > 0).all()) and curve.threshold > 0)
+
+
+def fit_to_panel(chart: Any) -> None:
+    """Gives a chart letters for a panel, and no legend."""
     chart.SetTitleFontSize(_TITLE_POINTS)
     chart.SetAxisTitleFontSize(_AXIS_POINTS)
     chart.SetAxisLabelFontSize(_LABEL_POINTS)
     chart.SetLegendFontSize(_LABEL_POINTS)
     # It would lie over the end of the curve, where the chosen point often is.
     chart.SetLegendVisibility(False)
-    # They grow a hundredfold.
-    chart.SetYAxisLogScale(bool((curve.thresholds > 0).all()) and curve.threshold > 0)
 
 
 def curve_title(curve: ThresholdCurve) -> str:

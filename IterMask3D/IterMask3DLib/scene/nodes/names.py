@@ -26,6 +26,9 @@ OWNED = {
     "fit_series": "vtkMRMLPlotSeriesNode",
     "chosen_series": "vtkMRMLPlotSeriesNode",
     "curve_chart": "vtkMRMLPlotChartNode",
+    "scores_table": "vtkMRMLTableNode",
+    "scores_series": "vtkMRMLPlotSeriesNode",
+    "scores_chart": "vtkMRMLPlotChartNode",
 }
 """What a result owns beside its layers: role, and class of the node."""
 

@@ -17,7 +17,7 @@ from IterMask3DLib.core.progress import Pace, clock
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, LayerKind, Step
 from IterMask3DLib.core.wire import Message
-from IterMask3DLib.scene.nodes import curve, lesions, names, segmentations, sequences
+from IterMask3DLib.scene.nodes import curve, lesions, names, segmentations, sequences, slice_scores
 from IterMask3DLib.scene.nodes.edits import EditWatch
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes, layer_class
 from IterMask3DLib.scene.nodes.volumes import affine_of, set_voxels
@@ -216,6 +216,8 @@ class ResultWriter:
         for artifact in fields["artifacts"]:
             yield partial(self._artifact, artifact["kind"], artifact["record"])
         self._nodes.set_json(names.OUTCOME, {name: fields[name] for name in _RECORDS})
+        if fields["slice_scores"]:
+            yield partial(slice_scores.write_slice_scores, self._nodes, fields["slice_scores"])
         for name, about in fields["layers"].items():
             kind = LayerKind(about["kind"])
             if name == ANOMALY:
@@ -283,7 +285,7 @@ def show_iteration(nodes: ResultNodes, item: int) -> None:
 
 def forget_outcome(nodes: ResultNodes) -> None:
     """Takes away what an earlier run found, so that a cancelled one is not mistaken for it; but not the anomaly."""
-    for role in (*(f"{names.LAYER}{name}" for name in nodes.layers), "brain", *curve.ROLES):
+    for role in (*(f"{names.LAYER}{name}" for name in nodes.layers), "brain", *curve.ROLES, *slice_scores.ROLES):
         nodes.discard(role)
     if nodes.lesion_table is not None:
         lesions.write_lesions(nodes, ())
