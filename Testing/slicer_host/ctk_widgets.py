@@ -25,6 +25,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         super().__init__(*[item for item in arguments if not isinstance(item, str)])
         self._closed = False
         self.setContentsMargins(6, _HEADER, 2, 2)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(self._toggled)

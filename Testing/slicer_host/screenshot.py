@@ -74,7 +74,7 @@ def states(module: LoadedModule, folder: Path) -> None:
     panel_picture(module, folder / "panel_running.png")
     until(lambda: not widget.logic.busy)
     panel_picture(module, folder / "panel_result.png")
-    widget.panel.advanced.method.control("median_multiple").value = 1e6
+    widget.panel.advanced.method.control("smallest_voxels").value = 1_000_000
     widget.ui.applyButton.click()
     until(lambda: not widget.logic.busy)
     panel_picture(module, folder / "panel_nothing_found.png")

@@ -14,6 +14,7 @@ from IterMask3DLib.ui.session import Session
 
 _ROW_HEIGHT = 22
 _SHOWN_ROWS = 6
+_COLUMNS = 6
 
 
 class LesionTable:
@@ -24,12 +25,12 @@ class LesionTable:
         self._table = session.ui.lesionsTable
         self._lesions: Sequence[Lesion] = ()
         self._accepted: set[int] = set()
-        self._table.setColumnCount(6)
+        self._table.setColumnCount(_COLUMNS)
         self._table.verticalHeader().setVisible(False)
         self._table.verticalHeader().setDefaultSectionSize(_ROW_HEIGHT)
         self._table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         self._table.horizontalHeader().setHighlightSections(False)
-        self._table.horizontalHeader().setStretchLastSection(True)
+        self._table.horizontalHeader().setSectionResizeMode(_COLUMNS - 1, qt.QHeaderView.Stretch)
         self._table.setFixedHeight(_ROW_HEIGHT * (_SHOWN_ROWS + 1) + 6)
         self._table.connect("cellClicked(int,int)", self.on_jump)
         self._table.connect("itemSelectionChanged()", self.update_buttons)

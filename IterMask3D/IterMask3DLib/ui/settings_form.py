@@ -28,6 +28,9 @@ class SettingsForm:
     def __init__(self, frame: Any, on_changed: Callable[[dict[str, Any]], None], prominent: bool = False) -> None:
         self._frame, self._on_changed, self._prominent = frame, on_changed, prominent
         self._layout = qt.QFormLayout(frame)
+        if prominent:
+            # Beside the controls that are always there.
+            self._layout.setContentsMargins(0, 0, 0, 0)
         self._known: Mapping[str, tuple[About, Any]] = {}
         self._controls: dict[str, Any] = {}
         self._changed: dict[str, Any] = {}
