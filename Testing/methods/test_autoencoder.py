@@ -12,7 +12,7 @@ import torch
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.methods.autoencoder.network import AutoEncoder, network_of
+from IterMask3DLib.methods.autoencoder.network import AutoEncoder, networks_of
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import prepare
@@ -104,9 +104,9 @@ def test_several_channels_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_damaged_configuration_makes_no_network(model: Model) -> None:
     entry = replace(model.card.networks["autoencoder"], config={"widths": [4, 4]})
     with pytest.raises(UserError, match="widths is"):
-        network_of(replace(model.card, networks={"autoencoder": entry}))
+        networks_of(replace(model.card, networks={"autoencoder": entry}))
     with pytest.raises(UserError, match="networks must hold autoencoder and nothing else"):
-        network_of(replace(model.card, networks={}))
+        networks_of(replace(model.card, networks={}))
 
 
 def test_an_image_of_another_size_is_fitted(folder: Path, model: Model) -> None:

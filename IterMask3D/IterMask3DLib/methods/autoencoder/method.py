@@ -7,12 +7,11 @@ import time
 import numpy as np
 import torch
 
-from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
-from IterMask3DLib.methods.autoencoder.network import NETWORK, network_of
+from IterMask3DLib.methods.autoencoder.network import NETWORK, networks_of
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderSettings
 from IterMask3DLib.methods.autoencoder.training import AutoEncoderTask
-from IterMask3DLib.methods.base import Method, Networks
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.runner import Runtime
@@ -21,8 +20,7 @@ from IterMask3DLib.runtime.runner import Runtime
 class AutoEncoderMethod(Method):
     """Squared error of the reconstruction, in scaled intensity."""
 
-    def build(self, card: ModelCard) -> Networks:
-        return {NETWORK: network_of(card)}
+    build = staticmethod(networks_of)
 
     def infer(self, case: Prepared, model: Model, settings: AutoEncoderSettings, runtime: Runtime) -> Steps:
         begun = time.perf_counter()

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.methods.autoencoder.settings import AutoEncoderTrainingSettings
+from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.methods.card_checks import check_card, choices_of
 
 NETWORK = "autoencoder"
@@ -43,7 +44,8 @@ class AutoEncoder(nn.Module):
         return output
 
 
-def network_of(card: ModelCard) -> AutoEncoder:
-    """The network of a card, untrained. Raises `UserError` for a card that makes none."""
+def networks_of(card: ModelCard) -> Networks:
+    """Its network by name, untrained. Raises `UserError` for a card that makes none."""
     check_card(card, "An auto-encoder", (NETWORK,), 3, SIDE_MULTIPLE)
-    return AutoEncoder(choices_of(card, NETWORK, AutoEncoderTrainingSettings(), ("widths",)).widths)
+    chosen = choices_of(card, NETWORK, AutoEncoderTrainingSettings(), ("widths",))
+    return {NETWORK: AutoEncoder(chosen.widths)}

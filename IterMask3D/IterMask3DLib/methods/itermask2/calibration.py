@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.card import Figure
@@ -14,11 +13,11 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import MASK
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
-from IterMask3DLib.methods.itermask2.loop import Slices, refine
+from IterMask3DLib.methods.itermask2.loop import Slices, reconstructed_behind, refine
 from IterMask3DLib.methods.itermask2.masks import sample_slice_mask
 from IterMask3DLib.methods.itermask2.network import FIRST, MASKED
 from IterMask3DLib.methods.itermask2.settings import IterMask2CalibrationSettings, IterMask2Settings
-from IterMask3DLib.methods.slices import in_batches, slices_with_brain
+from IterMask3DLib.methods.slices import slices_with_brain
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.distributed import map_shards
 from IterMask3DLib.runtime.noise import seeded_noise
@@ -84,8 +83,7 @@ def masked_errors(given: Slices, masked: Network, spacing: float, smallest: floa
     values = given.values[chosen]
     mask = np.stack([sample_slice_mask(brain, spacing, rng) for brain in given.brain[chosen]])
     noise = rng.standard_normal(values.shape, dtype=np.float32)
-    shown = np.stack((np.where(mask, noise, values), given.high_frequency[chosen]), axis=1)
-    reconstruction = in_batches(masked, torch.from_numpy(shown))[:, 0].numpy()
+    reconstruction = reconstructed_behind(mask, noise, values, given.high_frequency[chosen], masked)
     return np.asarray(np.square(values - reconstruction)[mask])
 
 

@@ -127,8 +127,7 @@ def _shrink_pass(
     drawn = np.zeros_like(given.values)
     drawn[given.brain] = noise(1 + len(state.sizes), int(given.brain.sum()))
     values, mask = given.values[going], state.mask[going]
-    shown = np.stack((np.where(mask, drawn[going], values), given.high_frequency[going]), axis=1)
-    reconstruction = in_batches(masked, torch.from_numpy(shown))[:, 0].numpy()
+    reconstruction = reconstructed_behind(mask, drawn[going], values, given.high_frequency[going], masked)
     smaller = mask & (np.square(values - reconstruction) > threshold)
     before, after = mask.sum(axis=(1, 2)), smaller.sum(axis=(1, 2))
     # A slice that has nothing masked any more is done when it was reconstructed once like that, as published.
@@ -139,6 +138,17 @@ def _shrink_pass(
     state.going = going[~stays]
     state.sizes.append(int(state.mask.sum()))
     state.ratios.append(float((before - after).sum() / max(1, before.sum())))
+
+
+def reconstructed_behind(
+    mask: BoolVolume, noise: FloatVolume, values: FloatVolume, details: FloatVolume, masked: Network
+) -> FloatVolume:
+    """What the second network gives for slices whose masked pixels are noise; all [n, x, y].
+
+    `details`: their high frequencies.
+    """
+    shown = np.stack((np.where(mask, noise, values), details), axis=1)
+    return np.asarray(in_batches(masked, torch.from_numpy(shown))[:, 0].numpy())
 
 
 def _step(given: Slices, state: _State, phase: str, begun: float, expected: int, threshold: float | None) -> Step:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.result import Steps
-from IterMask3DLib.methods.base import Method, Networks
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.itermask2.calibration import calibrate
 from IterMask3DLib.methods.itermask2.convert import convert
 from IterMask3DLib.methods.itermask2.loop import Slices, refine
@@ -22,8 +21,7 @@ from IterMask3DLib.runtime.runner import Runtime
 class IterMask2(Method):
     """A first mask from the high frequencies, then shrinking, all slices of a volume at once."""
 
-    def build(self, card: ModelCard) -> Networks:
-        return networks_of(card)
+    build = staticmethod(networks_of)
 
     def infer(self, case: Prepared, model: Model, settings: IterMask2Settings, runtime: Runtime) -> Steps:
         if settings.threshold is None:

@@ -10,7 +10,7 @@ from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.conversion import grid_of, save_converted
-from IterMask3DLib.methods.itermask3d.network import NETWORK, SIDE_MULTIPLE, network_of
+from IterMask3DLib.methods.itermask3d.network import NETWORK, SIDE_MULTIPLE, networks_of
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_SHAPE, Settings
 from IterMask3DLib.models.weights import State, read_checkpoint
 
@@ -38,7 +38,7 @@ def convert(checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) 
     return save_converted(
         out,
         {NETWORK: (checkpoint, tensors)},
-        lambda card: {NETWORK: network_of(card)},
+        networks_of,
         {NETWORK: {"widths": widths, "dropout": 0.2}},
         method="itermask3d",
         inputs=tuple(options["inputs"]),

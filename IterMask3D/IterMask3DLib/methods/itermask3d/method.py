@@ -14,14 +14,14 @@ from IterMask3DLib.core.image import PackedMask
 from IterMask3DLib.core.request import BySettings, Edit, FromMask
 from IterMask3DLib.core.result import Steps
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.base import Method, Networks
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.itermask3d.calibration import calibrate
 from IterMask3DLib.methods.itermask3d.convert import convert
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
-from IterMask3DLib.methods.itermask3d.network import NETWORK, network_of
+from IterMask3DLib.methods.itermask3d.network import NETWORK, networks_of
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
@@ -38,8 +38,7 @@ class IterMask3D(Method):
 
     signed_assets = frozenset({NORMATIVE_MEAN})
 
-    def build(self, card: ModelCard) -> Networks:
-        return {NETWORK: network_of(card)}
+    build = staticmethod(networks_of)
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
         settings = changed(Settings(), card.settings, f"model {card.name}")

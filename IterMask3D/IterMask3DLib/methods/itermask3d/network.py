@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from IterMask3DLib.core.card import ModelCard
+from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS, TrainingSettings
 
@@ -147,8 +148,8 @@ class UNet3D(nn.Module):
         return self
 
 
-def network_of(card: ModelCard) -> UNet3D:
-    """The network of a card, untrained. Raises `UserError` for a configuration that makes none."""
+def networks_of(card: ModelCard) -> Networks:
+    """Its network by name, untrained. Raises `UserError` for a configuration that makes none."""
     check_card(card, "IterMask3D", (NETWORK,), 3, SIDE_MULTIPLE)
     chosen = choices_of(card, NETWORK, TrainingSettings(), ("widths", "dropout"))
-    return UNet3D(chosen.widths, chosen.dropout)
+    return {NETWORK: UNet3D(chosen.widths, chosen.dropout)}

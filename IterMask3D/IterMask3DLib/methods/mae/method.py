@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ERROR_MAP, HEATMAP, RECONSTRUCTION, Layer, Result, Step, Steps
-from IterMask3DLib.methods.base import Method, Networks
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.mae.convert import convert
 from IterMask3DLib.methods.mae.network import (
     ABNORMAL,
@@ -37,8 +36,7 @@ _SMALLER = "The brain is larger than the grid of the model; its slices were made
 class MaskedAutoEncoderMethod(Method):
     """Scores of slices and of the case, and where the reconstruction is off; it finds no outline."""
 
-    def build(self, card: ModelCard) -> Networks:
-        return networks_of(card)
+    build = staticmethod(networks_of)
 
     def infer(self, case: Prepared, model: Model, settings: MAESettings, runtime: Runtime) -> Steps:
         """One `Step` a masked pass over the whole volume, and one for the classifier."""

@@ -9,11 +9,10 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, RECONSTRUCTION, Layer, Result, Step, Steps
-from IterMask3DLib.methods.base import Method, Networks
+from IterMask3DLib.methods.base import Method
 from IterMask3DLib.methods.mmccd.bands import bands_of, in_rounds, pixels
 from IterMask3DLib.methods.mmccd.convert import convert
 from IterMask3DLib.methods.mmccd.cycle import CycleErrors, DiffusionCycle, Look, PlainCycle
@@ -34,8 +33,7 @@ UNIT = "squared scaled intensity"
 class MMCCD(Method):
     """To another channel and back: what does not come back is anomalous."""
 
-    def build(self, card: ModelCard) -> Networks:
-        return networks_of(card)
+    build = staticmethod(networks_of)
 
     def infer(self, case: Prepared, model: Model, settings: MMCCDSettings, runtime: Runtime) -> Steps:
         """A `Step` a pass over a batch of slices and bands, without layers: a run has up to tens of thousands."""
