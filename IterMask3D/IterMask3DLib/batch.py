@@ -18,7 +18,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import ANOMALY, CaseResult
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.dicom import is_dicom, series_of
-from IterMask3DLib.preprocessing.read import case_name, is_volume, read_image
+from IterMask3DLib.preprocessing.read import case_name, is_volume, read_case
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.case_writer import check_writable, timed, write_case
 from IterMask3DLib.results.dicom_seg import check_dicom_seg
@@ -50,8 +50,7 @@ class CaseFiles:
 
     def read(self) -> Case:
         """Reads the images. Raises `UserError`."""
-        images = {channel: read_image(path) for channel, path in self.images.items()}
-        return Case(self.name, images, read_image(self.brain_mask) if self.brain_mask else None)
+        return read_case(self.name, self.images, self.brain_mask)
 
 
 @dataclass(frozen=True)

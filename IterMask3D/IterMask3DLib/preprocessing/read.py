@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from IterMask3DLib.core.contrast import contrast_in
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
-from IterMask3DLib.core.image import Image
+from IterMask3DLib.core.image import Case, Image
 from IterMask3DLib.core.limits import check_size, check_voxels, short
 from IterMask3DLib.preprocessing.dicom import ENDINGS as DICOM
 from IterMask3DLib.preprocessing.dicom import dicom_contrast, is_dicom, read_dicom
@@ -80,6 +81,12 @@ def read_image(path: str | Path) -> Image:
     else:
         raise UserError(f"{path} is not a NIfTI, NRRD or MetaImage file or a DICOM folder; convert it to one of them.")
     return Image(check_voxels(path, array, affine), affine, case_name(path), str(path))
+
+
+def read_case(name: str, images: Mapping[str, Path], brain_mask: Path | None = None) -> Case:
+    """Reads the images of a case, by channel, and its brain mask. Raises `UserError`."""
+    read = {channel: read_image(path) for channel, path in images.items()}
+    return Case(name, read, read_image(brain_mask) if brain_mask else None)
 
 
 def _check_there(place: Path) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, reason, whole_file
-from IterMask3DLib.core.image import Case
 from IterMask3DLib.methods.base import Healthy, Report
 from IterMask3DLib.methods.slices import as_slices, slices_with_brain
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
 from IterMask3DLib.preprocessing.prepare import Prepared, prepare
-from IterMask3DLib.preprocessing.read import case_name, read_image
+from IterMask3DLib.preprocessing.read import case_name, read_case
 from IterMask3DLib.runtime.distributed import all_gather, shard
 from IterMask3DLib.training.cohort import Source
 
@@ -131,9 +130,8 @@ def scaled_volume(source: Source, card: ModelCard, report: Report) -> np.ndarray
 
 def prepared_case(source: Source, card: ModelCard, report: Report) -> Prepared:
     """A brain, read and prepared; what there is to warn of is reported. Raises `UserError`."""
-    images = {name: read_image(path) for name, path in zip(card.inputs, source.paths, strict=True)}
-    mask = read_image(source.mask) if source.mask is not None else None
-    case = prepare(Case(case_name(source.path), images, mask), card)
+    images = dict(zip(card.inputs, source.paths, strict=True))
+    case = prepare(read_case(case_name(source.path), images, source.mask), card)
     for warning in case.warnings:
         report(f"warning: {source.path.name}: {warning}")
     return case
