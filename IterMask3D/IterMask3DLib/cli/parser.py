@@ -111,10 +111,12 @@ def _add_models(commands: Subparsers, text: str, words: Sequence[str]) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     one = actions.add_parser("list", help="list bundled and installed models")
     one.add_argument("folder", nargs="?", type=Path, help="another folder of models to look into")
-    one = actions.add_parser("show", help="print the card of a model")
-    one.add_argument("model", nargs="?", help="name or folder (default: the bundled one)")
-    one = actions.add_parser("verify", help="check a model's card, checksums and tensors")
-    one.add_argument("model", nargs="?", help="name or folder (default: the bundled one)")
+    for name, told in (
+        ("show", "print the card of a model"),
+        ("verify", "check a model's card, checksums and tensors"),
+    ):
+        one = actions.add_parser(name, help=told)
+        one.add_argument("model", nargs="?", help="name or folder (default: the bundled one)")
     one = actions.add_parser("install", help="copy a model folder or zip file into the user's folder")
     one.add_argument("source", type=Path, help="model folder or zip file")
     one.add_argument("--overwrite", action="store_true", help="replace an installed model of the same name")
