@@ -70,7 +70,8 @@ def class_signatures(cls: Any) -> set[str]:
     meta = cls.staticMetaObject
     methods = (meta.method(index) for index in range(meta.methodCount()))
     signals = (method for method in methods if method.methodType() == QtCore.QMetaMethod.MethodType.Signal)
-    found = {method.methodSignature().data().decode() for method in signals}
+    # Qt 6 knows the name that a type has in C++ for the one that PySide6 tells.
+    found = {method.methodSignature().data().decode().replace("qlonglong", "qint64") for method in signals}
     written = {signature for base in cls.__mro__ for signature in vars(base).get("_SIGNALS", ())}
     return {signature for signature in found if "PyObject" not in signature} | written
 

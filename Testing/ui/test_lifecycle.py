@@ -8,12 +8,14 @@ import signal
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from Testing.slicer_host import NEEDS_QT
@@ -190,6 +192,27 @@ def test_a_command_of_the_user_s_runs_in_the_environment_that_slicer_was_started
     process_of(engine_command(asked))(said.append, lambda code, words: ended.append(code))
     user.until(lambda: ended, "the end of the process")
     assert b"BEFORE" in b"".join(said) and b"LD_LIBRARY_PATH" not in b"".join(said) and ended == [0]
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["the event loop", "a script that waits"])
+def test_much_is_sent_in_pieces_whole_and_in_order(user: User, waits: bool) -> None:
+    from IterMask3DLib.scene.run.transport import Command
+    from IterMask3DLib.ui.engine_process import process_of
+
+    sent = np.random.default_rng(0).bytes(50_000_001)
+    said: list[bytes] = []
+    read = "import sys, zlib; print(zlib.crc32(sys.stdin.buffer.read(50000003)), flush=True); sys.stdin.read()"
+    process = process_of(Command((sys.executable, "-c", read)))(said.append, lambda code, words: None)
+    process.write(b"a")
+    start = time.thread_time()
+    process.write(sent)
+    assert time.thread_time() - start < 0.05
+    process.write(b"z")
+    while waits and not said:
+        process.wait(1.0)
+    user.until(lambda: said, "the answer")
+    assert int(b"".join(said)) == zlib.crc32(b"a" + sent + b"z")
+    process.kill()
 
 
 @linux

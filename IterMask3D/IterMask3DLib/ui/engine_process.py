@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from typing import Any
 
 import qt
@@ -14,6 +15,8 @@ from IterMask3DLib.scene.translation import tr as _
 
 _START_MS, _CLOSE_MS = 10_000, 2_000
 _LAST_WORDS = 4096
+_PIECE_BYTES = 1 << 22
+"""How much is handed to Qt at a time: it copies what it cannot send at once."""
 
 
 def process_of(command: Command) -> OpenTransport:
@@ -28,10 +31,12 @@ class EngineProcess:
         self._on_data, self._on_end = on_data, on_end
         self._ended = False
         self._words = b""
+        self._unsent: deque[memoryview] = deque()
         process = self._process = qt.QProcess()
         process.setProcessEnvironment(_environment(command))
         process.connect("readyReadStandardOutput()", self._read)
         process.connect("readyReadStandardError()", self._read_words)
+        process.connect("bytesWritten(qint64)", self._send)
         process.connect("finished(int,QProcess::ExitStatus)", self._finished)
         program, *arguments = command.arguments
         process.start(program, arguments)
@@ -42,8 +47,9 @@ class EngineProcess:
 
     def write(self, data: bytes) -> None:
         if not self._ended:
-            # As an array: a plain C string would end at the first zero.
-            self._process.write(qt.QByteArray(data))
+            whole = memoryview(data)
+            self._unsent.extend(whole[start : start + _PIECE_BYTES] for start in range(0, len(whole), _PIECE_BYTES))
+            self._send()
 
     def wait(self, seconds: float) -> bool:
         if self._ended:
@@ -52,12 +58,19 @@ class EngineProcess:
         return bool(self._process.waitForReadyRead(int(1000 * seconds))) or self._ended
 
     def close(self) -> None:
+        self._unsent.clear()
         self._process.closeWriteChannel()
 
     def kill(self) -> None:
         if not self._ended:
             self._process.kill()
             self._process.waitForFinished(_CLOSE_MS)
+
+    def _send(self, _sent: int = 0) -> None:
+        """Hands over the next piece once Qt has sent the last one."""
+        while self._unsent and not self._process.bytesToWrite():
+            # As an array: a plain C string would end at the first zero.
+            self._process.write(qt.QByteArray(bytes(self._unsent.popleft())))
 
     def _read(self) -> None:
         data = self._process.readAllStandardOutput().data()
