@@ -46,7 +46,7 @@ class Settings:
         "whole",
         0,
         "Sensitivity",
-        "-2: most specific, 2: most sensitive; the model card tells how much of a healthy brain each outlines",
+        "-2: most specific, 2: most sensitive; the rates in healthy brains are on the model card",
         least=-2,
         most=2,
         advanced=False,
