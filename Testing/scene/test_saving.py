@@ -146,6 +146,7 @@ def test_what_is_changed_while_the_scene_is_saved_is_saved_as_it_is_in_the_end(
     logic: Any, nodes: ResultNodes, slow: None, tmp_path: Path
 ) -> None:
     volume_node(np.zeros((4, 4, 4), dtype=np.uint8), np.eye(4), "gone")
+    volume_node(np.ones((3, 3, 3), dtype=np.uint8), np.eye(4), "hidden").SetHideFromEditors(True)
     logic.save(nodes, tmp_path, ("scene",))
     for _ in range(12):
         logic.poll()
@@ -159,7 +160,7 @@ def test_what_is_changed_while_the_scene_is_saved_is_saved_as_it_is_in_the_end(
     slicer.mrmlScene.Clear(False)
     slicer.util.loadScene(str(tmp_path / "brain_scene.mrb"), {})
     np.testing.assert_array_equal(voxels(ResultNodes.all()[0].input), first + 1)
-    assert voxels(slicer.util.getNode("late")).all()
+    assert voxels(slicer.util.getNode("late")).all() and voxels(slicer.util.getNode("hidden")).all()
     assert not slicer.util.getNodes("gone")
 
 

@@ -105,7 +105,7 @@ class _Bundle:
         yield from self._take_files()
 
     def add_scene(self) -> None:
-        """Puts the .mrml file into the archive, and what Slicer writes beside it (nodes that no list shows)."""
+        """Puts the .mrml file into the archive, and what Slicer writes beside it: from 5.12 on, hidden nodes again."""
         path = self._root / f"{self._name}.mrml"
         with _stored_in(self._data, self._files), _at(path):
             if not slicer.mrmlScene.Commit(str(path)):
@@ -152,7 +152,7 @@ class _Bundle:
 
 def _is_stored(node: Any) -> bool:
     """Whether a node has a file of its own in a bundle; it gets a storage node, as when Slicer writes one."""
-    if not node.GetSaveWithScene() or node.GetHideFromEditors():
+    if not node.GetSaveWithScene():
         return False
     if node.GetStorageNode() is None:
         node.AddDefaultStorageNode()
