@@ -17,6 +17,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.evaluation import cases, command
 from IterMask3DLib.evaluation.cases import LoadedCase, read_cohort
+from IterMask3DLib.evaluation.cli import SECTIONS
 from IterMask3DLib.evaluation.detectors import Detection, ModelDetector
 from IterMask3DLib.training.options import training_options
 from IterMask3DLib.training.run import TrainingRequest, train
@@ -134,6 +135,15 @@ def test_one_scanner_alone_can_be_asked_for(toy: Path, tmp_path: Path, few_cases
     asked.scanner = "other"
     with pytest.raises(UserError, match="has no scanner other; it has ixi, ds002748"):
         command.protocol_cases(asked, models, read_cohort(tmp_path / "data" / "ixi"), 0)
+
+
+def test_parts_of_the_table_can_be_asked_for(toy: Path, tmp_path: Path, few_cases: None) -> None:
+    assert SECTIONS == (cases.HEALTHY, cases.STROKES, cases.ARTEFACTS, cases.LABELLED, cases.TUMOURS)
+    asked = words(toy, "synthetic", tmp_path)
+    assert main([*asked, "--sections", "strokes", "healthy"]) == 0
+    rows = rows_of(tmp_path / "table.csv")
+    assert {row["section"] for row in rows} == {"strokes", "healthy"}
+    assert any(row["metric"] == "auroc_by_masked_share" and row["section"] == "strokes" for row in rows)
 
 
 def test_a_killed_run_goes_on_to_the_same_table(

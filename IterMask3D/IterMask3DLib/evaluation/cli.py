@@ -23,6 +23,8 @@ _WHOLE_OF_IT = (
     "OUT/cases.csv. Run again, it goes on where it stopped. Several processes: torchrun --nproc-per-node N -m "
     "IterMask3DLib.cli evaluate …"
 )
+SECTIONS = ("healthy", "strokes", "artefacts", "labelled", "tumours")
+"""What the table of `evaluate all` is of; the first three are made of healthy brains."""
 _OWN = (
     "model",
     "skull_stripping",
@@ -32,6 +34,7 @@ _OWN = (
     "autoencoder",
     "brains",
     "scanner",
+    "sections",
     "data",
     "folder",
     "modality",
@@ -51,6 +54,9 @@ def add_evaluate(commands: Any, words: Sequence[str] = ()) -> None:
     for one in (whole, synthetic):
         one.add_argument("--brains", type=_count, metavar="N", help="only N test brains a scanner (default: all)")
         one.add_argument("--scanner", metavar="NAME", help="only brains of one cohort, ixi or ds002748")
+        sections = SECTIONS if one is whole else SECTIONS[:3]
+        parts = ", ".join(sections)
+        one.add_argument("--sections", nargs="+", choices=sections, metavar="NAME", help=f"only these of {parts}")
     labelled.add_argument("folder", type=Path, metavar="FOLDER", help="volumes and *_lesions.nii.gz, BIDS or flat")
     labelled.add_argument("--data", type=Path, metavar="DATA", help=f"adds the baselines, from the {_DATA}")
     labelled.add_argument("--modality", metavar="NAME", help="ending of volumes' names (default: the models' inputs)")

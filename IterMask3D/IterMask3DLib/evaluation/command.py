@@ -105,6 +105,8 @@ def protocol_cases(
     if options.protocol == "all":
         cases += _labelled(options.data / LABELLED_VOLUMES, _channels(models), models, LABELLED)
         cases += tumour_cases(options.data, models, TUMOURS)
+    if getattr(options, "sections", None):
+        cases = [case for case in cases if case.section in options.sections]
     # Of the bundled models those are left out that no case needs; one that the user names must be of use.
     for detector in (one for line in models for one in (line.members if options.model else (line,))):
         if not any(detector.accepts(case.channels) for case in cases):
