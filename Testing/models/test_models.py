@@ -27,7 +27,7 @@ from IterMask3DLib.models.catalogue import clear_installed, find_entry, find_mod
 from IterMask3DLib.models.store import save_model
 from Testing.brains import toy_card, toy_model
 
-BUNDLED = ["t1w", "flair", "t1w-2mm", "t2w"]
+BUNDLED = ["t1w", "flair", "itermask2-t1w-2mm", "mae-t1w-2mm", "t1w-2mm", "t2w"]
 """As they are listed."""
 
 
