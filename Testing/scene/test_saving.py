@@ -16,7 +16,7 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.scene.nodes.result_nodes import ResultNodes
 from IterMask3DLib.scene.records import SAVEABLE
-from IterMask3DLib.scene.run import controller
+from IterMask3DLib.scene.run import bundle, controller
 from Testing.scene.engine import Gate, pump, settled
 from Testing.scene.samples import anomaly_of, phantom_node, volume_node, voxels
 
@@ -174,3 +174,19 @@ def test_a_scene_that_is_closed_while_it_is_saved_leaves_no_file(
     assert logic.busy
     slicer.mrmlScene.Clear(False)
     assert not logic.busy and errors and not list(tmp_path.iterdir())
+
+
+def test_a_scene_with_a_node_that_cannot_be_written_in_portions_is_written_by_slicer(
+    logic: Any, nodes: ResultNodes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(node: Any, kind: str, path: Path) -> None:
+        raise UserError("of an unknown kind")
+
+    first = voxels(nodes.input)
+    monkeypatch.setattr(bundle, "_store", refuses)
+    logic.save(nodes, tmp_path, ("scene",))
+    settled(logic)
+    assert [path.name for path in tmp_path.iterdir()] == ["brain_scene.mrb"]
+    slicer.mrmlScene.Clear(False)
+    slicer.util.loadScene(str(tmp_path / "brain_scene.mrb"), {})
+    np.testing.assert_array_equal(voxels(ResultNodes.all()[0].input), first)

@@ -87,6 +87,12 @@ class Saving:
                 yield None
         except OSError as error:
             raise _refused(path, error) from None
+        except UserError:
+            # A node of a kind that this writer does not know: Slicer's own knows them all, and is busy meanwhile.
+            self._tell(RunProgress("save", _("Writing the scene; Slicer is busy until it is written"), 0.7))
+            yield None
+            self._checked("scene.mrb", lambda path: slicer.util.saveScene(path, {}))
+            return
         self._written.append(path)
 
     def hear(self, message: Message) -> Iterator[Portion]:
