@@ -29,7 +29,7 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[TrainingRequest]:
 
     def note(request: TrainingRequest, on_event: object) -> Any:
         requests.append(request)
-        return argparse.Namespace(name="noted", settings={"gamma": 0.1}, files={"model.safetensors": ""})
+        return argparse.Namespace(name="noted", settings={"gamma": 0.1}, sha256="")
 
     monkeypatch.setattr(run, "train", note)
     return requests
