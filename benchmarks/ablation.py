@@ -80,7 +80,7 @@ VARIANTS = (
     Variant("+ gain and offset by place", ONE, SINGLE),
     Variant("+ a second noise", TWO_NOISES, SINGLE),
     Variant("+ each mirrored left to right", FOUR, SINGLE),
-    Variant("+ three scales", FOUR, {"other_side": False}),
+    Variant("+ several scales", FOUR, {"other_side": False}),
     Variant("+ less the other side", FOUR),
     Variant("+ compared with healthy brains: the model", FOUR, is_normative=True),
     Variant("the model with one noise", ONE_NOISE_MIRRORED, is_normative=True),
