@@ -110,7 +110,8 @@ TELLING_WHEN_IT_LISTENS = """
 import signal, sys
 from IterMask3DLib.cli import main
 real = signal.signal
-real(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored
+real(signal.SIGHUP, signal.SIG_DFL)  # which nohup has ignored, as a shell has the next in its background
+real(signal.SIGINT, signal.default_int_handler)
 def telling(number, handler):
     before = real(number, handler)
     if number == signal.SIGHUP and signal.signal is telling:

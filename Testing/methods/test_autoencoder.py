@@ -90,7 +90,7 @@ def test_with_a_threshold_the_anomaly_is_what_lies_above_it(folder: Path, model:
 
 def test_a_threshold_may_stand_on_the_card(folder: Path, model: Model) -> None:
     thresholded = replace(model, card=replace(model.card, settings={"threshold": 0.5}))
-    assert "anomaly" in run(folder, thresholded)[0].layers
+    assert "anomaly" in run(thresholded, case(folder))[0].layers
     with pytest.raises(UserError, match="threshold is 'high'"):
         run(model, case(folder), threshold="high")
 
