@@ -15,9 +15,10 @@ from IterMask3DLib.core.result import ANOMALY, HEATMAP
 from IterMask3DLib.evaluation.baselines import Intensity, RobustZScore, ZScore
 from IterMask3DLib.evaluation.cases import LoadedCase
 from IterMask3DLib.evaluation.detectors import ModelDetector, Thresholded, lines_of_models, one_passes
-from IterMask3DLib.evaluation.mean_brain import MeanBrain, mean_brain
+from IterMask3DLib.evaluation.mean_brain import mean_brain
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import Model, save_model
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.run import finish, run_case
 from Testing.brains import toy_model

@@ -13,18 +13,28 @@ from scipy import ndimage, optimize
 
 from IterMask3DLib.core.artifacts import SensitivityTable, artifact_from
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.image import Case, PackedMask
+from IterMask3DLib.core.image import Case, Image, PackedMask
 from IterMask3DLib.core.request import ByGamma, BySettings, FromMask, Request
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, CaseResult, Step
-from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
+from IterMask3DLib.evaluation.mean_brain import mean_brain
+from IterMask3DLib.methods.itermask3d.hysteresis import SMALL_VOXELS, hysteresis, tightened
 from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.residual_fit import BrainAverage, RobustFit, in_spreads
 from IterMask3DLib.methods.itermask3d.settings import Settings
 from IterMask3DLib.methods.itermask3d.symmetry import OtherSide, one_sided
-from IterMask3DLib.methods.itermask3d.whole_brain import Brain, WholeBrainPasses, WholeBrainScore
+from IterMask3DLib.methods.itermask3d.whole_brain import (
+    MEAN_BRAIN_MM,
+    Brain,
+    WholeBrainPasses,
+    WholeBrainScore,
+    expected_at,
+    outline,
+    score_count,
+)
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import save_model
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_brain_shape, mean_of, sums_over
 from IterMask3DLib.run import CaseRun, finish, run_case
 from IterMask3DLib.runtime.noise import seeded_noise
 from Testing.brains import phantom_image, toy_card
@@ -162,7 +172,7 @@ def noisy_identity(given: torch.Tensor) -> torch.Tensor:
     return given[:, :1].clone()
 
 
-def test_passes_hide_the_whole_brain_and_every_second_one_is_of_the_mirror_image() -> None:
+def test_noises_come_in_opposite_pairs_and_every_second_pass_is_of_the_mirror_image() -> None:
     brain = ellipsoid()
     volume = np.where(brain, 4 * np.random.default_rng(5).normal(size=SHAPE), -3).astype(np.float32)
     given: list[np.ndarray] = []
@@ -171,11 +181,14 @@ def test_passes_hide_the_whole_brain_and_every_second_one_is_of_the_mirror_image
         given.append(x.numpy()[0].copy())
         return noisy_identity(x)
 
-    passes = WholeBrainPasses(Brain(volume, brain, (2.0,) * 3), Settings(noises=2), network, seeded_noise(7))
+    passes = WholeBrainPasses(Brain(volume, brain, (2.0,) * 3), Settings(noises=3), network, seeded_noise(7))
     found = [passes(number) for number in range(1, passes.count + 1)]
-    assert passes.count == 4
-    for number, output in enumerate(found):
-        noise = np.random.default_rng([7, number // 2 + 1]).standard_normal(int(brain.sum()), dtype=np.float32)
+    assert passes.count == 6
+    first, second = (
+        np.random.default_rng([7, draw]).standard_normal(int(brain.sum()), dtype=np.float32) for draw in (1, 2)
+    )
+    for number, noise in enumerate((first, first, -first, -first, second, second)):
+        output = found[number]
         np.testing.assert_array_equal(output[brain], noise)
         assert (output[~brain] == -3).all()
         # The high-frequency image is of the volume cut at three standard deviations.
@@ -203,6 +216,63 @@ def test_the_score_is_put_together_as_described() -> None:
     np.testing.assert_allclose(found[brain], (np.mean(scales, axis=0)[brain] - 0.5) / 2, atol=1e-5)
     bright = WholeBrainScore(given, replace(settings, side="bright"), None)(r)
     np.testing.assert_allclose(bright, -np.mean(scales, axis=0), atol=1e-6)
+
+
+def test_the_mean_brain_is_a_second_reconstruction() -> None:
+    rng, brain, spacing = np.random.default_rng(7), ellipsoid(), (2.0, 2.0, 2.0)
+    r = np.where(brain, ndimage.gaussian_filter(rng.normal(size=SHAPE), 1) * 3, 0).astype(np.float32)
+    volume = np.where(brain, r + 0.3 * rng.normal(size=SHAPE), 0).astype(np.float32)
+    settings = Settings(other_side=False, scales_mm=(2.0, 4.0), side="dark", mean_brain_weight=0.25)
+    given = Brain(volume, brain, spacing)
+    shape = mean_brain_shape(MEAN_BRAIN_MM)
+    healthy = MeanBrain(
+        ndimage.gaussian_filter(rng.normal(size=shape), 2).astype(np.float32), rng.uniform(0.5, 2, shape).astype("f4")
+    )
+    found = WholeBrainScore(given, settings, None, healthy)
+    assert len(found.by_scale(r)) == score_count(settings) == 4
+    mean, spread = expected_at(given, healthy)
+    from_mean = RobustFit(1, 2, 2.5).residual(volume, mean, brain) / spread
+    plain = replace(settings, mean_brain_weight=0.0)
+    scales = [-in_spreads(BrainAverage(brain, spacing, mm)(from_mean), brain) for mm in (2.0, 4.0)]
+    wanted = 0.75 * WholeBrainScore(given, plain, None)(r) + 0.25 * np.mean(scales, axis=0)
+    np.testing.assert_allclose(found(r), wanted, atol=1e-5)
+
+
+def test_the_mean_of_brains_is_found_again_on_another_grid() -> None:
+    image = phantom_image()
+    brain = image.array > 0
+    healthy = mean_of(sums_over([(image, brain)] * 3, 4.0), 3)
+    turned = Image(image.array[::-1, ::-1], image.affine @ flip(image.array.shape), image.name)
+    mean, spread = healthy.at(turned, turned.array > 0)
+    inside = turned.array > 0
+    assert np.corrcoef(mean[inside], turned.array[inside])[0, 1] > 0.97
+    # Three times the same brain spread as little as may be.
+    np.testing.assert_allclose(spread[inside].min(), 0.1, atol=1e-6)
+    with pytest.raises(UserError, match="at least two"):
+        mean_brain([], Path("mean.npz"))
+
+
+def flip(shape: tuple[int, ...]) -> np.ndarray:
+    """Voxels of a volume that is flipped along its first two axes to those it had."""
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    affine[:2, 3] = shape[0] - 1, shape[1] - 1
+    return affine
+
+
+def test_small_regions_keep_what_is_near_their_peak_and_large_ones_everything() -> None:
+    score = np.zeros((40, 40, 40), np.float32)
+    score[2:6, 2:6, 2:6] = 3.0
+    score[3:5, 3:5, 3:5] = 20.0
+    score[10:30, 10:30, 10:30] = 3.0
+    score[20, 20, 20] = 20.0
+    mask = hysteresis(score, 5.0, 2.0)
+    found = tightened(score, mask, 5.0, 0.3)
+    assert found[2:6, 2:6, 2:6].sum() == 8 and found[10:30, 10:30, 10:30].all() and SMALL_VOXELS < 8000
+    # What is above the threshold stays, however high the peak.
+    score[2, 2, 2] = 5.5
+    assert tightened(score, hysteresis(score, 5.0, 2.0), 5.0, 0.9)[2, 2, 2]
+    assert outline(score, 5.0, Settings(hysteresis=0.4, peak_share=0.3)).sum() == 8 + 8000 + 1
+    assert outline(score, 5.0, Settings(hysteresis=0.4)).sum() == mask.sum() == 64 + 8000
 
 
 WHOLE_BRAIN = {
@@ -284,6 +354,8 @@ def test_what_has_no_effect_or_no_threshold_is_refused(model_folder: Path, tmp_p
         ran(model_folder, gamma=0.1)
     with pytest.raises(UserError, match="normative scores of 3 scales, not of 1; leave scales_mm"):
         ran(model_folder, scales_mm=[2.0])
+    with pytest.raises(UserError, match="has no mean brain; leave mean_brain_weight at 0"):
+        ran(model_folder, mean_brain_weight=0.5)
     with pytest.raises(UserError, match="no thresholds"):
         ran(scored_model(tmp_path / "raw", thresholds=None))
 

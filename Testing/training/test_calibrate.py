@@ -15,6 +15,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import CaseResult
 from IterMask3DLib.methods.itermask3d.calibration import smallest_within
 from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD
+from IterMask3DLib.methods.itermask3d.whole_brain import MEAN_BRAIN, MEAN_BRAIN_SPREAD
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.read import read_image
@@ -157,6 +158,7 @@ def scored(trained: Path) -> Path:
     ]
     words += ["--name", "scored-4mm", "--title", "Scored", "--intensity", "zscore_clip5", "--brains", "2"]
     words += ["--inference", "whole_brain", "--side", "bright", "--scales-mm", "2", "8", "--device", "cpu"]
+    words += ["--mean-brain-weight", "0.5", "--peak-share", "0.3"]
     words += ["--about", "licence=CC0 = free", "--about", "command="]
     words += ["--healthy-shares", "0.001", "0.002", "0.01", "0.02", "0.05"]
     assert cli.main(words) == 0
@@ -173,7 +175,10 @@ def test_a_threshold_for_each_sensitivity_keeps_the_rate_in_healthy_brains(score
         assert share <= limit + 1e-6
     assert (model.card.name, model.card.title, model.card.intensity) == ("scored-4mm", "Scored", "zscore_clip5")
     # What held for the iterations is not carried on.
-    assert "gamma" not in settings and set(model.assets) == {NORMATIVE_MEAN, NORMATIVE_SD}
+    assert "gamma" not in settings
+    assert set(model.assets) == {NORMATIVE_MEAN, NORMATIVE_SD, MEAN_BRAIN, MEAN_BRAIN_SPREAD}
+    assert settings["mean_brain_weight"] == 0.5 and settings["peak_share"] == 0.3
+    assert len(model.assets[NORMATIVE_MEAN]) == 4
     assert figures["calibration: training volumes", ""] == 4 and figures["calibration: validation volumes", ""] == 2
     name = "calibration: share of a healthy validation brain outlined, sensitivity 2, mean"
     means = [figures[name, f"1 validation volumes of {cohort}"] for cohort in ("data", "other")]
@@ -188,6 +193,10 @@ def test_a_threshold_for_each_sensitivity_keeps_the_rate_in_healthy_brains(score
     result = run(scored, trained / "data" / "c0.nii.gz")
     assert low - 1e-3 <= result.scalars["first_error"] <= high + 1e-3
     assert not any("unlike" in warning for warning in result.warnings)
+    # Without the mean brain the tables of the other scales are left out.
+    assert run(scored, trained / "data" / "c0.nii.gz", mean_brain_weight=0.0).scalars["first_error"] == pytest.approx(
+        result.scalars["first_error"]
+    )
 
 
 def test_a_run_outlines_of_a_validation_brain_what_the_card_says(scored: Path, trained: Path) -> None:

@@ -12,7 +12,8 @@ from scipy.stats import median_abs_deviation
 from IterMask3DLib.core.image import FloatVolume
 from IterMask3DLib.evaluation.cases import COHORT_CHANNEL, LoadedCase, contrast_of
 from IterMask3DLib.evaluation.detectors import Detection, Detector
-from IterMask3DLib.evaluation.mean_brain import MeanBrain, z_score
+from IterMask3DLib.evaluation.mean_brain import z_score
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain
 
 
 class Intensity(Detector):

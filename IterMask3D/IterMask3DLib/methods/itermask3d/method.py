@@ -26,8 +26,20 @@ from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SI
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
-from IterMask3DLib.methods.itermask3d.whole_brain import Brain, Scored, WholeBrainPasses, WholeBrainScore, again, look
+from IterMask3DLib.methods.itermask3d.whole_brain import (
+    MEAN_BRAIN,
+    MEAN_BRAIN_MM,
+    MEAN_BRAIN_SPREAD,
+    Brain,
+    Scored,
+    WholeBrainPasses,
+    WholeBrainScore,
+    again,
+    look,
+    score_count,
+)
 from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_brain_shape
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
@@ -36,7 +48,7 @@ from IterMask3DLib.runtime.runner import Runtime
 class IterMask3D(Method):
     """Sweep, choice of a threshold, shrink; or, beyond the paper, a score of a few whole-brain passes."""
 
-    signed_assets = frozenset({NORMATIVE_MEAN})
+    signed_assets = frozenset({NORMATIVE_MEAN, MEAN_BRAIN})
 
     build = staticmethod(networks_of)
 
@@ -44,7 +56,9 @@ class IterMask3D(Method):
         settings = changed(Settings(), card.settings, f"model {card.name}")
         assets: dict[str, tuple[int, ...]] = {NORMATIVE_ERROR: (SIDE,) * 3} if settings.normative_error else {}
         if settings.normative_score:
-            assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (len(settings.scales_mm), *CELLS))
+            assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (score_count(settings), *CELLS))
+        if settings.mean_brain_weight:
+            assets |= dict.fromkeys((MEAN_BRAIN, MEAN_BRAIN_SPREAD), mean_brain_shape(MEAN_BRAIN_MM))
         return assets
 
     def infer(self, case: Prepared, model: Model, settings: Any, runtime: Runtime) -> Steps:
@@ -94,19 +108,31 @@ def brain_of(case: Prepared) -> Brain:
 
 def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runtime) -> Steps:
     """The whole-brain inference of a case."""
-    given = brain_of(case)
+    given, mean_brain = brain_of(case), mean_brain_of(model, settings)
     normative = None
     if settings.normative_score:
         tables = [model.assets.get(name, ()) for name in (NORMATIVE_MEAN, NORMATIVE_SD)]
         normative = [NormativeScore(mean, sd) for mean, sd in zip(*tables, strict=True)]
-        if len(normative) != len(settings.scales_mm):
+        if MEAN_BRAIN in model.assets and mean_brain is None:
+            normative = normative[: len(normative) // 2]
+        if len(normative) != score_count(settings):
             raise UserError(
                 f"Model {model.card.name} has the normative scores of {len(normative)} scales, not of "
-                f"{len(settings.scales_mm)}; leave scales_mm as the model has them, or leave out normative_score."
+                f"{score_count(settings)}; leave scales_mm as the model has them, or leave out normative_score."
             )
     network = runtime.runner(model.networks[NETWORK], InferenceUNet)
     passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))
-    return (yield from look(given, settings, passes, WholeBrainScore(given, settings, normative)))
+    score = WholeBrainScore(given, settings, normative, mean_brain)
+    return (yield from look(given, settings, passes, score))
+
+
+def mean_brain_of(model: Model, settings: Settings) -> MeanBrain | None:
+    """What a model knows of the mean of healthy brains, where it counts. Raises `UserError` where it has none."""
+    if not settings.mean_brain_weight:
+        return None
+    if MEAN_BRAIN not in model.assets:
+        raise UserError(f"Model {model.card.name} has no mean brain; leave mean_brain_weight at 0.")
+    return MeanBrain(model.assets[MEAN_BRAIN], model.assets[MEAN_BRAIN_SPREAD])
 
 
 def masked_reconstruction(

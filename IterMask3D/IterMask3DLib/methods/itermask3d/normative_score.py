@@ -16,7 +16,7 @@ from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.methods.itermask3d.normative_error import cells_of, interpolated_at
 
 NORMATIVE_MEAN, NORMATIVE_SD = "normative_mean", "normative_sd"
-"""Names of the tables in a model: float32 [scales, 16, 32, 28]."""
+"""Names of the tables in a model: float32 [scales, 16, 32, 28], or twice as many where the mean brain counts."""
 
 CELLS = (16, 32, 28)
 """Cells along each axis: from the middle to a side, back to front, bottom to top; about 5 mm each."""

@@ -168,6 +168,14 @@ class Settings:
     normative_score: bool = _scored(
         "truth", False, "Normative score", "scores are standardised by those of healthy brains there"
     )
+    mean_brain_weight: float = _scored(
+        "number",
+        0.0,
+        "Weight of the mean brain",
+        "share that the distance from the mean of healthy brains has in the score",
+        least=0,
+        most=1,
+    )
     thresholds: tuple[float, ...] | None = _scored(
         "numbers",
         None,
@@ -190,6 +198,14 @@ class Settings:
     )
     hysteresis: float = _scored(
         "number", 0.5, "Hysteresis", "regions reach down to this share of the threshold", least=0, most=1
+    )
+    peak_share: float = _scored(
+        "number",
+        0.0,
+        "Share of the peak",
+        "regions of up to 1250 voxels reach down to this share of their highest score",
+        least=0,
+        most=1,
     )
     smallest_voxels: int = _scored("whole", 3, "Smallest region", "in voxels of the model's grid", least=1, most=10**6)
     known_errors: tuple[float, ...] | None = _scored(
@@ -299,7 +315,9 @@ class CalibrationSettings:
     scales_mm: tuple[float, ...] = like(Settings, "scales_mm")
     other_side: bool = like(Settings, "other_side")
     other_side_limit: float | None = like(Settings, "other_side_limit")
+    mean_brain_weight: float = like(Settings, "mean_brain_weight")
     hysteresis: float = like(Settings, "hysteresis")
+    peak_share: float = like(Settings, "peak_share")
     healthy_shares: tuple[float, ...] = like(
         Settings,
         "healthy_shares",

@@ -2,7 +2,8 @@
 
 The reconstructions under several noises and of the mirrored volume are averaged; the residual of the volume's robust
 fit from them is averaged over several distances, each in units of its robust spread, compared with the other
-hemisphere and with healthy brains at the same place, and outlined where it is high.
+hemisphere and with healthy brains at the same place, and outlined where it is high. The mean of healthy brains can be
+taken for a second reconstruction: the network is shown edges of a lesion and explains small ones, the mean does not.
 """
 
 from __future__ import annotations
@@ -17,19 +18,27 @@ import torch
 from IterMask3DLib.core.artifacts import SensitivityTable
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Spacing, voxel_millilitres
-from IterMask3DLib.core.image import BoolVolume, FloatVolume
+from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
+from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis, tightened
 from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore
 from IterMask3DLib.methods.itermask3d.residual_fit import BrainAverage, RobustFit, in_spreads, robust_spread
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, Settings
 from IterMask3DLib.methods.itermask3d.symmetry import OtherSide, one_sided
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain
 from IterMask3DLib.runtime.noise import Noise
 from IterMask3DLib.runtime.runner import Network
 
 UNIT = "healthy SD"
+
+MEAN_BRAIN, MEAN_BRAIN_SPREAD = "mean_brain", "mean_brain_spread"
+"""Names of what a model knows of the mean of healthy brains: float32 [48, 56, 48] each."""
+
+MEAN_BRAIN_MM = 4.0
+"""Its voxels: the mean of many brains has no finer detail."""
+
 _STOPPED = "The run was cancelled before its last pass; the passes that ended were kept."
 
 
@@ -44,6 +53,9 @@ class Brain:
 
 class WholeBrainPasses:
     """Hides the whole brain behind noise and has it reconstructed; every second pass of the volume's mirror image.
+
+    Every second noise is the negative of the one before, so that most of what the noise does to a reconstruction
+    averages out (antithetic variates; Hammersley and Morton, 1956) and little depends on the seed.
 
     Args:
         network: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [1, 1, x, y, z], anywhere.
@@ -61,7 +73,9 @@ class WholeBrainPasses:
     def __call__(self, number: int) -> FloatVolume:
         """The reconstruction [x, y, z] of a pass: 1, 2, … up to `count`."""
         draw, look = divmod(number - 1, self._looks)
-        self._channels[0][self._brain] = self._noise(draw + 1, int(self._brain.sum()))
+        pair, negative = divmod(draw, 2)
+        noise = self._noise(pair + 1, int(self._brain.sum()))
+        self._channels[0][self._brain] = -noise if negative else noise
         given = self._channels[:, ::-1] if look else self._channels
         output = self._network(torch.from_numpy(np.ascontiguousarray(given)[None]))[0, 0].float().cpu().numpy()
         return np.ascontiguousarray(output[::-1]) if look else np.asarray(output)
@@ -71,27 +85,46 @@ class WholeBrainScore:
     """How far what a reconstruction leaves unexplained stands out, in standard deviations of healthy brains.
 
     Args:
-        normative: of each scale; None: scores stay in units of the volume's own robust spread.
+        normative: of each scale, then of each scale of the mean brain where it counts; None: scores stay in units of
+            the volume's own robust spread.
+        mean_brain: that healthy brains have; None: it does not count.
     """
 
-    def __init__(self, given: Brain, settings: Settings, normative: Sequence[NormativeScore] | None) -> None:
+    def __init__(
+        self,
+        given: Brain,
+        settings: Settings,
+        normative: Sequence[NormativeScore] | None,
+        mean_brain: MeanBrain | None = None,
+    ) -> None:
         self._given, self._settings, self._normative = given, settings, normative
+        self._expected = None if mean_brain is None else expected_at(given, mean_brain)
         self._fit = RobustFit(settings.gain_order, settings.offset_order, settings.tukey)
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
         self._sign = np.float32(-1 if settings.side == "dark" else 1)
         self._other: OtherSide | None = None
+        self._from_mean: list[FloatVolume] = []
 
     def residual(self, reconstruction: FloatVolume) -> FloatVolume:
         """What the robust fit leaves of the volume [x, y, z]; 0 outside the brain."""
         return self._fit.residual(self._given.volume, reconstruction, self._given.brain)
 
     def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
-        """The score [x, y, z] of each scale in units of the volume's own spread, less the other side's."""
-        given, residual = self._given, self.residual(reconstruction)
+        """The score [x, y, z] of each scale in units of the volume's own spread, less the other side's.
+
+        Then those of the mean brain, where it counts.
+        """
+        given = self._given
         if self._settings.other_side and self._other is None:
             # Of the first reconstruction, so that the mirror is the same in every pass.
             self._other = OtherSide(reconstruction, given.brain, given.spacing)
-        scores = []
+        if self._expected is not None and not self._from_mean:
+            mean, spread = self._expected
+            self._from_mean = self._scales(self.residual(mean) / spread)
+        return self._scales(self.residual(reconstruction)) + self._from_mean
+
+    def _scales(self, residual: FloatVolume) -> list[FloatVolume]:
+        given, scores = self._given, []
         for average in self._averages:
             score = self._sign * in_spreads(average(residual), given.brain)
             if self._other is not None:
@@ -105,7 +138,34 @@ class WholeBrainScore:
         if self._normative is not None:
             pairs = zip(self._normative, scores, strict=True)
             scores = [table.standardised(score, self._given.brain) for table, score in pairs]
-        return np.asarray(np.mean(scores, axis=0), dtype=np.float32)
+        return combined(scores, self._settings)
+
+
+def expected_at(given: Brain, mean_brain: MeanBrain) -> tuple[FloatVolume, FloatVolume]:
+    """Mean and spread of healthy brains at each voxel [x, y, z] of a brain; the mean is 0 outside it."""
+    mean, spread = mean_brain.at(*as_image(given.volume, given.brain, given.spacing))
+    return np.where(given.brain, mean, 0).astype(np.float32), spread
+
+
+def as_image(volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float]) -> tuple[Image, BoolVolume]:
+    """A scaled volume [x, y, z] as an image that is above 0 in its brain, and the brain: what registration takes."""
+    positive = np.where(brain, volume - volume[brain].min() + 1, 0).astype(np.float32)
+    return Image(positive, np.diag([*spacing, 1.0]), "brain"), brain
+
+
+def score_count(settings: Settings) -> int:
+    """How many scores `WholeBrainScore.by_scale` gives."""
+    return len(settings.scales_mm) * (2 if settings.mean_brain_weight else 1)
+
+
+def combined(scores: Sequence[FloatVolume], settings: Settings) -> FloatVolume:
+    """One score [x, y, z] of those of each scale, then those of the mean brain where it counts."""
+    count = len(settings.scales_mm)
+    found = np.mean(scores[:count], axis=0)
+    if settings.mean_brain_weight:
+        weight = settings.mean_brain_weight
+        found = (1 - weight) * found + weight * np.mean(scores[count:], axis=0)
+    return np.asarray(found, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -128,8 +188,13 @@ class Scored:
 
     def outlined(self, settings: Settings, at: int | None = None) -> BoolVolume:
         """The anomaly [x, y, z]. `at`: a sensitivity; None: that of the settings."""
-        high = threshold_of(settings, settings.sensitivity if at is None else at)
-        return hysteresis(self.score, high, settings.hysteresis * high, settings.smallest_voxels)
+        return outline(self.score, threshold_of(settings, settings.sensitivity if at is None else at), settings)
+
+
+def outline(score: FloatVolume, threshold: float, settings: Settings) -> BoolVolume:
+    """The anomaly [x, y, z] of a score above a threshold."""
+    mask = hysteresis(score, threshold, settings.hysteresis * threshold, settings.smallest_voxels)
+    return tightened(score, mask, threshold, settings.peak_share) if settings.peak_share else mask
 
 
 def threshold_of(settings: Settings, sensitivity: int) -> float:

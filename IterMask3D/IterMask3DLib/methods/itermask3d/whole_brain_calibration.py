@@ -14,15 +14,26 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
-from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import NETWORK
 from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.residual_fit import robust_spread
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, WHOLE_BRAIN, CalibrationSettings, Settings
-from IterMask3DLib.methods.itermask3d.whole_brain import Brain, WholeBrainPasses, WholeBrainScore
+from IterMask3DLib.methods.itermask3d.whole_brain import (
+    MEAN_BRAIN,
+    MEAN_BRAIN_MM,
+    MEAN_BRAIN_SPREAD,
+    Brain,
+    WholeBrainPasses,
+    WholeBrainScore,
+    as_image,
+    combined,
+    outline,
+    score_count,
+)
 from IterMask3DLib.models.store import Model
-from IterMask3DLib.runtime.distributed import map_shards
+from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_of, sums_over
+from IterMask3DLib.runtime.distributed import all_gather, map_shards, shard
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
 
@@ -37,7 +48,8 @@ class HealthyScore:
     """What a healthy brain scores.
 
     Attributes:
-        scales: float16 [scales, n] in the brain's voxels, before healthy brains are taken into account.
+        scales: float16 [scales, n] in the brain's voxels, before healthy brains are taken into account; where it
+            counts, followed by those of the mean brain.
         brain: bool [x, y, z]; cohort: the name of its cohort.
         first_error: robust spread of the residual of the first pass.
     """
@@ -53,10 +65,10 @@ class HealthyScore:
         volume[self.brain] = self.scales[number]
         return volume
 
-    def score(self, tables: Sequence[NormativeScore]) -> FloatVolume:
-        """The mean of the standardised scales [x, y, z], as a run has it."""
-        pairs = enumerate(tables)
-        return np.asarray(np.mean([table.standardised(self.scale(n), self.brain) for n, table in pairs], axis=0))
+    def score(self, tables: Sequence[NormativeScore], settings: Settings) -> FloatVolume:
+        """The standardised scales together [x, y, z], as a run has them."""
+        scores = [table.standardised(self.scale(n), self.brain) for n, table in enumerate(tables)]
+        return combined(scores, settings)
 
 
 def calibrate_whole_brain(
@@ -81,22 +93,28 @@ def calibrate_whole_brain(
         "scales_mm": list(choices.scales_mm),
         "other_side": choices.other_side,
         **({} if choices.other_side_limit is None else {"other_side_limit": choices.other_side_limit}),
+        **({} if not choices.mean_brain_weight else {"mean_brain_weight": choices.mean_brain_weight}),
         "hysteresis": choices.hysteresis,
+        **({} if not choices.peak_share else {"peak_share": choices.peak_share}),
     }
     settings = changed(Settings(), chosen, model.card.name)
-    scored = _Scoring(model, settings, runtime)
+    healthy_mean = None
+    if settings.mean_brain_weight:
+        report(f"laying {len(training)} healthy training volumes over each other")
+        healthy_mean = _mean_brain(training)
+    scored = _Scoring(model, settings, runtime, healthy_mean)
     report(f"scoring {len(training)} healthy training volumes")
     learned = scored.of(training)
     tables = [
         NormativeScore.of((each.scale(number), each.brain) for each in learned)
-        for number in range(len(settings.scales_mm))
+        for number in range(score_count(settings))
     ]
     errors = [each.first_error for each in learned]
     del learned
     report(f"choosing thresholds on {len(validation)} healthy validation volumes")
     checked = scored.of(validation)
     errors += [each.first_error for each in checked]
-    rates = _Rates([(each.score(tables), each.brain, each.cohort) for each in checked], settings)
+    rates = _Rates([(each.score(tables, settings), each.brain, each.cohort) for each in checked], settings)
     thresholds = [rates.threshold_for(share) for share in choices.healthy_shares]
     found: dict[str, Any] = {
         **chosen,
@@ -109,6 +127,8 @@ def calibrate_whole_brain(
         NORMATIVE_MEAN: np.stack([table.mean for table in tables]),
         NORMATIVE_SD: np.stack([table.sd for table in tables]),
     }
+    if healthy_mean is not None:
+        assets |= {MEAN_BRAIN: healthy_mean.mean, MEAN_BRAIN_SPREAD: healthy_mean.spread}
     figures = (
         *rates.figures(found["thresholds"]),
         Figure("calibration: first error, lowest", round(min(errors), 4), "all of these volumes"),
@@ -120,8 +140,8 @@ def calibrate_whole_brain(
 class _Scoring:
     """Scores healthy brains as a run would; every process takes its shard of them."""
 
-    def __init__(self, model: Model, settings: Settings, runtime: Runtime) -> None:
-        self._settings, self._noise = settings, seeded_noise(0)
+    def __init__(self, model: Model, settings: Settings, runtime: Runtime, mean_brain: MeanBrain | None) -> None:
+        self._settings, self._noise, self._mean_brain = settings, seeded_noise(0), mean_brain
         self._network = runtime.runner(model.networks[NETWORK], InferenceUNet)
 
     def of(self, brains: Sequence[Healthy]) -> list[HealthyScore]:
@@ -131,12 +151,19 @@ class _Scoring:
     def _one(self, healthy: Healthy) -> HealthyScore:
         given = Brain(healthy.channels[0], healthy.brain, healthy.spacing)  # type: ignore[arg-type]
         passes = WholeBrainPasses(given, self._settings, self._network, self._noise)
-        score = WholeBrainScore(given, self._settings, None)
+        score = WholeBrainScore(given, self._settings, None, self._mean_brain)
         first = passes(1)
         first_error = robust_spread(score.residual(first)[given.brain])
         mean = (first + sum(passes(number) for number in range(2, passes.count + 1))) / np.float32(passes.count)
         scales = np.stack([scale[given.brain] for scale in score.by_scale(mean)]).astype(np.float16)
         return HealthyScore(scales, given.brain, healthy.cohort, first_error)
+
+
+def _mean_brain(brains: Sequence[Healthy]) -> MeanBrain:
+    """The mean of healthy brains, each process laying its shard of them over."""
+    mine = (brains[number] for number in shard(range(len(brains))))
+    images = (as_image(each.channels[0], each.brain, each.spacing) for each in mine)
+    return mean_of(np.sum(all_gather(sums_over(images, MEAN_BRAIN_MM)), axis=0), len(brains))
 
 
 class _Rates:
@@ -147,10 +174,9 @@ class _Rates:
 
     def shares(self, threshold: float) -> Mapping[str, list[float]]:
         """The share of each brain, by cohort."""
-        low, smallest = self._settings.hysteresis * threshold, self._settings.smallest_voxels
         shares: dict[str, list[float]] = {}
         for score, brain, cohort in self._scores:
-            outlined = hysteresis(score, threshold, low, smallest)
+            outlined = outline(score, threshold, self._settings)
             shares.setdefault(cohort, []).append(float(outlined.sum()) / int(brain.sum()))
         return shares
 
