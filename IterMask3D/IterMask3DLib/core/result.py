@@ -63,13 +63,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Step:
-    """One forward pass, on the model grid.
+    """One forward pass, or several that are looked at together, on the model grid.
 
     Attributes:
         number: 1, 2, … over the whole run.
         expected_total: how many passes the run will take, as far as is known.
         phase: the part of the method this pass belongs to.
-        seconds: of this pass.
+        seconds: of this step.
         scalars: its numbers, by name.
         layers: its volumes [x, y, z]. Those that are functions give theirs until the next step is asked for.
         stop: the result if the run ended here; None where there is none yet.

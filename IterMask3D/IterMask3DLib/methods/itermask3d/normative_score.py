@@ -5,7 +5,7 @@ The box needs no registration; both hemispheres are taken together, as in `norma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,9 +56,13 @@ class NormativeScore:
         sd = np.sqrt(np.maximum(variances, _LEAST_VARIANCE))
         return cls(means.astype(np.float32), sd.astype(np.float32))
 
-    def standardised(self, score: FloatVolume, brain: BoolVolume) -> FloatVolume:
-        """A score [x, y, z] less the mean at its place, in units of the standard deviation there; 0 outside."""
+    def at(self, brain: BoolVolume) -> Callable[[FloatVolume], FloatVolume]:
+        """Takes a score [x, y, z] to what it is less the mean at its place, in standard deviations there; 0 outside."""
         mean, sd = interpolated_at(brain, self.mean, self.sd)
-        result = np.zeros(brain.shape, dtype=np.float32)
-        result[brain] = (score[brain] - mean) / sd
-        return result
+
+        def standardised(score: FloatVolume) -> FloatVolume:
+            result = np.zeros(brain.shape, dtype=np.float32)
+            result[brain] = (score[brain] - mean) / sd
+            return result
+
+        return standardised

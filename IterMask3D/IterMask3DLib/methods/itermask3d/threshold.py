@@ -6,10 +6,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
+# scipy.interpolate and scipy.optimize are imported where they are used: an inference without a curve needs neither.
 import numpy as np
 import torch
-from scipy.interpolate import PchipInterpolator
-from scipy.optimize import curve_fit
 
 from IterMask3DLib.core.artifacts import FloatVector, ThresholdCurve
 from IterMask3DLib.methods.itermask3d.settings import Settings
@@ -46,6 +45,8 @@ def interpolated(visited: Sequence[int], thresholds: Sequence[float], passes: in
     """
     if len(visited) == passes:
         return np.asarray(thresholds, dtype=np.float64)
+    from scipy.interpolate import PchipInterpolator
+
     return np.asarray(PchipInterpolator(visited, thresholds)(np.arange(1, passes + 1)), dtype=np.float64)
 
 
@@ -109,6 +110,8 @@ def _tangent(t: FloatVector, thresholds: FloatVector, y_limit: float) -> tuple[F
     n = int(over[0]) if len(over) else len(t)
     if n < len(_FIRST_GUESS):
         return nothing, nothing
+    from scipy.optimize import curve_fit
+
     try:
         # The covariance, which a perfect or hopeless fit does not have, is not needed.
         with warnings.catch_warnings():

@@ -70,6 +70,11 @@ class WholeBrainPasses:
         self._looks = 2 if settings.flips else 1
         self.count = settings.noises * self._looks
 
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The passes after which the score is looked at: the first, and each that completes a pair of noises."""
+        return tuple(sorted({1, *range(2 * self._looks, self.count, 2 * self._looks), self.count}))
+
     def __call__(self, number: int) -> FloatVolume:
         """The reconstruction [x, y, z] of a pass: 1, 2, … up to `count`."""
         draw, look = divmod(number - 1, self._looks)
@@ -97,7 +102,8 @@ class WholeBrainScore:
         normative: Sequence[NormativeScore] | None,
         mean_brain: MeanBrain | None = None,
     ) -> None:
-        self._given, self._settings, self._normative = given, settings, normative
+        self._given, self._settings = given, settings
+        self._normative = None if normative is None else [table.at(given.brain) for table in normative]
         self._expected = None if mean_brain is None else expected_at(given, mean_brain)
         self._fit = RobustFit(settings.gain_order, settings.offset_order, settings.tukey)
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
@@ -137,7 +143,7 @@ class WholeBrainScore:
         scores = self.by_scale(reconstruction)
         if self._normative is not None:
             pairs = zip(self._normative, scores, strict=True)
-            scores = [table.standardised(score, self._given.brain) for table, score in pairs]
+            scores = [standardised(score) for standardised, score in pairs]
         return combined(scores, self._settings)
 
 
@@ -176,14 +182,14 @@ class Scored:
         score, reconstruction: float32 [x, y, z].
         mean_error: mean squared difference of volume and reconstruction over the brain.
         first_error: robust spread of the residual of the first pass.
-        passes: that were made; expected: that were to be made.
+        steps: that were made; expected: that were to be made.
     """
 
     score: FloatVolume
     reconstruction: FloatVolume
     mean_error: float
     first_error: float
-    passes: int
+    steps: int
     expected: int
 
     def outlined(self, settings: Settings, at: int | None = None) -> BoolVolume:
@@ -207,29 +213,34 @@ def threshold_of(settings: Settings, sensitivity: int) -> float:
 
 
 def look(given: Brain, settings: Settings, passes: WholeBrainPasses, score: WholeBrainScore) -> Steps:
-    """All passes, one `Step` each with the score that is known by then; the result's state is a `Scored`."""
+    """All passes; a `Step` with the score so far after the first and after each pair of noises.
+
+    Between them the noise has not averaged out, and scoring takes longer than a pass. The result's state is a `Scored`.
+    """
     threshold_of(settings, settings.sensitivity)
-    total, first_error = np.zeros(given.volume.shape, dtype=np.float32), 0.0
-    # A step reaches what its pass found through this list, so that keeping every step keeps no volumes.
+    total, first_error, done = np.zeros(given.volume.shape, dtype=np.float32), 0.0, 0
+    # A step reaches what its passes found through this list, so that keeping every step keeps no volumes.
     latest: list[Scored] = []
-    for number in range(1, passes.count + 1):
+    for number, stop in enumerate(passes.stops, 1):
         begun = time.perf_counter()
-        total += passes(number)
-        mean = total / np.float32(number)
+        for each in range(done + 1, stop + 1):
+            total += passes(each)
+        done = stop
+        mean = total / np.float32(done)
         if number == 1:
             first_error = robust_spread(score.residual(mean)[given.brain])
         error = float(np.square(given.volume - mean, dtype=np.float64)[given.brain].mean())
-        latest[:] = [Scored(score(mean), mean, error, first_error, number, passes.count)]
+        latest[:] = [Scored(score(mean), mean, error, first_error, number, len(passes.stops))]
         yield _step(latest, given, settings, time.perf_counter() - begun)
     return result_of(latest[0], given, settings)
 
 
 def _step(latest: list[Scored], given: Brain, settings: Settings, seconds: float) -> Step:
     found = latest[0]
-    number, mask = found.passes, found.outlined(settings)
+    number, mask = found.steps, found.outlined(settings)
 
     def last() -> Scored:
-        if latest[0].passes != number:
+        if latest[0].steps != number:
             raise RuntimeError(f"The volumes of step {number} are gone: ask for them before the next step.")
         return latest[0]
 
@@ -284,7 +295,7 @@ def again(found: Scored, given: Brain, settings: Settings) -> Steps:
 
 
 def _warnings(found: Scored, settings: Settings) -> tuple[str, ...]:
-    warnings = [_STOPPED] if found.passes < found.expected else []
+    warnings = [_STOPPED] if found.steps < found.expected else []
     if settings.known_errors is not None:
         low, high = settings.known_errors
         if not low <= found.first_error <= high:

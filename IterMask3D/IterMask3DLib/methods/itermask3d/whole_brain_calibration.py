@@ -67,7 +67,7 @@ class HealthyScore:
 
     def score(self, tables: Sequence[NormativeScore], settings: Settings) -> FloatVolume:
         """The standardised scales together [x, y, z], as a run has them."""
-        scores = [table.standardised(self.scale(n), self.brain) for n, table in enumerate(tables)]
+        scores = [table.at(self.brain)(self.scale(number)) for number, table in enumerate(tables)]
         return combined(scores, settings)
 
 
