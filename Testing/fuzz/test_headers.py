@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import struct
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ def met(path: Path) -> None:
         assert image.array.ndim == 3 and image.affine.shape == (4, 4)
     except UserError as error:
         assert "\n" not in str(error).replace(str(path), "") and len(str(error)) < 600
+
+
+def test_a_nifti_header_that_puts_its_voxels_far_away_is_told(tmp_path: Path) -> None:
+    data = bytearray(nifti(tmp_path).read_bytes())
+    data[108:112] = struct.pack("<f", 2.0**35)
+    (tmp_path / "far.nii").write_bytes(data)
+    with pytest.raises(UserError, match="puts its voxels at byte 34359738368; mend its header"):
+        read_image(tmp_path / "far.nii")
 
 
 def test_nifti_headers_of_other_bytes(tmp_path: Path) -> None:

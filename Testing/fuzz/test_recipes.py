@@ -271,6 +271,12 @@ def test_a_disk_that_is_full_ends_a_training_in_a_sentence(
     assert "No space left" in ended.err
 
 
+def test_a_text_that_no_file_can_be_called_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    ended = held(told("train", tmp_path / "data", "-o", tmp_path / "run", "--initial", "é\ud800"), 1)
+    assert "initial is 'é\\ud800'; it must be a text" in ended.err
+
+
 def test_other_values_of_single_options(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     names = [

@@ -125,7 +125,7 @@ def checked(name: str, value: Any, one: About, where: str) -> Any:
     if one.kind == "truth":
         return _truth(value, claim)
     if one.kind == "text":
-        if isinstance(value, str):
+        if isinstance(value, str) and _is_encodable(value):
             return value
         raise UserError(f"{claim}; it must be a text.")
     if one.kind == "choice":
@@ -139,6 +139,15 @@ def checked(name: str, value: Any, one: About, where: str) -> Any:
     if one.kind == "numbers":
         return _numbers(value, one, claim)
     return _number(value, one, claim)
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a file could have this name: halves of letters that a recipe can spell have no bytes."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _truth(value: Any, claim: str) -> bool:

@@ -29,6 +29,7 @@ _HEADER_BYTES = 544
 """Enough for the header of NIfTI-1 (348) and NIfTI-2 (540)."""
 
 _TRAILING = 1 << 20
+_LATEST_START = 1 << 28
 _GZIP = 31
 """What zlib calls the format of gzip, with its largest window."""
 
@@ -60,7 +61,10 @@ def read_nifti(path: Path) -> tuple[NDArray[Any], Affine]:
             shape, dtype = header.get_data_shape(), header.get_data_dtype()
             if any(side < 1 for side in shape):
                 raise UserError(f"{path} has a header with the sides {' x '.join(map(str, shape))}; mend its header.")
-            wanted = check_size(path, shape, dtype) + int(header.get_data_offset())
+            start = int(header.get_data_offset())
+            if not 0 <= start <= _LATEST_START:
+                raise UserError(f"{path} has a header that puts its voxels at byte {start}; mend its header.")
+            wanted = check_size(path, shape, dtype) + start
             # Read to its end, so that the checksum of a compressed file is compared.
             data = beginning + file.read(max(0, wanted + _TRAILING - len(beginning)))
             if file.read(1):
