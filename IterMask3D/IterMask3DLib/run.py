@@ -12,7 +12,7 @@ from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Edit, Request
-from IterMask3DLib.core.result import MASK, CaseResult, Result, Step, Steps
+from IterMask3DLib.core.result import MASK, CaseResult, Layer, LayerKind, Result, Step, Steps
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.core.versions import versions
 from IterMask3DLib.methods.base import Method, MethodSpec, Resumable
@@ -119,7 +119,7 @@ class CaseRun:
         iterations = [replace(s, layers={MASK: replace(s.layers[MASK], values=_restoring(prepared, s))}) for s in kept]
         restored = {
             **vars(result),
-            "layers": {name: prepared.restore(layer) for name, layer in result.layers.items()},
+            "layers": {name: _restored_layer(prepared, layer) for name, layer in result.layers.items()},
             "warnings": prepared.warnings + result.warnings + tuple(self.runtime.notices),
         }
         return CaseResult(
@@ -153,6 +153,14 @@ class CaseRun:
             "seconds": round(time.perf_counter() - self._begun, 2),
             "attribution": card.training.get("attribution", ""),
         }
+
+
+def _restored_layer(prepared: Prepared, layer: Layer) -> Layer:
+    """A layer on the grid of the reference; of intensities a function: they are read once, when little else is kept."""
+    if layer.kind is not LayerKind.INTENSITY:
+        return prepared.restore(layer)
+    given = replace(layer, values=layer.read())
+    return replace(layer, values=lambda: prepared.restore(given).read())
 
 
 def _restoring(prepared: Prepared, step: Step) -> Callable[[], Any]:
