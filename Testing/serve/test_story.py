@@ -150,7 +150,7 @@ def test_another_sensitivity_costs_no_pass(tmp_path: Path, brain: Image) -> None
     with opened(command()) as door:
         assert door.prepare(brain, folder).ended.kind == "prepared"
         first = door.ask("infer", {"key": "one"})
-        assert first.the("result").fields["resumable"] and len(first.all("step")) == 4
+        assert first.the("result").fields["resumable"] and len(first.all("step")) == 2
         asked = door.ask("resume", {"key": "one", "edit": {"by": "settings"}, "settings": {"sensitivity": 2}})
     assert asked.all("step") == []
     same_result(asked, run.resume(state, BySettings(), {"sensitivity": 2}))
