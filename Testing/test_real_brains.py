@@ -59,7 +59,7 @@ def test_the_demo_outlines_dark_lesions_of_the_white_matter(demo: Path) -> None:
     anomaly, brain = read(demo, "anomaly"), read(demo, "brain")
     assert not anomaly[~brain].any() and 0.001 < anomaly.sum() / brain.sum() < 0.05
     volume = np.asarray(nibabel.load(sample_volume()).dataobj)
-    assert volume[anomaly].mean() < 0.6 * np.median(volume[brain])
+    assert volume[anomaly].mean() < 0.65 * np.median(volume[brain])
     # The lesion beside the right ventricle that the readers of the data set outlined too.
     i, j, k, _ = np.linalg.inv(nibabel.load(sample_volume()).affine) @ (19, 2, 33, 1)
     assert anomaly[round(i), round(j), round(k)]
