@@ -243,6 +243,7 @@ IMAGES: dict[str, Make] = {
     "nrrd of another type": partial(nrrd, "odd.nrrd", "type:", "type: block"),
     "nrrd of an unknown type": partial(nrrd, "odd.nrrd", "type:", "type: \u00e9\u00e9"),
     "nrrd in an unknown encoding": partial(nrrd, "odd.nrrd", "encoding:", "encoding: magic"),
+    "nrrd that is said to be text": partial(nrrd, "odd.nrrd", "encoding:", "encoding: text"),
     "nrrd that is said to be compressed": partial(nrrd, "odd.nrrd", "encoding:", "encoding: gzip"),
     "nrrd of no directions": partial(
         nrrd, "odd.nrrd", "space directions:", "space directions: (0,0,0) (0,0,0) (0,0,0)"

@@ -173,8 +173,12 @@ def _check_nrrd(path: Path, lines: list[str], more: bool) -> None:
     if kind not in _NRRD_TYPES:
         raise _wrong(path, f"values of type {kind[:_LARGEST_TEXT]!r}")
     check_size(path, sides, _NRRD_TYPES[kind])
-    if fields.get("encoding", "").lower() not in ("raw", "gzip", "gz", "txt", "text", "ascii", "bzip2", "bz2"):
-        raise _wrong(path, f"an encoding {fields.get('encoding', '')[:_LARGEST_TEXT]!r}")
+    encoding = fields.get("encoding", "").lower()
+    if encoding in ("txt", "text", "ascii"):
+        # What is no number there takes the reader gigabytes, or ends the process.
+        raise UserError(f"{path} has its voxels as text; save it with the encoding raw or gzip.")
+    if encoding not in ("raw", "gzip", "gz", "bzip2", "bz2"):
+        raise _wrong(path, f"an encoding {encoding[:_LARGEST_TEXT]!r}")
     for key in ("spacings", "thicknesses", "axismins", "axismaxs"):
         if key in fields:
             numbers = ["0" if each.lower() == "nan" else each for each in fields[key].split()]
