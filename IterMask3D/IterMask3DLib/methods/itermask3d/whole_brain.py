@@ -149,14 +149,14 @@ class WholeBrainScore:
 
 def expected_at(given: Brain, mean_brain: MeanBrain) -> tuple[FloatVolume, FloatVolume]:
     """Mean and spread of healthy brains at each voxel [x, y, z] of a brain; the mean is 0 outside it."""
-    mean, spread = mean_brain.at(*as_image(given.volume, given.brain, given.spacing))
+    mean, spread = mean_brain.at(as_image(given.volume, given.brain, given.spacing), given.brain)
     return np.where(given.brain, mean, 0).astype(np.float32), spread
 
 
-def as_image(volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float]) -> tuple[Image, BoolVolume]:
-    """A scaled volume [x, y, z] as an image that is above 0 in its brain, and the brain: what registration takes."""
+def as_image(volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float]) -> Image:
+    """A scaled volume [x, y, z] as an image that is above 0 in its brain and 0 outside: what registration takes."""
     positive = np.where(brain, volume - volume[brain].min() + 1, 0).astype(np.float32)
-    return Image(positive, np.diag([*spacing, 1.0]), "brain"), brain
+    return Image(positive, np.diag([*spacing, 1.0]), "brain")
 
 
 def score_count(settings: Settings) -> int:

@@ -162,8 +162,8 @@ class _Scoring:
 def _mean_brain(brains: Sequence[Healthy]) -> MeanBrain:
     """The mean of healthy brains, each process laying its shard of them over."""
     mine = (brains[number] for number in shard(range(len(brains))))
-    images = (as_image(each.channels[0], each.brain, each.spacing) for each in mine)
-    return mean_of(np.sum(all_gather(sums_over(images, MEAN_BRAIN_MM)), axis=0), len(brains))
+    laid = ((as_image(each.channels[0], each.brain, each.spacing), each.brain) for each in mine)
+    return mean_of(np.sum(all_gather(sums_over(laid, MEAN_BRAIN_MM)), axis=0), len(brains))
 
 
 class _Rates:
