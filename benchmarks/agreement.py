@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     brains = read_cohort(options.data / "ixi")["val"][: options.brains]
     cases = healthy_cases(brains) + calibration_cases(brains, options.data / "stroke_shapes", 0)
-    model = load_model(find_model(None))
+    model = load_model(find_model("t1w-2mm"))
     for title, settings in (("the model's own settings", {}), ("plain scoring, threshold by gamma 0.1", BY_GAMMA)):
         values = agreement(cases, model, settings)
         print(f"## {title}: {len(values)} volumes, mean Dice {np.mean(values):.4f}, worst {min(values):.4f}")

@@ -31,6 +31,7 @@ from IterMask3DLib.run import CaseRun, finish
 from IterMask3DLib.scene.run.engine_client import EngineClient, engine_command
 from IterMask3DLib.scene.run.transport import pipes_to
 
+MODEL = "t1w-2mm"
 POINT = 90
 
 
@@ -38,7 +39,7 @@ class Here:
     """Runs in this process."""
 
     def __init__(self) -> None:
-        self.image, self.model = read_image(sample_volume()), load_model(find_model("t1w-2mm"))
+        self.image, self.model = read_image(sample_volume()), load_model(find_model(MODEL))
 
     def segment(self) -> None:
         self.run = CaseRun.of(Case.of(self.image), self.model, Request())
@@ -55,7 +56,8 @@ class There:
     def __init__(self) -> None:
         image = read_image(sample_volume())
         self.client = EngineClient(pipes_to(engine_command()))
-        self.case = {"key": "one", "case": image.name, "channels": [""], "affines": {"": image.affine}, "request": {}}
+        self.case = {"key": "one", "case": image.name, "channels": [""], "affines": {"": image.affine}}
+        self.case["request"] = {"model": MODEL}
         self.voxels = np.ascontiguousarray(image.array.T)
         self.received = 0
 

@@ -3,8 +3,9 @@
     python -m benchmarks.slices                 IterMask2 and the masked auto-encoder
     python -m benchmarks.slices --only mae      one of them
 
-Both with their published sizes and the weights PyTorch begins with, on slices of the published size. Plain is each
-network as published on PyTorch, one slice at a time; ours is what a run executes. They take turns, batch by batch.
+First passes, with their published sizes and the weights PyTorch begins with, on slices of the published size; then
+whole runs of the bundled models on the bundled brain. Plain is each network as published on PyTorch, one slice at a
+time; ours is what a run executes. Passes take turns, batch by batch.
 """
 
 from __future__ import annotations
@@ -15,17 +16,27 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
 from benchmarks.watch import watched
+from IterMask3DLib.core.image import Case
+from IterMask3DLib.core.request import Request
+from IterMask3DLib.core.resources import sample_volume
+from IterMask3DLib.core.result import HEATMAP, CaseResult
 from IterMask3DLib.methods.itermask2.network import CHANNELS, network
+from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.mae.network import AUTOENCODER, CLASSIFIER, MaskedAutoEncoder, MaskedPass, built
 from IterMask3DLib.methods.mae.settings import MAETrainingSettings
 from IterMask3DLib.methods.slices import BATCH, in_batches
+from IterMask3DLib.models.catalogue import find_model
+from IterMask3DLib.preprocessing.read import read_image
+from IterMask3DLib.run import finish, run_case
+from IterMask3DLib.runtime import runner as runner_module
 from IterMask3DLib.runtime.device import Device
-from IterMask3DLib.runtime.runner import Runtime
+from IterMask3DLib.runtime.runner import Runner, Runtime
 
 PUBLISHED_MAE = MAETrainingSettings(
     patch=16, width=768, depth=12, heads=12, decoder_width=512, decoder_depth=8, decoder_heads=16
@@ -99,6 +110,43 @@ def _each_alone(network: nn.Module, slices: Tensor) -> Tensor:
     return torch.cat([network(slices[number : number + 1]) for number in range(len(slices))])
 
 
+class _Plain:
+    """What stands for a `Runner`: the network itself, a slice at a time. A slice of zeros fills a batch and is left."""
+
+    def __init__(self, network: nn.Module, runtime: Runtime) -> None:
+        self._network = network
+
+    def __call__(self, given: Tensor) -> Tensor:
+        real = torch.stack([one.any() for one in given])
+        with torch.inference_mode():
+            outputs = _each_alone(self._network, given[real])
+        filled = outputs.new_zeros(len(given), *outputs.shape[1:])
+        filled[real] = outputs
+        return filled
+
+
+def compare_runs(name: str) -> None:
+    """Prints what a whole run of a bundled model on the bundled brain takes, plainly and as a user runs it."""
+    image, results, spent = read_image(sample_volume()), [], []
+    for plainly in (True, False):
+        model = load_model(find_model(name))
+        with patch.object(runner_module, "Runner", _Plain if plainly else Runner), watched() as memory:
+            wall, cpu = time.perf_counter(), time.process_time()
+            results.append(finish(run_case(Case.of(image), model, Request(device="cpu"))))
+            spent.append((time.perf_counter() - wall, time.process_time() - cpu, memory.peak))
+    (slow, slow_cpu, slow_peak), (fast, fast_cpu, fast_peak) = spent
+    print(f"{name}, whole run on the bundled brain: plain {slow:.1f} s, ours {fast:.1f} s")
+    print(
+        f"  ratio {slow / fast:.2f}, of CPU time {slow_cpu / fast_cpu:.2f}; largest difference of the heatmap "
+        f"{_apart(*results):.1e} of its highest; memory: plain {slow_peak:.2f} GB, ours {fast_peak:.2f} GB"
+    )
+
+
+def _apart(one: CaseResult, other: CaseResult) -> float:
+    first, second = (each.layers[HEATMAP].read() for each in (one, other))
+    return float(abs(first - second).max() / first.max())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("itermask2", "mae"), help="one of the two alone")
@@ -110,6 +158,7 @@ def main() -> None:
         if options.only in (None, name):
             for one in networks(options.slices):
                 compare(one)
+            compare_runs(f"{name}-t1w-2mm")
 
 
 if __name__ == "__main__":

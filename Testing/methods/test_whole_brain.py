@@ -63,7 +63,7 @@ def test_the_fit_is_the_least_squares_fit_of_scipy_where_nothing_stands_out() ->
     columns += [np.prod(places**p, axis=1) * values for p in powers if sum(p) <= 1]
     terms = np.stack([*columns, values**2], axis=1)
     wanted = optimize.lsq_linear(terms, volume[brain][::4].astype(np.float64)).fun
-    found = RobustFit(1, 2, tukey=1e3).residual(volume, r, brain)
+    found = RobustFit(brain, 1, 2, tukey=1e3).residual(volume, r)
     # The residual of SciPy is fit less values.
     np.testing.assert_allclose(found[brain][::4], -wanted, atol=2e-5)
     assert (found[~brain] == 0).all()
@@ -76,7 +76,7 @@ def test_a_bias_field_and_another_contrast_leave_no_residual_and_a_lesion_does()
     clean = 2 + 0.3 * y + 0.5 * x * z + (1.5 + 0.4 * x) * r - 0.2 * r**2
     lesion = (np.square(np.indices(SHAPE) - np.array([9, 12, 15])[:, None, None, None]).sum(0) <= 16) & brain
     volume = np.where(brain, clean + 0.02 * rng.normal(size=SHAPE) - 1.0 * lesion, 0).astype(np.float32)
-    residual = RobustFit().residual(volume, r, brain)
+    residual = RobustFit(brain).residual(volume, r)
     np.testing.assert_allclose(residual[lesion].mean(), -1.0, atol=0.03)
     assert np.abs(residual[brain & ~lesion]).mean() < 0.03
 
@@ -205,7 +205,7 @@ def test_the_score_is_put_together_as_described() -> None:
     r = np.where(brain, ndimage.gaussian_filter(rng.normal(size=SHAPE), 1) * 3, 0).astype(np.float32)
     volume = np.where(brain, r + 0.3 * rng.normal(size=SHAPE), 0).astype(np.float32)
     settings = Settings(other_side=False, scales_mm=(2.0, 4.0), side="dark")
-    residual = RobustFit(1, 2, 2.5).residual(volume, r, brain)
+    residual = RobustFit(brain, 1, 2, 2.5).residual(volume, r)
     scales = [-in_spreads(BrainAverage(brain, spacing, mm)(residual), brain) for mm in (2.0, 4.0)]
     given = Brain(volume, brain, spacing)
     np.testing.assert_allclose(WholeBrainScore(given, settings, None)(r), np.mean(scales, axis=0), atol=1e-6)
@@ -229,7 +229,7 @@ def test_the_mean_brain_is_a_second_reconstruction() -> None:
     found = WholeBrainScore(given, settings, None, healthy)
     assert len(found.by_scale(r)) == score_count(settings) == 4
     mean, spread = expected_at(given, healthy)
-    from_mean = RobustFit(1, 2, 2.5).residual(volume, mean, brain) / spread
+    from_mean = RobustFit(brain, 1, 2, 2.5).residual(volume, mean) / spread
     plain = replace(settings, mean_brain_weight=0.0)
     scales = [-in_spreads(BrainAverage(brain, spacing, mm)(from_mean), brain) for mm in (2.0, 4.0)]
     wanted = 0.75 * WholeBrainScore(given, plain, None)(r) + 0.25 * np.mean(scales, axis=0)

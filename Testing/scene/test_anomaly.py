@@ -154,7 +154,7 @@ def test_that_an_anomaly_was_edited_is_known_in_a_scene_that_was_opened_again(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda logic, nodes: logic.use_iteration(nodes, 4),
+        lambda logic, nodes: logic.use_iteration(nodes, 1),
         lambda logic, nodes: logic.threshold_heatmap(nodes, 0.05),
         lambda logic, nodes: logic.reject_lesions(nodes, [2]),
     ],

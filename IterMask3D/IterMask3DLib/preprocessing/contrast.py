@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from IterMask3DLib.core.contrast import FLAIR, T1W, T2W
-from IterMask3DLib.core.geometry import Spacing
+from IterMask3DLib.core.geometry import Spacing, bounding_box
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 
 _REGION_MM, _PAIR_MM = 16.0, 12.0
@@ -90,7 +90,8 @@ def contrast_warning(
     steps = [max(1, round(_ENOUGH_MM / side)) for side in spacing]
     every = tuple(slice(None, None, step) for step in steps)
     coarse: Spacing = tuple(side * step for side, step in zip(spacing, steps, strict=True))  # type: ignore[assignment]
-    order = tissue_order(volume[every], brain[every], coarse)
+    box = bounding_box(brain[every], margin=1)
+    order = None if box is None else tissue_order(volume[every][box], brain[every][box], coarse)
     if order is None or order.contrast in ("", expected):
         return ()
     found = order.contrast

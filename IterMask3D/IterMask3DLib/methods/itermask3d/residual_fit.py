@@ -6,8 +6,6 @@ offset are polynomials of place. What is left is the residual.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,39 +25,35 @@ _LEAST_SPREAD = 1e-6
 _LEAST_WEIGHT = 0.01
 
 
-@dataclass(frozen=True)
 class RobustFit:
     """How a volume is fitted from its reconstruction.
 
-    Attributes:
+    Args:
+        brain: bool [x, y, z], where.
         gain_order, offset_order: degrees of the polynomials of place.
         tukey: robust standard deviations beyond which a voxel has no say.
     """
 
-    gain_order: int = 1
-    offset_order: int = 2
-    tukey: float = 2.5
+    def __init__(self, brain: BoolVolume, gain_order: int = 1, offset_order: int = 2, tukey: float = 2.5) -> None:
+        box = bounding_box(brain)
+        assert box is not None
+        places, sides = np.argwhere(brain) - [side.start for side in box], [side.stop - side.start for side in box]
+        self._gain, self._offset = (polynomials(places, sides, order) for order in (gain_order, offset_order))
+        self._brain, self._tukey = brain, tukey
 
-    def residual(self, volume: FloatVolume, reconstruction: FloatVolume, brain: BoolVolume) -> FloatVolume:
+    def residual(self, volume: FloatVolume, reconstruction: FloatVolume) -> FloatVolume:
         """Volume less its fit [x, y, z], in the units of the volume; 0 outside the brain.
 
         Source: iteratively reweighted least squares with Tukey's biweight (Beaton and Tukey, Technometrics 16, 1974),
         on every fourth voxel of the brain.
         """
-        values = volume[brain].astype(np.float64)
-        terms = self._terms(brain, reconstruction[brain].astype(np.float64))
-        solution = self._solution(terms[::_STRIDE], values[::_STRIDE])
+        values = volume[self._brain].astype(np.float64)
+        r = reconstruction[self._brain].astype(np.float64)
+        terms = np.concatenate((self._offset, self._gain * r[:, None], (r**2)[:, None]), axis=1)
+        solution = self._solution(np.ascontiguousarray(terms[::_STRIDE]), values[::_STRIDE])
         residual = np.zeros(volume.shape, dtype=np.float32)
-        residual[brain] = values - terms @ solution
+        residual[self._brain] = values - terms @ solution
         return residual
-
-    def _terms(self, brain: BoolVolume, r: FloatVector) -> FloatVector:
-        """What the fit is made of: [n, terms]."""
-        box = bounding_box(brain)
-        assert box is not None
-        places, sides = np.argwhere(brain) - [side.start for side in box], [side.stop - side.start for side in box]
-        offset, gain = (polynomials(places, sides, order) for order in (self.offset_order, self.gain_order))
-        return np.concatenate((offset, gain * r[:, None], (r**2)[:, None]), axis=1)
 
     def _solution(self, terms: FloatVector, values: FloatVector) -> FloatVector:
         weights = np.ones(len(values))
@@ -69,7 +63,7 @@ class RobustFit:
             weighted = terms * weights[:, None]
             solution = np.linalg.solve(weighted.T @ terms + ridge, weighted.T @ values)
             apart = values - terms @ solution
-            limit = self.tukey * max(MAD_TO_SD * float(np.median(np.abs(apart))), _LEAST_SPREAD)
+            limit = self._tukey * max(MAD_TO_SD * float(np.median(np.abs(apart))), _LEAST_SPREAD)
             weights = np.square(np.maximum(1 - np.square(apart / limit), 0))
         return np.asarray(solution)
 
@@ -90,7 +84,9 @@ class BrainAverage:
     """A Gaussian average over the brain's voxels alone. `sigma`: its standard deviation in mm."""
 
     def __init__(self, brain: BoolVolume, spacing: Spacing, sigma: float) -> None:
-        self._brain, self._sigmas = brain, [sigma / side for side in spacing]
+        box = bounding_box(brain)
+        assert box is not None
+        self._brain, self._box, self._sigmas = brain, box, [sigma / side for side in spacing]
         self._weight = np.maximum(self._blurred(brain.astype(np.float32)), np.float32(_LEAST_WEIGHT))
 
     def __call__(self, values: FloatVolume) -> FloatVolume:
@@ -98,4 +94,6 @@ class BrainAverage:
         return np.where(self._brain, self._blurred(values) / self._weight, 0).astype(np.float32)
 
     def _blurred(self, values: FloatVolume) -> FloatVolume:
-        return np.asarray(ndimage.gaussian_filter(values, self._sigmas, mode="constant"))
+        blurred = np.zeros_like(values)
+        blurred[self._box] = ndimage.gaussian_filter(values[self._box], self._sigmas, mode="constant")
+        return blurred

@@ -26,7 +26,7 @@ SENSITIVITIES = (-2, -1, 0, 1, 2)
 
 _iterative = partial(setting, when=("inference", ITERATIVE))
 _scored = partial(setting, when=("inference", WHOLE_BRAIN))
-_FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, 99, 100)
+_FAST_PERCENTS = (1, 50, 90, 99, 100)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class WholeBrainScore:
         self._given, self._settings = given, settings
         self._normative = None if normative is None else [table.at(given.brain) for table in normative]
         self._expected = None if mean_brain is None else expected_at(given, mean_brain)
-        self._fit = RobustFit(settings.gain_order, settings.offset_order, settings.tukey)
+        self._fit = RobustFit(given.brain, settings.gain_order, settings.offset_order, settings.tukey)
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
         self._sign = np.float32(-1 if settings.side == "dark" else 1)
         self._other: OtherSide | None = None
@@ -113,7 +113,7 @@ class WholeBrainScore:
 
     def residual(self, reconstruction: FloatVolume) -> FloatVolume:
         """What the robust fit leaves of the volume [x, y, z]; 0 outside the brain."""
-        return self._fit.residual(self._given.volume, reconstruction, self._given.brain)
+        return self._fit.residual(self._given.volume, reconstruction)
 
     def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
         """The score [x, y, z] of each scale in units of the volume's own spread, less the other side's.
