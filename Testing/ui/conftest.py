@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from IterMask3DLib.scene.run.engine_client import engine_command
-from IterMask3DLib.scene.run.transport import Command
+from IterMask3DLib.scene.run.transport import Command, pipes_to
 from Testing.brains import toy_model
 from Testing.scene.engine import TestEngine
 from Testing.slicer_host.fixtures import host
@@ -102,3 +102,29 @@ def processes(monkeypatch: pytest.MonkeyPatch, data_with_toy: Path) -> Path:
     for name, value in (("XDG_DATA_HOME", str(data_with_toy)), ("CUDA_VISIBLE_DEVICES", ""), ("OMP_NUM_THREADS", "1")):
         monkeypatch.setenv(name, value)
     return data_with_toy
+
+
+@pytest.fixture
+def done(user: Any) -> Any:
+    """A user in front of a finished result."""
+    from Testing.ui.story import phantom_node
+
+    phantom_node()
+    user.segment()
+    return user
+
+
+@pytest.fixture
+def slow(user: Any) -> Any:
+    """A user whose runs take long enough to be interrupted."""
+    from Testing.ui.story import phantom_node
+
+    phantom_node()
+    user.choose("sweep_passes", 200)
+    return user
+
+
+@pytest.fixture
+def installing(load: Callable[..., Any], own_data: Path) -> Any:
+    """A user with an engine, and a folder of installed models, of their own."""
+    return load(pipes_to(command_with(own_data)))
