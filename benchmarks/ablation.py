@@ -38,8 +38,8 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
     Brain,
     WholeBrainPasses,
     WholeBrainScore,
+    normative_count,
     outline,
-    score_count,
     threshold_of,
 )
 from IterMask3DLib.methods.loading import load_model
@@ -71,7 +71,7 @@ class Variant:
         changes: of the card's settings.
         is_fitted: whether the volume is fitted from the reconstruction.
         is_normative: whether the score is compared with healthy brains.
-        is_whole: whether the mean brain counts as on the card, so that its thresholds hold.
+        is_whole: whether mean brain and intensity count as on the card, so that its thresholds hold.
     """
 
     title: str
@@ -91,7 +91,7 @@ VARIANTS = (
     Variant("+ several scales", FOUR, {"other_side": False}),
     Variant("+ less the other side", FOUR),
     Variant("+ compared with healthy brains", FOUR, is_normative=True),
-    Variant("+ the mean of healthy brains (T1w alone): the model", FOUR, is_normative=True, is_whole=True),
+    Variant("+ mean of healthy brains (T1w), intensity (FLAIR): the model", FOUR, is_normative=True, is_whole=True),
     Variant("the model with one noise", ONE_NOISE_MIRRORED, is_normative=True, is_whole=True),
     Variant("the model, not mirrored", TWO_NOISES, is_normative=True, is_whole=True),
     Variant("the model with one pass", ONE, is_normative=True, is_whole=True),
@@ -130,9 +130,9 @@ class Seen:
         """The score of a variant [x, y, z] on the model grid."""
         settings = replace(self.settings, **variant.changes)
         if not variant.is_whole:
-            settings = replace(settings, mean_brain_weight=0.0)
+            settings = replace(settings, mean_brain_weight=0.0, intensity_weight=0.0)
         tables = zip(self.model.assets[NORMATIVE_MEAN], self.model.assets[NORMATIVE_SD], strict=True)
-        normative = [NormativeScore(*pair) for pair in tables][: score_count(settings)]
+        normative = [NormativeScore(*pair) for pair in tables][: normative_count(settings)]
         scoring = WholeBrainScore if variant.is_fitted else Unfitted
         mean = np.mean([self.reconstructions[number] for number in variant.passes], axis=0, dtype=np.float32)
         mean_brain = mean_brain_of(self.model, settings)

@@ -29,8 +29,9 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
     WholeBrainPasses,
     WholeBrainScore,
     expected_at,
+    normative_count,
     outline,
-    score_count,
+    shares_of,
 )
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.store import save_model
@@ -227,13 +228,26 @@ def test_the_mean_brain_is_a_second_reconstruction() -> None:
         ndimage.gaussian_filter(rng.normal(size=shape), 2).astype(np.float32), rng.uniform(0.5, 2, shape).astype("f4")
     )
     found = WholeBrainScore(given, settings, None, healthy)
-    assert len(found.by_scale(r)) == score_count(settings) == 4
+    assert len(found.by_scale(r)) == normative_count(settings) == 4
     mean, spread = expected_at(given, healthy)
     from_mean = RobustFit(brain, 1, 2, 2.5).residual(volume, mean) / spread
     plain = replace(settings, mean_brain_weight=0.0)
     scales = [-in_spreads(BrainAverage(brain, spacing, mm)(from_mean), brain) for mm in (2.0, 4.0)]
     wanted = 0.75 * WholeBrainScore(given, plain, None)(r) + 0.25 * np.mean(scales, axis=0)
     np.testing.assert_allclose(found(r), wanted, atol=1e-5)
+
+
+def test_the_intensity_counts_in_units_of_the_volumes_own_spread_whatever_healthy_brains_have() -> None:
+    rng, brain, spacing = np.random.default_rng(8), ellipsoid(), (2.0, 2.0, 2.0)
+    r = np.where(brain, ndimage.gaussian_filter(rng.normal(size=SHAPE), 1) * 3, 0).astype(np.float32)
+    volume = np.where(brain, r + 0.3 * rng.normal(size=SHAPE) + 5, 0).astype(np.float32)
+    settings = Settings(other_side=False, scales_mm=(2.0, 4.0), side="bright", intensity_weight=0.4)
+    given, plain = Brain(volume, brain, spacing), replace(settings, intensity_weight=0.0)
+    table = NormativeScore(np.full(CELLS, 0.5, np.float32), np.full(CELLS, 2, np.float32))
+    bright = [in_spreads(BrainAverage(brain, spacing, mm)(volume), brain) for mm in (2.0, 4.0)]
+    for tables in (None, [table] * normative_count(settings)):
+        wanted = 0.6 * WholeBrainScore(given, plain, tables)(r) + 0.4 * np.mean(bright, axis=0)
+        np.testing.assert_allclose(WholeBrainScore(given, settings, tables)(r), wanted, atol=1e-5)
 
 
 def test_the_mean_of_brains_is_found_again_on_another_grid() -> None:
@@ -354,6 +368,8 @@ def test_what_has_no_effect_or_no_threshold_is_refused(model_folder: Path, tmp_p
         ran(model_folder, scales_mm=[2.0])
     with pytest.raises(UserError, match="has no mean brain; leave mean_brain_weight at 0"):
         ran(model_folder, mean_brain_weight=0.5)
+    with pytest.raises(UserError, match="are more than 1 together"):
+        shares_of(Settings(mean_brain_weight=0.6, intensity_weight=0.6))
     with pytest.raises(UserError, match="no thresholds"):
         ran(scored_model(tmp_path / "raw", thresholds=None))
 

@@ -36,7 +36,7 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
     WholeBrainScore,
     again,
     look,
-    score_count,
+    normative_count,
 )
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_brain_shape
@@ -56,7 +56,7 @@ class IterMask3D(Method):
         settings = changed(Settings(), card.settings, f"model {card.name}")
         assets: dict[str, tuple[int, ...]] = {NORMATIVE_ERROR: (SIDE,) * 3} if settings.normative_error else {}
         if settings.normative_score:
-            assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (score_count(settings), *CELLS))
+            assets |= dict.fromkeys((NORMATIVE_MEAN, NORMATIVE_SD), (normative_count(settings), *CELLS))
         if settings.mean_brain_weight:
             assets |= dict.fromkeys((MEAN_BRAIN, MEAN_BRAIN_SPREAD), mean_brain_shape(MEAN_BRAIN_MM))
         return assets
@@ -115,10 +115,10 @@ def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runti
         normative = [NormativeScore(mean, sd) for mean, sd in zip(*tables, strict=True)]
         if MEAN_BRAIN in model.assets and mean_brain is None:
             normative = normative[: len(normative) // 2]
-        if len(normative) != score_count(settings):
+        if len(normative) != normative_count(settings):
             raise UserError(
                 f"Model {model.card.name} has the normative scores of {len(normative)} scales, not of "
-                f"{score_count(settings)}; leave scales_mm as the model has them, or leave out normative_score."
+                f"{normative_count(settings)}; leave scales_mm as the model has them, or leave out normative_score."
             )
     network = runtime.runner(model.networks[NETWORK], InferenceUNet)
     passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))

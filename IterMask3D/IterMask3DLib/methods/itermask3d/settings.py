@@ -176,6 +176,9 @@ class Settings:
         least=0,
         most=1,
     )
+    intensity_weight: float = _scored(
+        "number", 0.0, "Weight of the intensity", "share that the brightness itself has in the score", least=0, most=1
+    )
     thresholds: tuple[float, ...] | None = _scored(
         "numbers",
         None,
@@ -316,6 +319,7 @@ class CalibrationSettings:
     other_side: bool = like(Settings, "other_side")
     other_side_limit: float | None = like(Settings, "other_side_limit")
     mean_brain_weight: float = like(Settings, "mean_brain_weight")
+    intensity_weight: float = like(Settings, "intensity_weight")
     hysteresis: float = like(Settings, "hysteresis")
     peak_share: float = like(Settings, "peak_share")
     healthy_shares: tuple[float, ...] = like(

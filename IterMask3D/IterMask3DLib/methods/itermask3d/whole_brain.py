@@ -4,12 +4,13 @@ The reconstructions under several noises and of the mirrored volume are averaged
 fit from them is averaged over several distances, each in units of its robust spread, compared with the other
 hemisphere and with healthy brains at the same place, and outlined where it is high. The mean of healthy brains can be
 taken for a second reconstruction: the network is shown edges of a lesion and explains small ones, the mean does not.
+The intensity can count too: where lesions are bright, as in FLAIR, it tells as much as the residual.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +92,7 @@ class WholeBrainScore:
 
     Args:
         normative: of each scale, then of each scale of the mean brain where it counts; None: scores stay in units of
-            the volume's own robust spread.
+            the volume's own robust spread, as those of the intensity always do.
         mean_brain: that healthy brains have; None: it does not count.
     """
 
@@ -109,25 +110,34 @@ class WholeBrainScore:
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
         self._sign = np.float32(-1 if settings.side == "dark" else 1)
         self._other: OtherSide | None = None
-        self._from_mean: list[FloatVolume] = []
+        self._beside: list[FloatVolume] | None = None
 
     def residual(self, reconstruction: FloatVolume) -> FloatVolume:
         """What the robust fit leaves of the volume [x, y, z]; 0 outside the brain."""
         return self._fit.residual(self._given.volume, reconstruction)
 
     def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
-        """The score [x, y, z] of each scale in units of the volume's own spread, less the other side's.
+        """The scores [x, y, z] of each scale in units of the volume's own spread, less the other side's.
 
-        Then those of the mean brain, where it counts.
+        Of the residual, then of the mean brain and of the intensity where they count.
         """
         given = self._given
         if self._settings.other_side and self._other is None:
             # Of the first reconstruction, so that the mirror is the same in every pass.
             self._other = OtherSide(reconstruction, given.brain, given.spacing)
-        if self._expected is not None and not self._from_mean:
+        if self._beside is None:
+            self._beside = self._scores_beside()
+        return self._scales(self.residual(reconstruction)) + self._beside
+
+    def _scores_beside(self) -> list[FloatVolume]:
+        """Those that do not depend on a reconstruction."""
+        scores = []
+        if self._expected is not None:
             mean, spread = self._expected
-            self._from_mean = self._scales(self.residual(mean) / spread)
-        return self._scales(self.residual(reconstruction)) + self._from_mean
+            scores += self._scales(self.residual(mean) / spread)
+        if self._settings.intensity_weight:
+            scores += self._scales(np.where(self._given.brain, self._given.volume, np.float32(0)))
+        return scores
 
     def _scales(self, residual: FloatVolume) -> list[FloatVolume]:
         given, scores = self._given, []
@@ -141,10 +151,7 @@ class WholeBrainScore:
     def __call__(self, reconstruction: FloatVolume) -> FloatVolume:
         """The mean of the scales [x, y, z]; 0 outside the brain."""
         scores = self.by_scale(reconstruction)
-        if self._normative is not None:
-            pairs = zip(self._normative, scores, strict=True)
-            scores = [standardised(score) for standardised, score in pairs]
-        return combined(scores, self._settings)
+        return combined(scores if self._normative is None else compared(scores, self._normative), self._settings)
 
 
 def expected_at(given: Brain, mean_brain: MeanBrain) -> tuple[FloatVolume, FloatVolume]:
@@ -159,19 +166,37 @@ def as_image(volume: FloatVolume, brain: BoolVolume, spacing: Sequence[float]) -
     return Image(positive, np.diag([*spacing, 1.0]), "brain")
 
 
-def score_count(settings: Settings) -> int:
-    """How many scores `WholeBrainScore.by_scale` gives."""
+def shares_of(settings: Settings) -> list[float]:
+    """The shares of residual, mean brain and intensity in the score; the last two only where they count.
+
+    Raises `UserError` for shares that are more than the whole.
+    """
+    beside = [share for share in (settings.mean_brain_weight, settings.intensity_weight) if share]
+    rest = 1 - sum(beside)
+    if rest < 0:
+        raise UserError("mean_brain_weight and intensity_weight are more than 1 together; give smaller ones.")
+    return [rest, *beside]
+
+
+def normative_count(settings: Settings) -> int:
+    """How many of the scores are compared with those of healthy brains: all but those of the intensity."""
     return len(settings.scales_mm) * (2 if settings.mean_brain_weight else 1)
 
 
+def compared(
+    scores: Sequence[FloatVolume], normative: Sequence[Callable[[FloatVolume], FloatVolume]]
+) -> list[FloatVolume]:
+    """The scores, as many standardised as there are `normative` ones."""
+    known = [standardised(score) for standardised, score in zip(normative, scores, strict=False)]
+    return known + list(scores[len(known) :])
+
+
 def combined(scores: Sequence[FloatVolume], settings: Settings) -> FloatVolume:
-    """One score [x, y, z] of those of each scale, then those of the mean brain where it counts."""
+    """One score [x, y, z] of all that `WholeBrainScore.by_scale` gives."""
     count = len(settings.scales_mm)
-    found = np.mean(scores[:count], axis=0)
-    if settings.mean_brain_weight:
-        weight = settings.mean_brain_weight
-        found = (1 - weight) * found + weight * np.mean(scores[count:], axis=0)
-    return np.asarray(found, dtype=np.float32)
+    means = [np.mean(scores[start : start + count], axis=0) for start in range(0, len(scores), count)]
+    weighted = (share * mean for share, mean in zip(shares_of(settings), means, strict=True))
+    return np.asarray(sum(weighted), dtype=np.float32)
 
 
 @dataclass(frozen=True)

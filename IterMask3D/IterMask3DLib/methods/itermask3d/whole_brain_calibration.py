@@ -28,8 +28,9 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
     WholeBrainScore,
     as_image,
     combined,
+    compared,
+    normative_count,
     outline,
-    score_count,
 )
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_of, sums_over
@@ -48,8 +49,7 @@ class HealthyScore:
     """What a healthy brain scores.
 
     Attributes:
-        scales: float16 [scales, n] in the brain's voxels, before healthy brains are taken into account; where it
-            counts, followed by those of the mean brain.
+        scales: float16 [scores, n] in the brain's voxels, as of `WholeBrainScore.by_scale`.
         brain: bool [x, y, z]; cohort: the name of its cohort.
         first_error: robust spread of the residual of the first pass.
     """
@@ -66,9 +66,9 @@ class HealthyScore:
         return volume
 
     def score(self, tables: Sequence[NormativeScore], settings: Settings) -> FloatVolume:
-        """The standardised scales together [x, y, z], as a run has them."""
-        scores = [table.at(self.brain)(self.scale(number)) for number, table in enumerate(tables)]
-        return combined(scores, settings)
+        """All together [x, y, z], as a run has them."""
+        scores = [self.scale(number) for number in range(len(self.scales))]
+        return combined(compared(scores, [table.at(self.brain) for table in tables]), settings)
 
 
 def calibrate_whole_brain(
@@ -94,6 +94,7 @@ def calibrate_whole_brain(
         "other_side": choices.other_side,
         **({} if choices.other_side_limit is None else {"other_side_limit": choices.other_side_limit}),
         **({} if not choices.mean_brain_weight else {"mean_brain_weight": choices.mean_brain_weight}),
+        **({} if not choices.intensity_weight else {"intensity_weight": choices.intensity_weight}),
         "hysteresis": choices.hysteresis,
         **({} if not choices.peak_share else {"peak_share": choices.peak_share}),
     }
@@ -107,7 +108,7 @@ def calibrate_whole_brain(
     learned = scored.of(training)
     tables = [
         NormativeScore.of((each.scale(number), each.brain) for each in learned)
-        for number in range(score_count(settings))
+        for number in range(normative_count(settings))
     ]
     errors = [each.first_error for each in learned]
     del learned
