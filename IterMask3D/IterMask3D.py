@@ -23,9 +23,12 @@ from slicer.util import VTKObservationMixin
 from IterMask3DLib.scene.logic import SceneLogic
 from IterMask3DLib.scene.run.engine_client import engine_command
 
-_SAMPLE = Path(__file__).parent / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
-_SAMPLE_NAME = "BrainT1MultipleSclerosis"
-_SAMPLE_CHECKSUM = "SHA256:b85c2c4ba0c1369d8ba23f915f3a67e7247f0c90f044c8a4c0d5f23f4a48077b"
+_SAMPLES = Path(__file__).parent / "Resources" / "SampleData"
+_SAMPLE_CHECKSUMS = {
+    "T1": "SHA256:b85c2c4ba0c1369d8ba23f915f3a67e7247f0c90f044c8a4c0d5f23f4a48077b",
+    "T2": "SHA256:8abed48b1bfaedc453e1397189b9d3bb226bc7f7738cb32e8ebde3eb2ff69d65",
+    "FLAIR": "SHA256:dea6cdaeaa3457310db875878e712351f2b74d3e78d56eb50d30eb32d04a09b0",
+}
 _DOCUMENTATION = "https://github.com/SlicerIterMask3D/SlicerIterMask3D#in-3d-slicer"
 _POLL_MS = 100
 
@@ -174,7 +177,7 @@ class IterMask3DTest(ScriptedLoadableModuleTest):
         missing = logic.wait_for(logic.describe).missing
         if missing:
             self.skipTest(f"the engine needs {', '.join(missing)}")
-        volume = slicer.util.loadVolume(str(_SAMPLE), {"name": _SAMPLE_NAME})
+        volume = slicer.util.loadVolume(str(_sample("T1")), {"name": _sample_name("T1")})
         self.delayDisplay("Segmenting the sample")
         summary = logic.process(volume)
         nodes = summary.nodes
@@ -193,16 +196,25 @@ class IterMask3DTest(ScriptedLoadableModuleTest):
 
 
 def registerSampleData() -> None:
-    """Offers the bundled brain in Sample Data; it is read from the module's folder, nothing is downloaded."""
+    """Offers the bundled brain in Sample Data, each contrast; it is read from the module's folder, not downloaded."""
     import SampleData
 
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(
-        category="IterMask3D",
-        sampleName=_SAMPLE_NAME,
-        uris=_SAMPLE.as_uri(),
-        fileNames=_SAMPLE.name,
-        nodeNames=_SAMPLE_NAME,
-        checksums=_SAMPLE_CHECKSUM,
-        thumbnailFileName=str(_SAMPLE.with_name("open_ms_patient19_T1.png")),
-        loadFileTypes="VolumeFile",
-    )
+    for contrast, checksum in _SAMPLE_CHECKSUMS.items():
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(
+            category="IterMask3D",
+            sampleName=_sample_name(contrast),
+            uris=_sample(contrast).as_uri(),
+            fileNames=_sample(contrast).name,
+            nodeNames=_sample_name(contrast),
+            checksums=checksum,
+            thumbnailFileName=str(_SAMPLES / f"open_ms_patient19_{contrast}.png"),
+            loadFileTypes="VolumeFile",
+        )
+
+
+def _sample(contrast: str) -> Path:
+    return _SAMPLES / f"open_ms_patient19_{contrast}.nii.gz"
+
+
+def _sample_name(contrast: str) -> str:
+    return f"MultipleSclerosis_{contrast}"

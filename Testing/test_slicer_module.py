@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -15,11 +16,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from IterMask3DLib.core.contrast import FLAIR, T1W, T2W, contrast_in
 from Testing.slicer_host import NEEDS_QT, NEEDS_SLICER_CORE, clear_scene, has_qt, has_slicer_core
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULE_FILE = ROOT / "IterMask3D" / "IterMask3D.py"
-BRAIN = ROOT / "IterMask3D" / "Resources" / "SampleData" / "open_ms_patient19_T1.nii.gz"
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +65,7 @@ sys.exit(", ".join(needed & set(sys.modules)) or None)
     assert done.returncode == 0 and not done.stderr.strip(), done.stderr
 
 
-def test_the_bundled_brain_is_offered_once_slicer_has_started_and_needs_no_network(
+def test_each_contrast_of_the_bundled_brain_is_offered_once_slicer_has_started_and_needs_no_network(
     application: Any, monkeypatch: pytest.MonkeyPatch, module: Any
 ) -> None:
     from Testing.slicer_host.application import finish_startup
@@ -74,10 +75,14 @@ def test_the_bundled_brain_is_offered_once_slicer_has_started_and_needs_no_netwo
     monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
     assert offered == []
     finish_startup()
-    (sample,) = offered
-    assert sample["uris"].startswith("file:")
-    with urllib.request.urlopen(sample["uris"]) as file:
-        assert file.read() == BRAIN.read_bytes()
+    assert [sample["fileNames"] for sample in offered] == [
+        f"open_ms_patient19_{c}.nii.gz" for c in ("T1", "T2", "FLAIR")
+    ]
+    for sample in offered:
+        assert sample["uris"].startswith("file:") and Path(sample["thumbnailFileName"]).stat().st_size
+        with urllib.request.urlopen(sample["uris"]) as file:
+            assert f"SHA256:{hashlib.sha256(file.read()).hexdigest()}" == sample["checksums"]
+    assert [contrast_in(sample["nodeNames"]) for sample in offered] == [T1W, T2W, FLAIR]
 
 
 def test_a_script_can_wait_for_the_result(module: Any, tmp_path: Path) -> None:

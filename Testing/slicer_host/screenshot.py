@@ -67,7 +67,7 @@ def states(module: LoadedModule, folder: Path) -> None:
     widget = opened(module)
     panel_picture(module, folder / "panel_closed.png")
     brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
-    slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
+    slicer.util.loadVolume(brain, {"name": "MultipleSclerosis_T1"})
     widget.ui.applyButton.click()
     session = widget.panel.session
     until(lambda: session.nodes is not None and len(session.nodes.steps) > 3)
@@ -84,7 +84,7 @@ def segmented_sample(module: LoadedModule) -> Any:
     """Does with the panel what the tutorial says: segments the sample, shows it and selects the largest lesion."""
     widget = opened(module)
     brain = widget.resourcePath("SampleData/open_ms_patient19_T1.nii.gz")
-    slicer.util.loadVolume(brain, {"name": "BrainT1MultipleSclerosis"})
+    slicer.util.loadVolume(brain, {"name": "MultipleSclerosis_T1"})
     slicer.util.setSliceViewerLayers(background=widget.panel.session.parameters.inputVolume, fit=True)
     widget.ui.applyButton.click()
     widget.logic.wait()

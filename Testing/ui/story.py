@@ -19,7 +19,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "IterMask3D" / "Resources" / "Sam
 
 BUNDLED = len(list((SAMPLE.parents[1] / "Models").glob("*/card.json")))
 """How many models the module brings."""
-SAMPLE_NAME = "BrainT1MultipleSclerosis"
+SAMPLE_NAME = "MultipleSclerosis_T1"
 
 
 def load_sample() -> Any:

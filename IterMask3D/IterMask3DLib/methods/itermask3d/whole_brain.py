@@ -4,7 +4,8 @@ The reconstructions under several noises and of the mirrored volume are averaged
 fit from them is averaged over several distances, each in units of its robust spread, compared with the other
 hemisphere and with healthy brains at the same place, and outlined where it is high. The mean of healthy brains can be
 taken for a second reconstruction: the network is shown edges of a lesion and explains small ones, the mean does not.
-The intensity can count too: where lesions are bright, as in FLAIR, it tells as much as the residual.
+The intensity can count too, less what is smooth of it: where lesions are bright, as in FLAIR, it tells as much as the
+residual, also of those that both hemispheres have.
 """
 
 from __future__ import annotations
@@ -117,9 +118,9 @@ class WholeBrainScore:
         return self._fit.residual(self._given.volume, reconstruction)
 
     def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
-        """The scores [x, y, z] of each scale in units of the volume's own spread, less the other side's.
+        """The scores [x, y, z] of each scale in units of the volume's own spread.
 
-        Of the residual, then of the mean brain and of the intensity where they count.
+        Of the residual, then of the mean brain where it counts, both less the other side's, then of the intensity.
         """
         given = self._given
         if self._settings.other_side and self._other is None:
@@ -136,14 +137,15 @@ class WholeBrainScore:
             mean, spread = self._expected
             scores += self._scales(self.residual(mean) / spread)
         if self._settings.intensity_weight:
-            scores += self._scales(np.where(self._given.brain, self._given.volume, np.float32(0)))
+            nothing = np.zeros_like(self._given.volume)
+            scores += self._scales(self.residual(nothing), is_one_sided=False)
         return scores
 
-    def _scales(self, residual: FloatVolume) -> list[FloatVolume]:
+    def _scales(self, residual: FloatVolume, is_one_sided: bool = True) -> list[FloatVolume]:
         given, scores = self._given, []
         for average in self._averages:
             score = self._sign * in_spreads(average(residual), given.brain)
-            if self._other is not None:
+            if self._other is not None and is_one_sided:
                 score = one_sided(score, self._other(score), self._settings.other_side_limit)
             scores.append(score)
         return scores
