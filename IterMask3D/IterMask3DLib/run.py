@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+
 from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.image import Case
+from IterMask3DLib.core.image import BoolVolume, Case
 from IterMask3DLib.core.request import Edit, Request
 from IterMask3DLib.core.result import MASK, CaseResult, Layer, LayerKind, Result, Step, Steps
 from IterMask3DLib.core.settings import changed
@@ -101,7 +103,8 @@ class CaseRun:
                 step = next(steps)
                 if self.request.save_iterations and MASK in step.layers:
                     # Only the mask is kept: what a step's functions give is gone with the next one.
-                    kept.append(replace(step, layers={MASK: step.layers[MASK]}, stop=None))
+                    measured = with_mask(step, self.prepared.brain)
+                    kept.append(replace(measured, layers={MASK: measured.layers[MASK]}, stop=None))
                 if (yield step):
                     if step.stop is None:
                         raise Cancelled
@@ -153,6 +156,16 @@ class CaseRun:
             "seconds": round(time.perf_counter() - self._begun, 2),
             "attribution": card.training.get("attribution", ""),
         }
+
+
+def with_mask(step: Step, brain: BoolVolume) -> Step:
+    """The step with its mask read and the share of the brain that it hides among its numbers; as it is without one."""
+    if MASK not in step.layers:
+        return step
+    mask = step.layers[MASK].read()
+    scalars = dict(step.scalars)
+    scalars.setdefault("masked_fraction", np.count_nonzero(mask) / np.count_nonzero(brain))
+    return replace(step, scalars=scalars, layers={**step.layers, MASK: Layer.mask(mask)})
 
 
 def _restored_layer(prepared: Prepared, layer: Layer) -> Layer:

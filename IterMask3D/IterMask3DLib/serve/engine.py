@@ -156,7 +156,7 @@ class Engine:
 
     def _finish(self, work: Work, kept: _Kept, events: Events) -> None:
         """Tells of a run as it goes, and of its result."""
-        from IterMask3DLib.run import Cancelled, finish
+        from IterMask3DLib.run import Cancelled, finish, with_mask
 
         layers = StepLayers(kept.run.prepared)
         told = stopped = False
@@ -170,8 +170,9 @@ class Engine:
                 told = True
                 for artifact in event.stop().artifacts:
                     work.say("artifact", artifact_fields(artifact))
-            kinds, arrays = layers.of(event)
-            work.say("step", step_fields(event, work.elapsed, kinds), arrays)
+            step = with_mask(event, kept.run.prepared.brain)
+            kinds, arrays = layers.of(step)
+            work.say("step", step_fields(step, work.elapsed, kinds), arrays)
             stopped = work.is_to_stop()
             return stopped
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import skip_init
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from IterMask3DLib.methods.itermask3d.network import ConvBlock, ResidualUnit, UNet3D, UpStage, transposed_kernel
@@ -55,10 +54,10 @@ class Folded(nn.Module):
         conv = block.conv
         weight, bias, self.slope = _fold(block)
         if upsample:
-            self.conv = skip_init(nn.ConvTranspose3d, conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
+            self.conv: nn.Module = nn.ConvTranspose3d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
             weight = transposed_kernel(weight)
         else:
-            self.conv = skip_init(nn.Conv3d, conv.in_channels, conv.out_channels, 3, stride=conv.stride, padding=1)
+            self.conv = nn.Conv3d(conv.in_channels, conv.out_channels, 3, stride=conv.stride, padding=1)
         self.conv.weight = nn.Parameter(weight.float(), requires_grad=False)
         self.conv.bias = nn.Parameter(bias.float(), requires_grad=False)
 

@@ -4,8 +4,7 @@ The reconstructions under several noises and of the mirrored volume are averaged
 fit from them is averaged over several distances, each in units of its robust spread, compared with the other
 hemisphere and with healthy brains at the same place, and outlined where it is high. The mean of healthy brains can be
 taken for a second reconstruction: the network is shown edges of a lesion and explains small ones, the mean does not.
-The intensity can count too, less what is smooth of it: where lesions are bright, as in FLAIR, it tells as much as the
-residual, also of those that both hemispheres have.
+The intensity can count too: where lesions are bright, as in FLAIR, it tells as much as the residual.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,7 +21,18 @@ from IterMask3DLib.core.artifacts import SensitivityTable
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.geometry import Spacing, voxel_millilitres
 from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
-from IterMask3DLib.core.result import ANOMALY, ERROR_MAP, HEATMAP, MASK, RECONSTRUCTION, Layer, Result, Step, Steps
+from IterMask3DLib.core.result import (
+    ANOMALY,
+    ERROR_MAP,
+    HEATMAP,
+    MASK,
+    RECONSTRUCTION,
+    Layer,
+    LayerKind,
+    Result,
+    Step,
+    Steps,
+)
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis, tightened
 from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore
@@ -110,22 +121,31 @@ class WholeBrainScore:
         self._fit = RobustFit(given.brain, settings.gain_order, settings.offset_order, settings.tukey)
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]
         self._sign = np.float32(-1 if settings.side == "dark" else 1)
+        self._mirrored: FloatVolume | None = None
         self._other: OtherSide | None = None
         self._beside: list[FloatVolume] | None = None
+
+    def begin(self, first: FloatVolume) -> float:
+        """Keeps the first reconstruction, whose mirror counts in every score; gives the robust spread of its residual.
+
+        Without it the mirror is that of the first reconstruction that is scored.
+        """
+        self._mirrored = first
+        return robust_spread(self.residual(first)[self._given.brain])
 
     def residual(self, reconstruction: FloatVolume) -> FloatVolume:
         """What the robust fit leaves of the volume [x, y, z]; 0 outside the brain."""
         return self._fit.residual(self._given.volume, reconstruction)
 
     def by_scale(self, reconstruction: FloatVolume) -> list[FloatVolume]:
-        """The scores [x, y, z] of each scale in units of the volume's own spread.
+        """The scores [x, y, z] of each scale in units of the volume's own spread, less the other side's.
 
-        Of the residual, then of the mean brain where it counts, both less the other side's, then of the intensity.
+        Of the residual, then of the mean brain and of the intensity where they count.
         """
         given = self._given
         if self._settings.other_side and self._other is None:
-            # Of the first reconstruction, so that the mirror is the same in every pass.
-            self._other = OtherSide(reconstruction, given.brain, given.spacing)
+            mirrored = reconstruction if self._mirrored is None else self._mirrored
+            self._other = OtherSide(mirrored, given.brain, given.spacing)
         if self._beside is None:
             self._beside = self._scores_beside()
         return self._scales(self.residual(reconstruction)) + self._beside
@@ -137,15 +157,14 @@ class WholeBrainScore:
             mean, spread = self._expected
             scores += self._scales(self.residual(mean) / spread)
         if self._settings.intensity_weight:
-            nothing = np.zeros_like(self._given.volume)
-            scores += self._scales(self.residual(nothing), is_one_sided=False)
+            scores += self._scales(np.where(self._given.brain, self._given.volume, np.float32(0)))
         return scores
 
-    def _scales(self, residual: FloatVolume, is_one_sided: bool = True) -> list[FloatVolume]:
+    def _scales(self, residual: FloatVolume) -> list[FloatVolume]:
         given, scores = self._given, []
         for average in self._averages:
             score = self._sign * in_spreads(average(residual), given.brain)
-            if self._other is not None and is_one_sided:
+            if self._other is not None:
                 score = one_sided(score, self._other(score), self._settings.other_side_limit)
             scores.append(score)
         return scores
@@ -239,15 +258,32 @@ def threshold_of(settings: Settings, sensitivity: int) -> float:
     return settings.thresholds[SENSITIVITIES.index(sensitivity)]
 
 
+@dataclass
+class _Looked:
+    """The passes of a run so far: `mean` is that of their reconstructions. Scored when somebody asks."""
+
+    score: WholeBrainScore
+    mean: FloatVolume
+    mean_error: float
+    first_error: float
+    steps: int
+    expected: int
+
+    @cached_property
+    def scored(self) -> Scored:
+        return Scored(self.score(self.mean), self.mean, self.mean_error, self.first_error, self.steps, self.expected)
+
+
 def look(given: Brain, settings: Settings, passes: WholeBrainPasses, score: WholeBrainScore) -> Steps:
     """All passes; a `Step` with the score so far after the first and after each pair of noises.
 
-    Between them the noise has not averaged out, and scoring takes longer than a pass. The result's state is a `Scored`.
+    Between them the noise has not averaged out. Scoring takes longer than a pass, so a step is scored when one of its
+    layers is read. The result's state is a `Scored`.
     """
     threshold_of(settings, settings.sensitivity)
     total, first_error, done = np.zeros(given.volume.shape, dtype=np.float32), 0.0, 0
     # A step reaches what its passes found through this list, so that keeping every step keeps no volumes.
-    latest: list[Scored] = []
+    latest: list[_Looked] = []
     for number, stop in enumerate(passes.stops, 1):
         begun = time.perf_counter()
         for each in range(done + 1, stop + 1):
@@ -255,33 +291,29 @@ def look(given: Brain, settings: Settings, passes: WholeBrainPasses, score: Whol
         done = stop
         mean = total / np.float32(done)
         if number == 1:
-            first_error = robust_spread(score.residual(mean)[given.brain])
+            first_error = score.begin(mean)
         error = float(np.square(given.volume - mean, dtype=np.float64)[given.brain].mean())
-        latest[:] = [Scored(score(mean), mean, error, first_error, number, len(passes.stops))]
+        latest[:] = [_Looked(score, mean, error, first_error, number, len(passes.stops))]
         yield _step(latest, given, settings, time.perf_counter() - begun)
-    return result_of(latest[0], given, settings)
+    return result_of(latest[0].scored, given, settings)
 
 
-def _step(latest: list[Scored], given: Brain, settings: Settings, seconds: float) -> Step:
-    found = latest[0]
-    number, mask = found.steps, found.outlined(settings)
+def _step(latest: list[_Looked], given: Brain, settings: Settings, seconds: float) -> Step:
+    number, expected = latest[0].steps, latest[0].expected
 
     def last() -> Scored:
         if latest[0].steps != number:
             raise RuntimeError(f"The volumes of step {number} are gone: ask for them before the next step.")
-        return latest[0]
+        return latest[0].scored
 
-    scalars = {
-        "threshold": threshold_of(settings, settings.sensitivity),
-        "masked_fraction": float(mask.sum()) / int(given.brain.sum()),
-    }
     layers = {
-        MASK: Layer.mask(mask),
+        MASK: Layer(LayerKind.MASK, lambda: last().outlined(settings)),
         ERROR_MAP: Layer.score(lambda: np.maximum(last().score, 0), UNIT),
         RECONSTRUCTION: Layer.intensity(lambda: last().reconstruction),
     }
-    stop = None if number == found.expected else lambda: result_of(last(), given, settings)
-    return Step(number, found.expected, "score", seconds, scalars, layers, stop)
+    stop = None if number == expected else lambda: result_of(last(), given, settings)
+    scalars = {"threshold": threshold_of(settings, settings.sensitivity)}
+    return Step(number, expected, "score", seconds, scalars, layers, stop)
 
 
 def result_of(found: Scored, given: Brain, settings: Settings) -> Result:
