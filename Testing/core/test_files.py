@@ -29,6 +29,7 @@ from IterMask3DLib.core.files import (
     write_json,
     write_text,
 )
+from IterMask3DLib.core.locks import held
 from Testing.launcher import environment
 
 DAY = 24 * 3600
@@ -290,3 +291,26 @@ def test_json_holds_only_what_json_has() -> None:
         "7": None,
     }
     assert "ä" in json_text(value) and json_text(value).endswith("}\n")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_lock_ends_with_the_process_that_took_it_not_with_those_it_made_by_forking(tmp_path: Path) -> None:
+    with held(tmp_path) as first:
+        assert first
+        ready, tell = os.pipe()
+        child = os.fork()
+        if not child:
+            os.write(tell, b"1")
+            time.sleep(60)
+            os._exit(0)
+        os.read(ready, 1)
+        with held(tmp_path) as second:
+            assert second is False
+    try:
+        with held(tmp_path) as again:
+            assert again
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(tell)

@@ -14,6 +14,7 @@ import pytest
 
 from IterMask3DLib.cli import main
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.locks import held
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.evaluation import cases, command
 from IterMask3DLib.evaluation.cases import LoadedCase, read_cohort
@@ -144,6 +145,15 @@ def test_parts_of_the_table_can_be_asked_for(toy: Path, tmp_path: Path, few_case
     rows = rows_of(tmp_path / "table.csv")
     assert {row["section"] for row in rows} == {"strokes", "healthy"}
     assert any(row["metric"] == "auroc_by_masked_share" and row["section"] == "strokes" for row in rows)
+
+
+def test_of_two_evaluations_into_one_folder_the_second_is_refused(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with held(tmp_path):
+        assert main(words(toy, "synthetic", tmp_path)) == 1
+    assert "Another evaluation is at work in" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_run_goes_on_to_the_same_table(

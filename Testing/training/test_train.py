@@ -16,6 +16,7 @@ import torch
 
 from IterMask3DLib import cli
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.locks import held
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.preprocessing.nifti import write_nifti
@@ -274,6 +275,16 @@ def test_a_listener_hears_how_far_the_training_is(data: Path, tmp_path: Path) ->
     sentences = [event for event in heard if isinstance(event, str)]
     assert sum(line.startswith("preparing c") for line in sentences) == 4
     assert "3 training and 1 validation volumes of 32 x 48 x 32 voxels, fp32, cpu" in sentences
+
+
+def test_of_two_trainings_into_one_folder_the_second_is_refused(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with held(tmp_path / "run") as first:
+        assert first
+        with pytest.raises(UserError, match="Another training is at work in"):
+            train(request(data, tmp_path / "run", steps=2))
+    assert not list((tmp_path / "run").iterdir())
+    train(request(data, tmp_path / "run", steps=2))
 
 
 @pytest.mark.parametrize("when", ["checkpoint.pt", "best.pt", "card.json", ".npy"])

@@ -10,10 +10,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from IterMask3DLib.core.errors import UserError
+
 try:
     import fcntl
 except ImportError:
     fcntl = None  # type: ignore[assignment]
+
+
+_numbers: set[int] = set()
+
+
+def _let_go() -> None:
+    """In a process made by forking: a lock ends with the process that took it."""
+    for number in _numbers:
+        with suppress(OSError):
+            os.close(number)
+    _numbers.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def sole(folder: Path, work: str) -> Iterator[None]:
+    """Keeps every other process from the same work in a folder. Raises `UserError` where one is at it."""
+    with held(folder) as free:
+        if free is False:
+            raise UserError(f"Another {work} is at work in {folder}; wait until it ends, or give another folder.")
+        yield
 
 
 @contextmanager
@@ -29,6 +55,7 @@ def held(path: Path) -> Iterator[bool | None]:
             return
         try:
             number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            _numbers.add(number)
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
             got: bool | None = True
         except BlockingIOError:
@@ -37,7 +64,8 @@ def held(path: Path) -> Iterator[bool | None]:
             got = None
         yield got
     finally:
-        if number is not None:
+        if number in _numbers:
+            _numbers.discard(number)
             os.close(number)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from IterMask3DLib.core.card import CARD_FILE
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.locks import sole
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.settings import about
 from IterMask3DLib.evaluation.baselines import Intensity, RobustZScore, ZScore
@@ -62,17 +64,18 @@ def evaluate(options: argparse.Namespace, request: Request) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({reason(error)}); choose another folder with -o.") from None
-    store, detectors = RecordStore(options.out), list[Detector](models)
-    if data is not None:
-        detectors += baselines(options, models, cohort["train"])
-        tuning = calibration_cases(cohort["val"], data / SHAPES, request.seed)
-        # For T1w there are strokes, for other contrasts the tumours.
-        tuning += [case for case in tumour_cases(data, models, CALIBRATION) if case.channels != (COHORT_CHANNEL,)]
-        detectors = calibrated(detectors, tuning, store, track=_bar("Choosing thresholds"), on_problem=_problem)
-    run_cases(cases, detectors, store, _bar("Evaluating"), _problem)
-    if current_rank().is_first:
-        print(write_results(options.out, options.protocol, request, cases, detectors))
-    all_gather(None)
+    with sole(options.out, "evaluation") if current_rank().is_first else nullcontext():
+        store, detectors = RecordStore(options.out), list[Detector](models)
+        if data is not None:
+            detectors += baselines(options, models, cohort["train"])
+            tuning = calibration_cases(cohort["val"], data / SHAPES, request.seed)
+            # For T1w there are strokes, for other contrasts the tumours.
+            tuning += [case for case in tumour_cases(data, models, CALIBRATION) if case.channels != (COHORT_CHANNEL,)]
+            detectors = calibrated(detectors, tuning, store, track=_bar("Choosing thresholds"), on_problem=_problem)
+        run_cases(cases, detectors, store, _bar("Evaluating"), _problem)
+        if current_rank().is_first:
+            print(write_results(options.out, options.protocol, request, cases, detectors))
+        all_gather(None)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import reason
+from IterMask3DLib.core.locks import sole
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.methods.base import Healthy, Report, Trainable, TrainingTask
 from IterMask3DLib.methods.registry import find_method
@@ -102,22 +104,23 @@ def _train(request: TrainingRequest, report: OnEvent) -> ModelCard:
     precision = fast_precision(choose_device(request.device).kind, options.precision)
     fabric = start_fabric(request.device, precision)
     request.run.mkdir(parents=True, exist_ok=True)
-    files = _prepared_files(request, splits, card, report)
-    card = replace(card, grid=replace(card.grid, shape=_grid_shape(files, options, card, report)))
-    task = method.training_task(card, options.settings)
-    brains = _brains(files, card.grid, options, task)
-    report(f"{_sizes(brains)}, {precision}, {fabric.device}")
-    trained = _train_stages(request, task, brains, fabric, precision, initial, report)
-    facts: dict[str, Any] = {
-        "subjects": sum(len({source.subject for source in split.training}) for split in splits),
-        "volumes": len(brains.training),
-        "command": command_of(options, request.preset, request.data, request.run, request.masks, request.split),
-    }
-    if initial is not None:
-        facts["initial weights"] = f"{initial.card.name}, sha256 {initial.card.sha256}"
-    card = card_of(trained, card, facts, len(brains.validation))
-    runtime = Runtime.of(Request(device=request.device))
-    return write_model(request.run / MODEL, method, card, trained, brains.validation, runtime, report)
+    with sole(request.run, "training") if current_rank().is_first else nullcontext():
+        files = _prepared_files(request, splits, card, report)
+        card = replace(card, grid=replace(card.grid, shape=_grid_shape(files, options, card, report)))
+        task = method.training_task(card, options.settings)
+        brains = _brains(files, card.grid, options, task)
+        report(f"{_sizes(brains)}, {precision}, {fabric.device}")
+        trained = _train_stages(request, task, brains, fabric, precision, initial, report)
+        facts: dict[str, Any] = {
+            "subjects": sum(len({source.subject for source in split.training}) for split in splits),
+            "volumes": len(brains.training),
+            "command": command_of(options, request.preset, request.data, request.run, request.masks, request.split),
+        }
+        if initial is not None:
+            facts["initial weights"] = f"{initial.card.name}, sha256 {initial.card.sha256}"
+        card = card_of(trained, card, facts, len(brains.validation))
+        runtime = Runtime.of(Request(device=request.device))
+        return write_model(request.run / MODEL, method, card, trained, brains.validation, runtime, report)
 
 
 @dataclass(frozen=True)
