@@ -230,7 +230,9 @@ def table(rows: Sequence[Row]) -> str:
 
     def mean(where: str, variant: str, name: str) -> str:
         values = [
-            float(row[name]) for row in rows if (row["set"], row["variant"]) == (where, variant) and row.get(name)
+            float(row[name])
+            for row in rows
+            if (row["set"], row["variant"]) == (where, variant) and row.get(name, "") != ""
         ]
         return f"{np.mean(values):.2f}" if values else "–"
 
