@@ -280,7 +280,9 @@ def look(given: Brain, settings: Settings, passes: WholeBrainPasses, score: Whol
     Between them the noise has not averaged out. Scoring takes longer than a pass, so a step is scored when one of its
     layers is read. The result's state is a `Scored`.
     """
+    # What is wrong with the settings is told before the passes are made.
     threshold_of(settings, settings.sensitivity)
+    shares_of(settings)
     total, first_error, done = np.zeros(given.volume.shape, dtype=np.float32), 0.0, 0
     # A step reaches what its passes found through this list, so that keeping every step keeps no volumes.
     latest: list[_Looked] = []
