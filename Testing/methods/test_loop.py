@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator
 from dataclasses import replace
 from functools import cache
@@ -234,8 +235,8 @@ def test_a_fast_sweep_takes_a_fifth_of_the_passes_and_finds_the_same_anomaly() -
 
 
 def test_a_fast_sweep_visits_the_first_and_the_last_point_whatever_their_number() -> None:
-    for passes in (1, 2, 7, 40, 100, 250):
-        points = fast_points(passes)
+    for passes, decides in itertools.product((1, 2, 7, 40, 100, 250), (True, False)):
+        points = fast_points(passes, decides)
         assert points[0] == 1 and points[-1] == passes and list(points) == sorted(set(points))
 
 
@@ -307,4 +308,4 @@ def test_passes_are_left_out_unasked_only_where_they_cannot_change_the_result(
     settings = replace(Settings(median_multiple=12.0), **given)
     settings = settings.resolved(Request(quality=quality, settings=given))
     assert settings.median_multiple == median_multiple
-    assert settings.visited == (fast_points(100) if visited else None)
+    assert settings.visited == (fast_points(100, decides=median_multiple is None) if visited else None)

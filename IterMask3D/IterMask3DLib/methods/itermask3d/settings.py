@@ -26,7 +26,9 @@ SENSITIVITIES = (-2, -1, 0, 1, 2)
 
 _iterative = partial(setting, when=("inference", ITERATIVE))
 _scored = partial(setting, when=("inference", WHOLE_BRAIN))
-_FAST_PERCENTS = (1, 50, 90, 99, 100)
+_FAST_PERCENTS = (1, 10, 20, 30, 40, 50, 60, 70, 75, 80, 84, 88, 91, 94, 96, 98, 99, 100)
+_DRAWN_PERCENTS = (1, 50, 90, 99, 100)
+"""Where the curve is drawn and decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -228,12 +230,17 @@ class Settings:
         by_gamma = "gamma" in request.settings and "median_multiple" not in request.settings
         median_multiple = None if by_gamma else self.median_multiple
         fast = request.quality == "fast" or (request.quality == "auto" and median_multiple is not None)
-        return replace(self, median_multiple=median_multiple, visited=fast_points(self.sweep_passes) if fast else None)
+        visited = fast_points(self.sweep_passes, decides=median_multiple is None) if fast else None
+        return replace(self, median_multiple=median_multiple, visited=visited)
 
 
-def fast_points(passes: int) -> tuple[int, ...]:
-    """The points of a sweep that tell the whole curve, closer together where it bends."""
-    return tuple(sorted({1, *(-(-percent * passes // 100) for percent in _FAST_PERCENTS)}))
+def fast_points(passes: int, decides: bool = True) -> tuple[int, ...]:
+    """The points of a sweep that tell the whole curve, closer together where it bends.
+
+    `decides`: whether a threshold is chosen on the curve; else fewer points draw it.
+    """
+    percents = _FAST_PERCENTS if decides else _DRAWN_PERCENTS
+    return tuple(sorted({1, *(-(-percent * passes // 100) for percent in percents)}))
 
 
 @dataclass(frozen=True)
