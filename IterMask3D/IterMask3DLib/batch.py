@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.failures import explained
+from IterMask3DLib.core.failures import explained, is_interrupt
 from IterMask3DLib.core.files import check_plain, reason, write_csv
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Request
@@ -139,6 +139,8 @@ def segment_cases(
                 yield replace(progress, files=rest, status=STOPPED)
             return
         except Exception as error:  # One strange volume must not cost the night.
+            if is_interrupt(error):
+                raise KeyboardInterrupt from error
             ended = replace(progress, status=FAILED, message=explained(error, out))
         yield replace(ended, done=index + 1)
         del ended

@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from IterMask3DLib.cli import main
 from IterMask3DLib.core.result import Step
 from IterMask3DLib.run import run_case
 from Testing.cli.command import one_error, run
@@ -145,3 +146,17 @@ def test_an_interrupt_at_any_moment_is_one_line(
     errors = [line for line in told.splitlines() if not line.startswith("scan: ")]
     assert errors == ["error: interrupted; nothing was written for the case at hand."] and running.returncode == 1
     assert printed == "" and not list((tmp_path / "out").glob("*"))
+
+
+def test_an_interrupt_that_a_library_turns_into_another_error_is_one_still(
+    scan: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*given: object) -> None:
+        # As libraries in C++ do whose loading is interrupted.
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr("IterMask3DLib.run.prepare", interrupted)
+    assert main(["segment", str(scan), "-o", str(tmp_path / "out"), "--model", str(model)]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert errors == ["error: interrupted; nothing was written for the case at hand."]
+    assert not list((tmp_path / "out").glob("*"))

@@ -51,9 +51,9 @@ def _run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _say(_INTERRUPTED)
     except Exception as error:
-        from IterMask3DLib.core.failures import explained
+        from IterMask3DLib.core.failures import explained, is_interrupt
 
-        _say(explained(error, folder or _own_folder()))
+        _say(_INTERRUPTED if is_interrupt(error) else explained(error, folder or _own_folder()))
     return 1
 
 

@@ -31,6 +31,14 @@ def is_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _MEMORY)
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an interrupt lies behind an error: a library that is being loaded makes an `ImportError` of it."""
+    chain: BaseException | None = error
+    while chain is not None and not isinstance(chain, KeyboardInterrupt):
+        chain = chain.__cause__ or chain.__context__
+    return chain is not None
+
+
 def explained(error: BaseException, log_folder: Path | None = None) -> str:
     """An error as one line for a user.
 

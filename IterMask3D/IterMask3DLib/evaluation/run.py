@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.core.failures import explained
+from IterMask3DLib.core.failures import explained, is_interrupt
 from IterMask3DLib.evaluation.cases import CALIBRATION, EvaluationCase, LoadedCase, contrast_of
 from IterMask3DLib.evaluation.detectors import Detection, Detector, Thresholded
 from IterMask3DLib.evaluation.examples import slice_png
@@ -50,6 +50,8 @@ def run_cases(
                     store.write_picture(case, detector.name, slice_png(loaded, found.mask))
                 store.write(case, detector, _record(case, loaded, detector, found, seconds))
         except Exception as error:  # Hours of other cases must not be lost to whatever is wrong with one.
+            if is_interrupt(error):
+                raise KeyboardInterrupt from error
             failed += 1
             on_problem(f"{case.name}: {explained(error)}")
     failed = sum(all_gather(failed))
