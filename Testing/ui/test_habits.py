@@ -29,14 +29,6 @@ def offered(selector: Any) -> list[Any]:
 
 
 @pytest.fixture
-def done(user: User) -> User:
-    """A user in front of a finished result."""
-    phantom_node()
-    user.segment()
-    return user
-
-
-@pytest.fixture
 def answers(user: User) -> list[bool]:
     """What the user will say when asked, in turn; every question takes one."""
     given: list[bool] = []
