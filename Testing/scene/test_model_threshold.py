@@ -39,11 +39,13 @@ def test_its_threshold_is_kept_until_the_user_asks_for_another(
         logic = make_logic()
     logic.wait_for(logic.choose_again, nodes, settings={"start": "best"})
     same_as(nodes, found(nodes.input, replace(wanted, settings={"start": "best"})))
-    # The sweep that was made had no point to choose, and so visited few; it is not made again.
+    # The sweep had no point to choose, and so visited few: for a gamma it is made again.
+    visited = len(set(nodes.curve.steps))
     logic.wait_for(logic.choose_again, nodes, gamma=0.2)
-    other = replace(wanted, quality="fast", settings={"start": "best", "gamma": 0.2})
+    other = replace(wanted, settings={"start": "best", "gamma": 0.2})
     same_as(nodes, found(nodes.input, other))
     assert nodes.request == other and nodes.curve.fixed is None
+    assert visited < len(set(nodes.curve.steps)) == len(nodes.curve.thresholds)
     assert "gamma 0.2" in logic.curve_text(nodes)
     logic.wait_for(logic.choose_again, nodes, point=4)
     assert nodes.curve.fixed is None and nodes.curve.threshold == nodes.curve.thresholds[4]

@@ -241,7 +241,9 @@ class RunLogic:
         """Makes only what comes after the threshold curve again. What is not given stays as it was. Raises `UserError`.
 
         Args:
-            gamma: slope at the chosen point; point: of the curve, counted from 0, which wins.
+            gamma: slope at the chosen point; the sweep is made again too where its few points only drew the curve of a
+                threshold that the model gave.
+            point: of the curve, counted from 0, which wins.
             settings: of the method, by name, e.g. the start mask.
         """
         curve = self._kept(nodes)
@@ -254,13 +256,13 @@ class RunLogic:
             point = curve.chosen
         request, changes = nodes.request, dict(settings or {})
         changes |= {} if gamma is None else {"gamma": gamma}
-        # Another gamma could mean another quality to "auto", but the sweep that was made stays.
-        swept = "full" if len(set(curve.steps)) == len(curve.thresholds) else "fast"
-        quality = swept if request.quality == "auto" else request.quality
-        request = replace(request, quality=quality, settings={**request.settings, **changes})
+        request = replace(request, settings={**request.settings, **changes})
         edit = _edit(curve) if gamma is None else {"by": "gamma", "gamma": gamma}
         if point is not None:
             edit = {"by": "point", "point": point}
+        elif gamma is not None and _only_drawn(nodes, curve):
+            self.start(nodes.channels, request, nodes.brain_mask, when_edited=when_edited, **callbacks)
+            return
         target = Target(nodes.channels, request, nodes.brain_mask, nodes.run_id, nodes, from_curve=True)
         self._resume(target, edit, when_edited, callbacks)
 
@@ -342,6 +344,12 @@ def channels_of(volumes: Any, model: Mapping[str, Any] | None) -> dict[str, Any]
         return dict(volumes)
     inputs = model["inputs"] if model is not None else []
     return {inputs[0] if len(inputs) == 1 else "": volumes}
+
+
+def _only_drawn(nodes: ResultNodes, curve: ThresholdCurve) -> bool:
+    """Whether the sweep visited only the points that draw the curve of a threshold that the model gave."""
+    given = nodes.provenance["settings"].get("median_multiple") is not None
+    return given and len(set(curve.steps)) < len(curve.thresholds)
 
 
 def _edit(curve: ThresholdCurve) -> dict[str, Any]:
