@@ -26,7 +26,6 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.result import Layer
 from IterMask3DLib.evaluation.cases import EvaluationCase, LoadedCase, calibration_cases, labelled_cases, read_cohort
 from IterMask3DLib.evaluation.detectors import ERROR_THRESHOLDS, ModelDetector
-from IterMask3DLib.evaluation.labelled import by_contrast, find_labelled
 from IterMask3DLib.evaluation.metrics import dice_curve
 from IterMask3DLib.evaluation.ranking import average_precision, of_all
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
@@ -45,6 +44,7 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.models.store import Model
+from IterMask3DLib.preprocessing.labelled import by_contrast, find_labelled
 from IterMask3DLib.run import CaseRun
 from IterMask3DLib.runtime.noise import seeded_noise
 

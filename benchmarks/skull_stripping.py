@@ -29,8 +29,8 @@ from benchmarks.agreement import dice
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import BoolVolume, FloatVolume, Image
 from IterMask3DLib.evaluation.cases import read_cohort
-from IterMask3DLib.evaluation.labelled import find_labelled
 from IterMask3DLib.evaluation.metrics import surface_distances
+from IterMask3DLib.preprocessing.labelled import find_labelled
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.registration import template_to_brain
 from IterMask3DLib.preprocessing.skull_stripping import find_brain, stripped_brain

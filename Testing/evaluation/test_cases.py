@@ -17,7 +17,7 @@ from IterMask3DLib.evaluation.cases import (
     read_cohort,
     stroke_cases,
 )
-from IterMask3DLib.evaluation.labelled import find_labelled
+from IterMask3DLib.preprocessing.labelled import find_labelled
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import data_file, phantom
 from Testing.evaluation.cohorts import data_folder, labelled_folder

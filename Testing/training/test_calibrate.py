@@ -7,20 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from IterMask3DLib import cli
 from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.core.image import Case
 from IterMask3DLib.core.request import Request
-from IterMask3DLib.core.result import CaseResult
+from IterMask3DLib.core.result import ANOMALY, CaseResult
 from IterMask3DLib.methods.itermask3d.calibration import smallest_within
 from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD
 from IterMask3DLib.methods.itermask3d.whole_brain import MEAN_BRAIN, MEAN_BRAIN_SPREAD
 from IterMask3DLib.methods.loading import load_model
+from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.prepare import prepare
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.run import finish, run_case
 from IterMask3DLib.training.cohort import find_cohort
+from IterMask3DLib.training.patients import LESION_MARGIN_MM, patient_brains
 from IterMask3DLib.training.run import train
 from Testing.training.toys import flat_cohort, paired_cohort, request
 
@@ -222,9 +225,43 @@ def test_a_contrast_is_drawn_of_t1w_brains(trained: Path) -> None:
     assert all(figure.name.startswith("calibration: ") for figure in card.figures)
 
 
+def test_healthy_tissue_of_patients_is_a_cohort_of_its_own(trained: Path) -> None:
+    folder, (brain, affine) = trained / "patients", brain_of_cohort(trained)
+    lesion = np.zeros(brain.shape, dtype=np.uint8)
+    middle = tuple(side // 2 for side in brain.shape)
+    lesion[tuple(slice(at - 2, at + 2) for at in middle)] = 1
+    folder.mkdir()
+    write_nifti(np.where(lesion, 255, brain).astype(np.uint8), affine, folder / "p0_T1w.nii.gz")
+    write_nifti(lesion, affine, folder / "p0_lesions.nii.gz")
+    card = load_model(trained / "run" / "model").card
+    (patient,) = patient_brains(folder, card, lambda text: None)
+    lost = int(patient.brain.sum()) - int(patient.tissue.sum())
+    # Everything within a centimetre of the lesion is left out, and no more.
+    ball = 4 / 3 * np.pi * (LESION_MARGIN_MM + 2 * affine[0, 0]) ** 3
+    assert lesion.sum() * affine[0, 0] ** 3 < lost * card.grid.spacing**3 < 1.5 * ball and patient.tissue.any()
+    words = ["calibrate", str(trained / "run" / "model"), str(trained / "data"), "-o", str(trained / "real")]
+    words += ["--patients", str(folder), "--inference", "whole_brain", "--side", "bright", "--scales-mm", "4"]
+    assert cli.main([*words, "--no-other-side", "--device", "cpu"]) == 0
+    model = load_model(trained / "real")
+    figures = {(figure.name, figure.on): figure.value for figure in model.card.figures}
+    assert figures["calibration: healthy tissue of patients", ""] == ("patients, farther than 10 mm from every lesion")
+    assert "--patients patients" in figures["calibration: command", ""]
+    assert figures["calibration: validation volumes", ""] == 2
+    name = "calibration: share of a healthy validation brain outlined, sensitivity 2, mean"
+    means = [figures[name, f"1 validation volumes of {cohort}"] for cohort in ("data", "patients")]
+    np.testing.assert_allclose(np.mean(means), model.card.settings["healthy_shares"][4], atol=2e-6)
+    found = run(trained / "real", folder / "p0_T1w.nii.gz", sensitivity=2).layers[ANOMALY].read()
+    far = np.asarray(brain > 0) & (
+        ndimage.distance_transform_edt(lesion == 0, sampling=affine[0, 0]) > LESION_MARGIN_MM
+    )
+    assert found.sum() > (found & far).sum()
+    np.testing.assert_allclose((found & far).sum() / far.sum(), means[1], atol=0.003)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["--patients", "nowhere"], "nowhere is not a folder"),
         (["--limit", "0.1", "--inference", "whole_brain"], "limit has no effect with inference whole_brain"),
         (["--side", "dark"], "side has no effect with inference iterative"),
         (["--intensity", "magic"], "intensity scale magic is not known"),
@@ -236,6 +273,11 @@ def test_what_a_calibration_cannot_do_is_told(
     arguments = ["calibrate", str(trained / "run" / "model"), str(trained / "data"), "-o", str(trained / "none")]
     assert cli.main([*arguments, *words]) == 1
     assert sentence in capsys.readouterr().err and not (trained / "none").exists()
+
+
+def brain_of_cohort(trained: Path) -> tuple[Any, Any]:
+    image = read_image(trained / "data" / "c1.nii.gz")
+    return image.array, image.affine
 
 
 def run(folder: Path, path: Path, **settings: Any) -> CaseResult:

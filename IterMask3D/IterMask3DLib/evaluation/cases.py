@@ -17,8 +17,8 @@ from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.geometry import Affine
 from IterMask3DLib.core.image import BoolVolume, Image
 from IterMask3DLib.evaluation.artefacts import KINDS, SEVERITIES, Artefact, corrupt
-from IterMask3DLib.evaluation.labelled import LabelledFiles
 from IterMask3DLib.evaluation.strokes import PlannedLesion, paint, place_shape, plan_lesions, shape_files, size_class
+from IterMask3DLib.preprocessing.labelled import LabelledFiles
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.preprocessing.registration import mni_to_brain
 from IterMask3DLib.preprocessing.resampling import onto_grid_of
@@ -224,13 +224,11 @@ def _with_artefact(artefact: Artefact, image: Image, brain: BoolVolume) -> tuple
 
 def _load_labelled(files: LabelledFiles) -> LoadedCase:
     images = {channel: read_image(path) for channel, path in files.images.items()}
-    label, reference = read_image(files.label), next(iter(images.values()))
-    if label.array.shape != reference.array.shape:
-        shapes = f"{label.array.shape} voxels and {reference.label} {reference.array.shape}"
-        raise UserError(f"{files.label} has {shapes}; resample the label.")
+    reference = next(iter(images.values()))
+    lesions = files.lesions_on(reference)
     images = {channel: onto_grid_of(reference, image)[0] for channel, image in images.items()}
     found = find_brain(reference, None if files.brain is None else read_image(files.brain))
-    return LoadedCase(images, found.array, label.array > 0, {"brain": found.description})
+    return LoadedCase(images, found.array, lesions, {"brain": found.description})
 
 
 @lru_cache(maxsize=2)

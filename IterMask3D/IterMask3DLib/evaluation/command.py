@@ -35,13 +35,13 @@ from IterMask3DLib.evaluation.cases import (
     stroke_cases,
 )
 from IterMask3DLib.evaluation.detectors import Detector, ModelDetector, lines_of_models, one_passes
-from IterMask3DLib.evaluation.labelled import by_contrast, find_labelled
 from IterMask3DLib.evaluation.mean_brain import mean_brain
 from IterMask3DLib.evaluation.records import CASES, RecordStore
 from IterMask3DLib.evaluation.results import FILES, write_results
 from IterMask3DLib.evaluation.run import calibrated, run_cases
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import BUNDLED, DEFAULT_MODEL, find_model, list_models
+from IterMask3DLib.preprocessing.labelled import by_contrast, find_labelled
 from IterMask3DLib.results.overwriting import check_target
 from IterMask3DLib.runtime.distributed import all_gather, current_rank
 

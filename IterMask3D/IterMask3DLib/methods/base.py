@@ -162,7 +162,7 @@ class Healthy:
         spacing: mm along each axis.
         given: like `channels`, the same brain with noise and synthetic anomalies: what a network may be given where
             `channels` is what it is to return; None: no other than `channels`.
-        anomalous: float32 like `brain`, how much of each voxel is a synthetic anomaly, 0 to 1; None: nothing is.
+        anomalous: float32 like `brain`, how much of each voxel is an anomaly, 0 to 1; None: nothing is.
         cohort: whose it is, where there are several.
     """
 
@@ -172,6 +172,11 @@ class Healthy:
     given: FloatVolume | None = None
     anomalous: FloatVolume | None = None
     cohort: str = ""
+
+    @property
+    def tissue(self) -> BoolVolume:
+        """What of the brain is healthy, like `brain`."""
+        return self.brain if self.anomalous is None else self.brain & (self.anomalous == 0)
 
 
 Example = Mapping[str, "NDArray[np.generic]"]

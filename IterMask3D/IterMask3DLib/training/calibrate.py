@@ -24,6 +24,7 @@ from IterMask3DLib.training.cache import CachedVolumes, prepared, scaled_volume
 from IterMask3DLib.training.cohort import Source, find_cohort
 from IterMask3DLib.training.drawn_brains import DrawnBrains, LabelledBrains
 from IterMask3DLib.training.model_folder import with_calibration
+from IterMask3DLib.training.patients import LESION_MARGIN_MM, patient_brains
 from IterMask3DLib.training.tissue_maps import CachedTissueMaps, tissue_maps
 
 DRAWN_FROM = "T1w"
@@ -83,6 +84,8 @@ class CalibrationRequest:
         settings: the method's `CalibrationSettings`.
         command: what was typed, for the card; card: what is otherwise on it.
         brains: training volumes of each folder at the most, evenly taken from all; None: all.
+        patients: folder of labelled scans of the model's own inputs: what is healthy of them is one more cohort to
+            choose with; None: no other.
         masks, cache, device, split: as of a training; without a cache nothing that was prepared is kept.
     """
 
@@ -93,6 +96,7 @@ class CalibrationRequest:
     command: str = ""
     card: NewCard = field(default_factory=NewCard)
     brains: int | None = None
+    patients: Path | None = None
     masks: Path | None = None
     cache: Path | None = None
     device: str = "auto"
@@ -123,6 +127,9 @@ def calibrate(request: CalibrationRequest, report: Report) -> ModelCard:
         Figure("calibration: training volumes", len(training)),
         Figure("calibration: validation volumes", len(validation)),
     ]
+    if request.patients is not None:
+        where = f"{request.patients.resolve().name}, farther than {LESION_MARGIN_MM:g} mm from every lesion"
+        facts.append(Figure("calibration: healthy tissue of patients", where))
     card = with_calibration(model.card, replace(found, figures=(*facts, *found.figures)))
     if not current_rank().is_first:
         return card
@@ -156,6 +163,8 @@ def _cohorts(
 
     training = [(name, brains(_evenly(split.training, request.brains), 0)) for name, split in splits]
     validation = [(name, brains(split.validation, 1)) for name, split in splits if split.validation]
+    if request.patients is not None:
+        validation.append((request.patients.resolve().name, patient_brains(request.patients, card, report)))
     return LabelledBrains(tuple(training)), LabelledBrains(tuple(validation))
 
 

@@ -58,6 +58,13 @@ def add_calibrate(commands: Any, arguments: Sequence[str] = ()) -> None:
     parser.add_argument(
         "--brains", type=int, metavar="N", help="training volumes of each DATA at the most (default: all)"
     )
+    parser.add_argument(
+        "--patients",
+        type=Path,
+        metavar="DIR",
+        help="scans of the model's own input with labelled lesions (*_lesions.nii.gz): what is farther than 10 mm from "
+        "every lesion counts as one more healthy cohort for the threshold",
+    )
     spec = _method_among(arguments)
     if spec is not None and spec.CalibrationSettings is not None:
         add_settings(parser.add_argument_group(f"calibration of {spec.title}"), spec.CalibrationSettings)
@@ -101,6 +108,7 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         shlex.join(words),
         NewCard(**{name: getattr(parsed, name) for name in _ON_CARD}, about=dict(parsed.about)),
         parsed.brains,
+        parsed.patients,
         parsed.brain_masks,
         parsed.cache,
         parsed.device,
@@ -122,6 +130,8 @@ def _words(parsed: argparse.Namespace) -> list[str]:
     for name in (*_ON_CARD, "brains"):
         if getattr(parsed, name):
             words += [flag(name), str(getattr(parsed, name))]
-    if parsed.split is not None:
-        words += ["--split", parsed.split.name]
+    for name in ("patients", "split"):
+        path = getattr(parsed, name)
+        if path is not None:
+            words += [flag(name), path.resolve().name]
     return words

@@ -166,11 +166,11 @@ class _HealthyRuns:
         return [self._share(number, settings)]
 
     def _share(self, number: int, settings: Settings) -> float:
-        """The share of a brain that is found anomalous."""
-        brain, curve = self._brains[number].brain, self._curve(number, settings)
-        steps = shrink(self._passes(number), curve, settings, brain, first_shrink_draw(settings))
-        anomaly = _result_of(steps).layers[ANOMALY].read()
-        return float(anomaly.sum()) / int(brain.sum())
+        """The share of what is healthy of a brain that is found anomalous."""
+        healthy, curve = self._brains[number], self._curve(number, settings)
+        steps = shrink(self._passes(number), curve, settings, healthy.brain, first_shrink_draw(settings))
+        anomaly = _result_of(steps).layers[ANOMALY].read() & healthy.tissue
+        return float(anomaly.sum()) / int(healthy.tissue.sum())
 
     def _curve(self, number: int, settings: Settings) -> ThresholdCurve:
         if number not in self._sweeps:

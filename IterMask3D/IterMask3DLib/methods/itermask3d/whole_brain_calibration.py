@@ -50,12 +50,13 @@ class HealthyScore:
 
     Attributes:
         scales: float16 [scores, n] in the brain's voxels, as of `WholeBrainScore.by_scale`.
-        brain: bool [x, y, z]; cohort: the name of its cohort.
+        brain: bool [x, y, z]; tissue: what of it is healthy; cohort: the name of its cohort.
         first_error: robust spread of the residual of the first pass.
     """
 
     scales: NDArray[np.float16]
     brain: BoolVolume
+    tissue: BoolVolume
     cohort: str
     first_error: float
 
@@ -81,8 +82,8 @@ def calibrate_whole_brain(
 ) -> Calibration:
     """Normative scores from the training volumes, a threshold for each sensitivity from the validation volumes.
 
-    A rate is the mean over the cohorts of the mean over their brains. The range of the first error is that of all
-    volumes together.
+    A rate is the mean over the cohorts of the mean over their brains, each counted where it is healthy. The range of
+    the first error is that of all volumes without anomalies together.
     """
     before = changed(Settings(), model.card.settings, model.card.name)
     chosen = {
@@ -114,8 +115,8 @@ def calibrate_whole_brain(
     del learned
     report(f"choosing thresholds on {len(validation)} healthy validation volumes")
     checked = scored.of(validation)
-    errors += [each.first_error for each in checked]
-    rates = _Rates([(each.score(tables, settings), each.brain, each.cohort) for each in checked], settings)
+    errors += [each.first_error for each in checked if each.tissue.sum() == each.brain.sum()]
+    rates = _Rates([(each.score(tables, settings), each.tissue, each.cohort) for each in checked], settings)
     thresholds = [rates.threshold_for(share) for share in choices.healthy_shares]
     found: dict[str, Any] = {
         **chosen,
@@ -157,7 +158,7 @@ class _Scoring:
         first_error = robust_spread(score.residual(first)[given.brain])
         mean = (first + sum(passes(number) for number in range(2, passes.count + 1))) / np.float32(passes.count)
         scales = np.stack([scale[given.brain] for scale in score.by_scale(mean)]).astype(np.float16)
-        return HealthyScore(scales, given.brain, healthy.cohort, first_error)
+        return HealthyScore(scales, given.brain, healthy.tissue, healthy.cohort, first_error)
 
 
 def _mean_brain(brains: Sequence[Healthy]) -> MeanBrain:
@@ -168,7 +169,10 @@ def _mean_brain(brains: Sequence[Healthy]) -> MeanBrain:
 
 
 class _Rates:
-    """How much of healthy brains a threshold outlines. `scores`: float32 [x, y, z], brain and cohort of each."""
+    """How much of healthy brains a threshold outlines.
+
+    `scores`: float32 [x, y, z], healthy tissue bool [x, y, z] and cohort of each.
+    """
 
     def __init__(self, scores: Sequence[tuple[FloatVolume, BoolVolume, str]], settings: Settings) -> None:
         self._scores, self._settings = scores, settings
@@ -176,9 +180,9 @@ class _Rates:
     def shares(self, threshold: float) -> Mapping[str, list[float]]:
         """The share of each brain, by cohort."""
         shares: dict[str, list[float]] = {}
-        for score, brain, cohort in self._scores:
-            outlined = outline(score, threshold, self._settings)
-            shares.setdefault(cohort, []).append(float(outlined.sum()) / int(brain.sum()))
+        for score, tissue, cohort in self._scores:
+            outlined = outline(score, threshold, self._settings) & tissue
+            shares.setdefault(cohort, []).append(float(outlined.sum()) / int(tissue.sum()))
         return shares
 
     def share(self, threshold: float) -> float:

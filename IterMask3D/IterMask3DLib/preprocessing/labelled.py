@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.preprocessing.read import case_name, is_volume
+from IterMask3DLib.core.image import BoolVolume, Image
+from IterMask3DLib.preprocessing.read import case_name, is_volume, read_image
 
 LABEL_ENDINGS = (
     *("_label-lesion_mask", "_desc-lesion_mask", "_label-lesion_roi"),
@@ -32,6 +35,14 @@ class LabelledFiles:
     images: Mapping[str, Path]
     label: Path
     brain: Path | None
+
+    def lesions_on(self, reference: Image) -> BoolVolume:
+        """The label [i, j, k] on the grid of its volume. Raises `UserError` where it has another one."""
+        label = read_image(self.label)
+        if label.array.shape != reference.array.shape:
+            shapes = f"{label.array.shape} voxels and {reference.label} {reference.array.shape}"
+            raise UserError(f"{self.label} has {shapes}; resample the label.")
+        return np.asarray(label.array > 0)
 
 
 def find_labelled(folder: Path, channels: Sequence[str]) -> list[LabelledFiles]:
