@@ -24,7 +24,7 @@ from IterMask3DLib.scene.run.engine_client import LAST, EngineClient
 from IterMask3DLib.scene.run.transport import OpenTransport
 from IterMask3DLib.scene.translation import tr as _
 
-BUDGET_SECONDS = 0.03
+BUDGET_SECONDS = 0.02
 """No new portion is begun after this long in one `poll`; the longest portion comes on top."""
 
 _WAIT_SECONDS = 0.2
