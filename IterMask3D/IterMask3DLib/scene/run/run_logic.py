@@ -348,7 +348,8 @@ def channels_of(volumes: Any, model: Mapping[str, Any] | None) -> dict[str, Any]
 
 def _only_drawn(nodes: ResultNodes, curve: ThresholdCurve) -> bool:
     """Whether the sweep visited only the points that draw the curve of a threshold that the model gave."""
-    given = nodes.provenance["settings"].get("median_multiple") is not None
+    settings = nodes.provenance.get("settings", {})
+    given = curve.fixed is not None or settings.get("median_multiple") is not None
     return given and len(set(curve.steps)) < len(curve.thresholds)
 
 
