@@ -12,6 +12,7 @@ from markupsafe import Markup
 from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
 from IterMask3DLib.core.card import SEED_AGREEMENT
 from IterMask3DLib.core.files import write_text
+from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts import files_of
 from IterMask3DLib.results.case_lesions import CaseLesions
@@ -30,9 +31,7 @@ def write_report(path: Path, result: CaseResult, found: CaseLesions) -> None:
         lstrip_blocks=True,
     )
     picture, lesions = Picture.of(result), found.lesions
-    first = None
-    if lesions:
-        first = picture.part_of(found.labels == lesions[0].number, result.brain).astype(bool)
+    at = picture.focus(_first_lesion(picture, result, found))
     page = environment.get_template("report.html.j2").render(
         case=result.case.name,
         result=result,
@@ -47,7 +46,7 @@ def write_report(path: Path, result: CaseResult, found: CaseLesions) -> None:
         count=len(lesions),
         rest=lesions[_LISTED:],
         rest_ml=sum(lesion.volume_ml for lesion in lesions[_LISTED:]),
-        views=draw_views(picture, picture.focus(first)),
+        views=draw_views(picture, at),
         lightbox=draw_lightbox(picture),
         charts=_charts(result),
         facts=_facts(result),
@@ -55,6 +54,13 @@ def write_report(path: Path, result: CaseResult, found: CaseLesions) -> None:
         attribution=result.provenance.get("attribution", ""),
     )
     write_text(path, page)
+
+
+def _first_lesion(picture: Picture, result: CaseResult, found: CaseLesions) -> BoolVolume | None:
+    """The first lesion of the list on the grid of the picture."""
+    if not found.lesions:
+        return None
+    return picture.part_of(found.labels == found.lesions[0].number, result.brain).astype(bool)
 
 
 def _charts(result: CaseResult) -> list[tuple[str, Markup, str]]:
