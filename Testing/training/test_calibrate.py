@@ -226,11 +226,12 @@ def test_a_contrast_is_drawn_of_t1w_brains(trained: Path) -> None:
 
 
 def test_healthy_tissue_of_patients_is_a_cohort_of_its_own(trained: Path) -> None:
-    folder, (brain, affine) = trained / "patients", brain_of_cohort(trained)
+    """Also where its folder has the name of that of the healthy brains."""
+    folder, (brain, affine) = trained / "patients" / "data", brain_of_cohort(trained)
     lesion = np.zeros(brain.shape, dtype=np.uint8)
     middle = tuple(side // 2 for side in brain.shape)
     lesion[tuple(slice(at - 2, at + 2) for at in middle)] = 1
-    folder.mkdir()
+    folder.mkdir(parents=True)
     write_nifti(np.where(lesion, 255, brain).astype(np.uint8), affine, folder / "p0_T1w.nii.gz")
     write_nifti(lesion, affine, folder / "p0_lesions.nii.gz")
     card = load_model(trained / "run" / "model").card
@@ -244,11 +245,11 @@ def test_healthy_tissue_of_patients_is_a_cohort_of_its_own(trained: Path) -> Non
     assert cli.main([*words, "--no-other-side", "--device", "cpu"]) == 0
     model = load_model(trained / "real")
     figures = {(figure.name, figure.on): figure.value for figure in model.card.figures}
-    assert figures["calibration: healthy tissue of patients", ""] == ("patients, farther than 10 mm from every lesion")
-    assert "--patients patients" in figures["calibration: command", ""]
+    assert figures["calibration: healthy tissue of patients", ""] == "data 2, farther than 10 mm from every lesion"
+    assert "--patients data" in figures["calibration: command", ""]
     assert figures["calibration: validation volumes", ""] == 2
     name = "calibration: share of a healthy validation brain outlined, sensitivity 2, mean"
-    means = [figures[name, f"1 validation volumes of {cohort}"] for cohort in ("data", "patients")]
+    means = [figures[name, f"1 validation volumes of {cohort}"] for cohort in ("data 1", "data 2")]
     np.testing.assert_allclose(np.mean(means), model.card.settings["healthy_shares"][4], atol=2e-6)
     found = run(trained / "real", folder / "p0_T1w.nii.gz", sensitivity=2).layers[ANOMALY].read()
     far = np.asarray(brain > 0) & (

@@ -121,14 +121,15 @@ def calibrate(request: CalibrationRequest, report: Report) -> ModelCard:
         training, validation = _cohorts(request, model.card, cache, report)
         runtime = Runtime.of(Request(device=request.device))
         found = method.calibrate(model, training, validation, request.settings, runtime, report)
+    names = _cohort_names(request)
     facts = [
         Figure("calibration: command", request.command),
-        Figure("calibration: cohort", ", ".join(data.resolve().name for data in request.data)),
+        Figure("calibration: cohort", ", ".join(names[: len(request.data)])),
         Figure("calibration: training volumes", len(training)),
         Figure("calibration: validation volumes", len(validation)),
     ]
     if request.patients is not None:
-        where = f"{request.patients.resolve().name}, farther than {LESION_MARGIN_MM:g} mm from every lesion"
+        where = f"{names[-1]}, farther than {LESION_MARGIN_MM:g} mm from every lesion"
         facts.append(Figure("calibration: healthy tissue of patients", where))
     card = with_calibration(model.card, replace(found, figures=(*facts, *found.figures)))
     if not current_rank().is_first:
@@ -138,15 +139,24 @@ def calibrate(request: CalibrationRequest, report: Report) -> ModelCard:
     return save_model(request.out, card, states, {name: assets[name] for name in method.assets(card)})
 
 
+def _cohort_names(request: CalibrationRequest) -> list[str]:
+    """The names of the folders, that of patients last; numbered where several are alike: each is its own cohort."""
+    folders = request.data if request.patients is None else (*request.data, request.patients)
+    names = [folder.resolve().name for folder in folders]
+    numbered = [f"{name} {names[:place].count(name) + 1}" for place, name in enumerate(names)]
+    return [new if names.count(name) > 1 else name for name, new in zip(names, numbered, strict=True)]
+
+
 def _cohorts(
     request: CalibrationRequest, card: ModelCard, cache: Path, report: Report
 ) -> tuple[LabelledBrains, LabelledBrains]:
     """The brains to learn from and to choose with. Raises `UserError` where there are none to choose with."""
     contrast, grid = request.card.contrast, card.grid
     channels = (DRAWN_FROM,) if contrast else card.inputs
+    names = _cohort_names(request)
     splits = [
-        (data.resolve().name, find_cohort(data, channels, _VALIDATION_SHARE, 0, request.masks, request.split))
-        for data in request.data
+        (name, find_cohort(data, channels, _VALIDATION_SHARE, 0, request.masks, request.split))
+        for name, data in zip(names, request.data, strict=False)
     ]
     if not any(split.validation for _, split in splits):
         raise UserError(f"{request.data[0]} leaves no volume for validation; a threshold cannot be chosen.")
@@ -164,7 +174,7 @@ def _cohorts(
     training = [(name, brains(_evenly(split.training, request.brains), 0)) for name, split in splits]
     validation = [(name, brains(split.validation, 1)) for name, split in splits if split.validation]
     if request.patients is not None:
-        validation.append((request.patients.resolve().name, patient_brains(request.patients, card, report)))
+        validation.append((names[-1], patient_brains(request.patients, card, report)))
     return LabelledBrains(tuple(training)), LabelledBrains(tuple(validation))
 
 
