@@ -306,6 +306,19 @@ def test_a_table_that_is_no_evaluations_is_never_replaced(
     assert (tmp_path / "table.csv").read_text(encoding="utf-8") == "mine"
 
 
+def test_an_evaluation_that_ended_before_its_first_case_goes_on(
+    toy: Path, tmp_path: Path, few_cases: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*args: object, **more: object) -> None:
+        raise UserError("Stopped after the mean brain.")
+
+    monkeypatch.setattr(command, "calibrated", stopped)
+    asked = words(toy, "synthetic", tmp_path / "out")
+    for _ in range(2):
+        assert main(asked) == 1 and "error: Stopped after the mean brain." in capsys.readouterr().err
+        assert (tmp_path / "out" / "mean_brain.npz").exists()
+
+
 @pytest.fixture(scope="module")
 def strangers(toy: Path, toy_methods: Path) -> Path:
     """Models of methods that only a stranger's package knows: one channel and a mask, two channels and a case score."""

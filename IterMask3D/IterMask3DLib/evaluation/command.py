@@ -61,7 +61,7 @@ def evaluate(options: argparse.Namespace, request: Request) -> int:
     inputs += [one.model.folder for line in models for one in line.members]
     check_target(options.out, inputs, overwrite=True, is_ours=_may_be_ours)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / CASES).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({reason(error)}); choose another folder with -o.") from None
     with sole(options.out, "evaluation") if current_rank().is_first else nullcontext():
