@@ -61,10 +61,12 @@ def evaluate(options: argparse.Namespace, request: Request) -> int:
     inputs += [one.model.folder for line in models for one in line.members]
     check_target(options.out, inputs, overwrite=True, is_ours=_may_be_ours)
     try:
-        (options.out / CASES).mkdir(parents=True, exist_ok=True)
+        options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{options.out} cannot be written ({reason(error)}); choose another folder with -o.") from None
     with sole(options.out, "evaluation") if current_rank().is_first else nullcontext():
+        # What a run leaves that ends before its first case is known as an evaluation's by this folder.
+        (options.out / CASES).mkdir(exist_ok=True)
         store, detectors = RecordStore(options.out), list[Detector](models)
         if data is not None:
             detectors += baselines(options, models, cohort["train"])
