@@ -21,6 +21,8 @@ SIZE_LIMITS_ML = (5.0, 30.0)
 
 _CSF_PERCENTILE = 2.0
 _WIDE_FLUID_MM = 4.0
+_SHARE_AT_BORDER = 1 / 3
+"""Of a lesion's change: an outline is drawn where the change is seen, not where it ends."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class SyntheticLesion:
         flattening: 0 keeps the brain's own structure inside, 1 puts the local mean in its place.
         texture: standard deviation of the smooth noise inside, as a share of the same way.
         texture_mm: its smoothness (standard deviation of the Gaussian).
-        edge_mm: depth over which the lesion blends in from its border.
+        edge_mm: over which the lesion blends in; a third of it would lie outside the border, which is drawn where a
+            change is seen, and a voxel's depth is that of its middle: the same stroke on any grid.
         local_mm: Gaussian neighbourhood of the local mean.
         seed: of the noise.
     """
@@ -136,8 +139,9 @@ def paint(image: Image, brain: BoolVolume, mask: BoolVolume, lesion: SyntheticLe
     base = values + lesion.flattening * (local - values)
     noise = _smooth_noise(image.array.shape, lesion.texture_mm / spacing, lesion.seed)
     target = base + lesion.contrast * (fluid - base) + lesion.texture * (fluid - local) * noise
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
-    share = np.clip(depth / lesion.edge_mm, 0, 1)
+    # To the middle of the nearest voxel outside; the border lies half a voxel before it.
+    apart = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
+    share = np.clip((apart - spacing.min() / 2) / lesion.edge_mm + _SHARE_AT_BORDER, 0, 1)
     changed = np.clip(values + share * (target - values), inside.min(), inside.max())
     array: NDArray[Any] = image.array.copy()
     array[mask] = (np.rint(changed[mask]) if array.dtype.kind in "iu" else changed[mask]).astype(array.dtype)
