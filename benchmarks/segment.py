@@ -5,9 +5,11 @@
     python -m benchmarks.segment --checkout FOLDER     the same with the sources of another checkout
 
 Every run is a process of its own, as a user starts it. It prints a table: seconds that were waited and that were told,
-processor seconds, the share of both that the network had, and the highest resident memory. The two scans are made by
-a formula and stripped (see `benchmarks.preparation`). What else the machine does changes seconds, and hardly the
-processor's; memory not at all.
+processor seconds, and of these the shares of the start of the program (imports), of the network, and of reading,
+preparing, restoring, measuring, writing and the report together (the rest is scoring); the network's share once more
+without the start, as in a batch and in the panel, where the program is there already; and the highest resident memory.
+The two scans are made by a formula and stripped (see `benchmarks.preparation`). What else the machine does changes
+seconds, and hardly the processor's; memory not at all.
 """
 
 from __future__ import annotations
@@ -20,36 +22,83 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 _SOURCES = Path(__file__).parents[1] / "IterMask3D"
 _ANSWERS = (("--help",), ("segment", "--help"), ("models", "list"))
 _REPEATS = 7
+_COLUMNS = (
+    "scan",
+    "waited, s",
+    "told, s",
+    "processor, s",
+    "of it start",
+    "network",
+    "reading to report",
+    "network, without the start",
+    "peak memory, GB",
+)
 _STATUS = Path("/proc/self/status")
 
 
+class Stopwatch:
+    """Processor seconds in some functions together; what one calls of another counts once.
+
+    `first`: the processor seconds of the process when the first of them was called.
+    """
+
+    def __init__(self) -> None:
+        self.cpu, self.first, self._is_running = 0.0, 0.0, False
+
+    def on(self, owner: Any, name: str) -> None:
+        """Times a function of a module, or a method of a class."""
+        function = getattr(owner, name)
+
+        def timed(*given: Any, **named: Any) -> Any:
+            if self._is_running:
+                return function(*given, **named)
+            before = time.process_time()
+            self._is_running, self.first = True, self.first or before
+            try:
+                return function(*given, **named)
+            finally:
+                self.cpu += time.process_time() - before
+                self._is_running = False
+
+        setattr(owner, name, staticmethod(timed) if isinstance(function, MethodType) else timed)
+
+
 def measured(words: list[str]) -> dict[str, Any]:
-    """Runs the command line in this process; seconds of the whole and of the network, on the clock and processors."""
-    network = {"seconds": 0.0, "cpu": 0.0}
-    runner = _runner_class()
-    call = runner.__call__
-
-    def timed(self: Any, *given: Any, **named: Any) -> Any:
-        before, cpu = time.perf_counter(), time.process_time()
-        try:
-            return call(self, *given, **named)
-        finally:
-            network["seconds"] += time.perf_counter() - before
-            network["cpu"] += time.process_time() - cpu
-
-    runner.__call__ = timed
+    """Runs the command line in this process; seconds of the whole, of the network and of reading to writing."""
+    network, beside = Stopwatch(), Stopwatch()
+    network.on(_runner_class(), "__call__")
+    _watch_the_rest(beside)
     from IterMask3DLib.cli import main
 
     code = main(words)
     # What `getrusage` says would begin with the memory of the process that started this one.
     (peak,) = (int(line.split()[1]) / 1e6 for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-    return {"code": code, "cpu": time.process_time(), "peak": peak, "network": network}
+    cpu = {"whole": time.process_time(), "network": network.cpu, "beside": beside.cpu, "start": beside.first}
+    return {"code": code, "cpu": cpu, "peak": peak}
+
+
+def _watch_the_rest(watch: Stopwatch) -> None:
+    """Reading, preparing, restoring, measuring, writing and the report; not of earlier versions."""
+    with suppress(ImportError, AttributeError):
+        from IterMask3DLib import batch, run
+        from IterMask3DLib.preprocessing.prepare import Prepared
+
+        for owner, name in (
+            (batch.CaseFiles, "read"),
+            (run, "prepare"),
+            (Prepared, "restore"),
+            (batch.CaseLesions, "of"),
+            (batch, "write_case"),
+        ):
+            watch.on(owner, name)
 
 
 def _runner_class() -> Any:
@@ -118,15 +167,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="(default: all)")
     parser.add_argument("--checkout", type=Path, default=_SOURCES.parent, metavar="FOLDER", help="other sources")
     options = parser.parse_args()
-    print(
-        "| scan | waited, s | told, s | processor, s | of it the network | peak memory, GB |\n|---|---|---|---|---|---|"
-    )
+    print(f"| {' | '.join(_COLUMNS)} |\n{'|---' * len(_COLUMNS)}|")
     with tempfile.TemporaryDirectory() as folder:
         for name, path in scans(options.only, Path(folder)).items():
             for more in ((), ("--save-iterations",)):
                 done = run(path, options.checkout, options.threads, *more)
-                share = done["network"]["cpu"] / done["cpu"]
-                cells = [f"{done[key]:.1f}" for key in ("seconds", "told", "cpu")] + [f"{share:.0%}"]
+                cpu = done["cpu"]
+                cells = [f"{each:.1f}" for each in (done["seconds"], done["told"], cpu["whole"])]
+                cells += [f"{cpu[part] / cpu['whole']:.0%}" for part in ("start", "network", "beside")]
+                cells.append(f"{cpu['network'] / (cpu['whole'] - cpu['start']):.0%}")
                 print(f"| {' '.join((name, *more))} | {' | '.join(cells)} | {done['peak']:.2f} |", flush=True)
     for words in _ANSWERS:
         print(f"itermask3d {' '.join(words)}: {answer_seconds(words, options.checkout):.2f} s")
