@@ -37,7 +37,7 @@ class SyntheticLesion:
         texture: standard deviation of the smooth noise inside, as a share of the same way.
         texture_mm: its smoothness (standard deviation of the Gaussian).
         edge_mm: over which the lesion blends in; a third of it would lie outside the border, which is drawn where a
-            change is seen, and a voxel's depth is that of its middle: the same stroke on any grid.
+            change is seen, and a voxel's depth is that of its middle: the same stroke on any grid of even sides.
         local_mm: Gaussian neighbourhood of the local mean.
         seed: of the noise.
     """
@@ -139,7 +139,7 @@ def paint(image: Image, brain: BoolVolume, mask: BoolVolume, lesion: SyntheticLe
     base = values + lesion.flattening * (local - values)
     noise = _smooth_noise(image.array.shape, lesion.texture_mm / spacing, lesion.seed)
     target = base + lesion.contrast * (fluid - base) + lesion.texture * (fluid - local) * noise
-    # To the middle of the nearest voxel outside; the border lies half a voxel before it.
+    # To the middle of the nearest voxel outside; the border lies half a voxel before it, by its shortest side.
     apart = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[1:-1, 1:-1, 1:-1]
     share = np.clip((apart - spacing.min() / 2) / lesion.edge_mm + _SHARE_AT_BORDER, 0, 1)
     changed = np.clip(values + share * (target - values), inside.min(), inside.max())
