@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.preprocessing.read import read_image
 from IterMask3DLib.runtime.distributed import Rank, all_gather, current_rank, shard
 from Testing.brains import phantom, toy_model
-from Testing.launcher import launch
+from Testing.launcher import launch, python
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 10])
@@ -39,6 +41,25 @@ def test_a_rank_that_makes_no_sense_is_refused() -> None:
         current_rank({**meeting, "RANK": "4", "WORLD_SIZE": "4"})
     with pytest.raises(UserError, match="whole numbers"):
         current_rank({**meeting, "RANK": "first", "WORLD_SIZE": "4"})
+
+
+def test_processes_that_met_part_before_they_end() -> None:
+    # What is registered first is called last. A group that is still there then ends one process in seven with SIGABRT.
+    code = """
+import atexit
+from torch import distributed
+atexit.register(lambda: print(distributed.is_initialized()))
+from IterMask3DLib.runtime.distributed import all_gather
+print(all_gather("a"), distributed.is_initialized())
+"""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(lambda rank: python(code, RANK=rank, **meeting), "01"))
+    assert [(each.returncode, each.stdout.split("\n")) for each in ended] == [
+        (0, ["['a', 'a'] True", "False", ""])
+    ] * 2, ended
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,8 @@ def all_gather(mine: Item) -> list[Item]:
 
     if not distributed.is_initialized():
         distributed.init_process_group("gloo", timeout=_LONGEST_WAIT)
+        # Its threads, left to the end of the interpreter, now and then end the process with SIGABRT.
+        atexit.register(distributed.destroy_process_group)
     everything: list[Item] = [mine] * here.world_size
     distributed.all_gather_object(everything, mine)
     return everything
