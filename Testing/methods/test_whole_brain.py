@@ -280,9 +280,11 @@ def test_small_regions_keep_what_is_near_their_peak_and_large_ones_everything() 
     mask = hysteresis(score, 5.0, 2.0)
     found = tightened(score, mask, 5.0, 0.3)
     assert found[2:6, 2:6, 2:6].sum() == 8 and found[10:30, 10:30, 10:30].all() and SMALL_VOXELS < 8000
-    # What is above the threshold stays, however high the peak.
+    # What is above the threshold stays, however high the peak; what is below it and no longer joined to it does not.
     score[2, 2, 2] = 5.5
     assert tightened(score, hysteresis(score, 5.0, 2.0), 5.0, 0.9)[2, 2, 2]
+    score[5, 5, 5] = 4.5
+    assert not tightened(score, hysteresis(score, 5.0, 2.0), 4.8, 0.2)[5, 5, 5]
     assert outline(score, 5.0, Settings(hysteresis=0.4, peak_share=0.3)).sum() == 8 + 8000 + 1
     assert outline(score, 5.0, Settings(hysteresis=0.4)).sum() == mask.sum() == 64 + 8000
 

@@ -29,14 +29,15 @@ def tightened(score: FloatVolume, mask: BoolVolume, high: float, share: float) -
     """A mask whose small components, of up to `SMALL_VOXELS`, keep what is above a share of their peak: bool [x, y, z].
 
     The averages that a score is made of spread a small and plain lesion over its surroundings, as a scanner spreads a
-    small hot one, whose outline is a share of its highest value. The peak is the 99th percentile; what is above
-    `high` stays.
+    small hot one, whose outline is a share of its highest value. The peak is the 99th percentile. What is above `high`
+    stays, and of the rest what is still joined to it.
     """
     labels, _ = ndimage.label(mask)
     result = mask.copy()
     for number, box in enumerate(ndimage.find_objects(labels), 1):
         inside = labels[box] == number
         if np.count_nonzero(inside) <= SMALL_VOXELS:
-            lowest = min(share * float(np.percentile(score[box][inside], 99)), high)
-            result[box] &= ~inside | (score[box] >= lowest)
+            within = np.where(inside, score[box], 0)
+            lowest = min(share * float(np.percentile(within[inside], 99)), high)
+            result[box] &= ~inside | hysteresis(within, high, lowest)
     return result
