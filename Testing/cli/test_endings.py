@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,20 @@ def test_an_interrupted_run_leaves_nothing(
     assert run("segment", scan, "-o", tmp_path / "out", "--model", model) == 1
     assert "interrupted" in one_error(capsys)
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_warnings_of_libraries_are_shown_to_who_asks_python_for_them(
+    scan: Path, model: Path, tmp_path: Path, recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def warned(*given: Any) -> Any:
+        warnings.warn("of a library", RuntimeWarning, stacklevel=1)
+        return run_case(*given)
+
+    monkeypatch.setattr("IterMask3DLib.batch.run_case", warned)
+    for options, shown in ([], 0), (["default"], 1):
+        monkeypatch.setattr(sys, "warnoptions", options)
+        assert run("segment", scan, "-o", tmp_path / str(shown), "--model", model) == 0
+        assert sum("of a library" in str(each.message) for each in recwarn) == shown
 
 
 def test_what_nobody_foresaw_is_one_line_that_names_a_log_and_the_other_cases_go_on(

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from IterMask3DLib.serve import main as serve
 
         return serve()
-    with standard_streams() as streams:
+    with standard_streams() as streams, warnings.catch_warnings():
+        if not sys.warnoptions:
+            # Those of libraries are for programmers; what a user is to know is said in a sentence.
+            warnings.simplefilter("ignore")
         code = _run(words)
         sys.stdout.flush()
         if streams.failure is not None:

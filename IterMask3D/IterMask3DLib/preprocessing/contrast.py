@@ -77,8 +77,9 @@ def tissue_order(volume: FloatVolume, brain: BoolVolume, spacing: Spacing) -> Ti
         blurred(np.where(part, volume, 0), _PAIR_MM)[both] / n[both]
         for part, n in zip((cortex, deep), counts, strict=True)
     ]
-    depth = np.average(means[1] - means[0], weights=np.minimum(*counts)[both]) / max(float(volume[brain].std()), 1e-9)
-    return TissueOrder(float((high - middle) / (middle - low)), float(depth))
+    depth = np.average(means[1] - means[0], weights=np.minimum(*counts)[both])
+    spread = max(float(volume[brain].std(dtype=np.float64)), 1e-9)
+    return TissueOrder(float((high - middle) / (middle - low)), float(depth) / spread)
 
 
 def contrast_warning(

@@ -125,7 +125,9 @@ def _tangent(t: FloatVector, thresholds: FloatVector, y_limit: float) -> tuple[F
 
 
 def _r_squared(values: FloatVector, fit: FloatVector) -> float:
+    if not len(values) or not np.isfinite(fit).all():
+        return float("-inf")
     spread = float(((values - values.mean()) ** 2).sum())
-    if not np.isfinite(fit).all() or spread == 0.0:
+    if spread == 0.0:
         return float("-inf")
     return 1.0 - float(((values - fit) ** 2).sum()) / spread
