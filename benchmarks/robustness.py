@@ -106,16 +106,25 @@ def thick_slices(case: LoadedCase) -> LoadedCase:
 
 
 def turned(case: LoadedCase) -> LoadedCase:
-    """The head nods by 15 degrees about the middle of the volume; no voxel changes."""
+    """The head nods by 15 degrees about the middle of the volume, on the same grid."""
     reference = case.reference
-    middle = reference.affine @ [*(np.array(reference.array.shape) - 1) / 2, 1]
     angle = np.radians(_DEGREES)
-    turn = np.eye(4)
-    turn[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    turn[:3, 3] = middle[:3] - turn[:3, :3] @ middle[:3]
-    return replace(
-        case, images={name: replace(image, affine=turn @ image.affine) for name, image in case.images.items()}
-    )
+    turn = np.eye(3)
+    turn[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    axes = reference.affine[:3, :3]
+    matrix = np.linalg.inv(axes) @ turn @ axes
+    middle = (np.array(reference.array.shape) - 1) / 2
+
+    def moved(array: np.ndarray) -> np.ndarray:
+        values = array.astype(np.float32)
+        return np.asarray(ndimage.affine_transform(values, matrix, middle - matrix @ middle, order=1))
+
+    brain = moved(case.brain) >= 0.5
+    images = {
+        name: replace(image, array=np.where(brain, moved(image.array), 0).astype(np.float32))
+        for name, image in case.images.items()
+    }
+    return replace(case, images=images, brain=brain, truth=None if case.truth is None else moved(case.truth) >= 0.5)
 
 
 def noisy(image: Image, brain: BoolVolume) -> Image:
