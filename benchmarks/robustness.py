@@ -21,6 +21,7 @@ import pandas as pd
 from scipy import ndimage
 from tqdm import tqdm
 
+from benchmarks.ablation import MODELS
 from benchmarks.agreement import dice
 from IterMask3DLib.core.image import BoolVolume, Image
 from IterMask3DLib.core.request import Request
@@ -31,7 +32,6 @@ from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.preprocessing.labelled import by_contrast, find_labelled
 
-MODELS = {"T1w": "t1w", "T2w": "t2w", "FLAIR": "flair"}
 HEALTHY = ("ixi", "ds002748")
 BRAINS = 3
 
@@ -58,9 +58,11 @@ def main() -> None:
             changed = change(loaded)
             mask = detectors[contrast].detect(changed).mask
             assert mask is not None
-            healthy = changed.truth is None
-            figure = 100 * mask.sum() / changed.brain.sum() if changed.truth is None else dice(mask, changed.truth)
-            rows.append((name, "healthy, % outlined" if healthy else f"tumours, {contrast}", case.name, float(figure)))
+            if changed.truth is None:
+                where, figure = "healthy, % outlined", 100 * mask.sum() / changed.brain.sum()
+            else:
+                where, figure = f"tumours, {contrast}", dice(mask, changed.truth)
+            rows.append((name, where, case.name, float(figure)))
     table = pd.DataFrame(rows, columns=["change", "set", "case", "figure"])
     if options.output is not None:
         table.round(4).to_csv(options.output, index=False)
@@ -71,7 +73,7 @@ def main() -> None:
 def cases(data: Path) -> list[EvaluationCase]:
     """The tumours, and the first test brains of each scanner."""
     brains = [brain for cohort in HEALTHY for brain in held_out_brains(data / cohort)[:BRAINS]]
-    tumours = labelled_cases(by_contrast(find_labelled(data / "tumours", ("T1w", "T2w", "FLAIR"))))
+    tumours = labelled_cases(by_contrast(find_labelled(data / "tumours", tuple(MODELS))))
     return [*tumours, *healthy_cases(brains)]
 
 
