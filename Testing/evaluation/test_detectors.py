@@ -23,6 +23,7 @@ from IterMask3DLib.preprocessing.nifti import write_nifti
 from IterMask3DLib.run import finish, run_case
 from Testing.brains import toy_model
 from Testing.evaluation.cohorts import varied
+from Testing.methods.test_whole_brain import scored_model
 
 
 def case(number: int = 0) -> LoadedCase:
@@ -148,6 +149,15 @@ def test_a_model_gives_what_segment_gives(scored: Model) -> None:
     assert found.case_score == result.case_score
     (alike, _) = one_passes(detector)
     assert found.first_error == pytest.approx(alike.detect(one).score[one.brain].mean(), rel=1e-3)
+
+
+def test_the_first_error_is_what_a_run_warns_by_where_the_method_has_it(tmp_path: Path) -> None:
+    one, narrow = case(), load_model(scored_model(tmp_path / "narrow", known_errors=[100.0, 200.0]))
+    found = ModelDetector(narrow, Request()).detect(one)
+    brain = Image(one.brain, one.reference.affine, "brain")
+    result = finish(run_case(Case.of(one.reference, brain), narrow, Request()))
+    assert found.first_error == result.scalars["first_error"]
+    assert f"its first error, {found.first_error:.3g}, is smaller than in all of them" in result.warnings[-1]
 
 
 def test_one_pass_comes_with_the_plain_error_and_with_the_scoring_of_the_model(scored: Model, plain: Model) -> None:

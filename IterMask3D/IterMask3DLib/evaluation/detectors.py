@@ -41,7 +41,8 @@ class Detection:
         reconstruction: in the intensities of the reference.
         slices: how anomalous the slice of each voxel is, float32, 0 outside the brain.
         case_score: how anomalous the whole case is.
-        first_error: mean error over the brain of the first of several passes.
+        first_error: of the first of several passes: what the method itself measures of it, by which a run warns, else
+            the mean error over the brain.
     """
 
     mask: BoolVolume | None = None
@@ -136,7 +137,9 @@ class ModelDetector(Detector):
 
         run = CaseRun.of(self.case_for(case), self.model, self.request)
         result = finish(run.infer(), watch)
-        first_error = first[0] if first and Capability.STEPS in self.spec.capabilities else None
+        first_error = result.scalars.get("first_error")
+        if first_error is None and first and Capability.STEPS in self.spec.capabilities:
+            first_error = first[0]
         mask, score, reconstruction = (result.array(name) for name in (ANOMALY, HEATMAP, RECONSTRUCTION))
         slices = None
         if result.slice_scores is not None:

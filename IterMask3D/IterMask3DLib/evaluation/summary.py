@@ -150,7 +150,8 @@ _AS_PUBLISHED = (
     "of the last pass)."
 )
 _FIRST_PASS = (
-    "By the mean error of the pass that hides the whole brain; goes beyond the paper, chosen on validation brains."
+    "By the error of the pass that hides the whole brain, its mean or as the method itself measures it; goes beyond "
+    "the paper, chosen on validation brains."
 )
 _CASE_SCORE = "By the one number that a method itself gives a case."
 _PUBLISHED = _detection("masked_share", "mean_score")

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from IterMask3DLib.core.contrast import contrast_in, contrast_of_times
 from IterMask3DLib.core.errors import UserError
+from IterMask3DLib.core.files import reason
 from IterMask3DLib.core.limits import check_size, short
+from IterMask3DLib.preprocessing.dicom_elements import holds_its_elements
 
 ENDINGS = (".dcm", ".ima")
 _POSITION, _ORIENTATION = "0020|0032", "0020|0037"
@@ -131,6 +133,12 @@ def _series_at(place: Path) -> list[list[str]]:
 
 
 def _series(folder: Path) -> list[list[str]]:
+    try:
+        damaged = sum(not holds_its_elements(path) for path in folder.iterdir() if path.is_file())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read as a DICOM folder ({reason(error)}).") from None
+    if damaged:
+        raise UserError(f"{folder} holds {damaged} DICOM files that are damaged or cut off; export the scan again.")
     try:
         ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         return [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in ids]
