@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import mmap
 import struct
 from pathlib import Path
 
@@ -129,4 +130,14 @@ def test_dicom_slices_of_other_bytes(tmp_path: Path) -> None:
         met(folder)
 
     new = st.binary(min_size=1, max_size=6)
+    before = resident_megabytes()
     rounds(check, 25, which=st.integers(0, SERIES - 1), at=st.integers(0, 1 << 16), new=new, cut=st.booleans())
+    assert resident_megabytes() < before + 200
+
+
+def resident_megabytes() -> float:
+    """What this process holds; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE / 1e6
+    except OSError:
+        return 0.0

@@ -134,16 +134,21 @@ def _series_at(place: Path) -> list[list[str]]:
 
 def _series(folder: Path) -> list[list[str]]:
     try:
-        damaged = sum(not holds_its_elements(path) for path in folder.iterdir() if path.is_file())
+        whole = all(_is_whole(path) for path in folder.iterdir() if path.is_file())
     except OSError as error:
         raise UserError(f"{folder} cannot be read as a DICOM folder ({reason(error)}).") from None
-    if damaged:
-        raise UserError(f"{folder} holds {damaged} DICOM files that are damaged or cut off; export the scan again.")
+    if not whole:
+        raise UserError(f"{folder} holds a DICOM file that is damaged or cut off; export the scan again.")
     try:
         ids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
         return [list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), uid)) for uid in ids]
     except (RuntimeError, ValueError) as error:
         raise UserError(f"{folder} cannot be read as a DICOM folder ({_without_paths(error)}).") from None
+
+
+def _is_whole(path: Path) -> bool:
+    is_empty = path.suffix.lower() in ENDINGS and path.stat().st_size == 0
+    return not is_empty and holds_its_elements(path)
 
 
 def _slice(place: Path, file: str) -> Slice:

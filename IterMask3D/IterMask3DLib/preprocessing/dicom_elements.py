@@ -90,7 +90,8 @@ class _Elements:
             is_sequence = length >= 8 and self._tag(begin) == _ITEM
             nested_to = max(nested_to, begin + length) if is_sequence else nested_to
             at = begin if is_sequence else begin + length
-        return True
+        # What is no image has no pixels; what ends within an element is cut.
+        return not self._data[at:].strip(b"\0")
 
     def _value(self, at: int) -> tuple[int, int]:
         """Where the value of the element at a byte begins, and its length; one that is none is longer than the file."""
