@@ -7,8 +7,9 @@ Encoding: DICOM PS3.5, chapter 7 and annex A; the beginning of a file: PS3.10, c
 
 from __future__ import annotations
 
-import mmap
+import os
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 _LONG = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
@@ -26,21 +27,22 @@ _BIG_ENDIAN, _DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
 def holds_its_elements(path: Path) -> bool:
     """Whether a file holds all that the lengths in it claim, up to its pixels; True for what is no DICOM."""
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Elements(data).all_within()
-    except (OSError, ValueError):
-        return True  # An empty file, or one that whoever reads it will say what is wrong with.
+        with path.open("rb") as file:
+            return _Elements(file).all_within()
+    except OSError:
+        return True  # Whoever reads it will say what is wrong with it.
 
 
 class _Elements:
     """Follows the elements of a file, those of sequences after the sequence itself."""
 
-    def __init__(self, data: mmap.mmap) -> None:
-        self._data, self._size = data, len(data)
-        self._order, self._explicit = "little", True
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, file.seek(0, os.SEEK_END)
+        self._order: Literal["little", "big"] = "little"
+        self._explicit = True
 
     def all_within(self) -> bool:
-        at = 132 if self._data[128:132] == b"DICM" else 0
+        at = 132 if self._bytes(128, 4) == b"DICM" else 0
         if not at and self._number(0, 2) not in (_META_GROUP, 0x0008):
             return True
         syntax = b""
@@ -49,13 +51,13 @@ class _Elements:
             if begin + length > self._size:
                 return False
             if self._tag(at) == _SYNTAX:
-                syntax = self._data[begin : begin + length].strip(b"\0 ")
+                syntax = self._bytes(begin, length).strip(b"\0 ")
             at = begin + length
         if syntax == _DEFLATED:
             return True
         self._order = "big" if syntax == _BIG_ENDIAN else "little"
         # What the file says of its own encoding is not always so.
-        self._explicit = self._data[at + 4 : at + 6] in _KNOWN
+        self._explicit = self._bytes(at + 4, 2) in _KNOWN
         return self._from(at)
 
     def _from(self, at: int) -> bool:
@@ -65,12 +67,13 @@ class _Elements:
             tag = self._tag(at)
             if tag >> 16 == _DELIMITERS:
                 length, at = self._number(at + 4, 4), at + 8
-                if length != _UNDEFINED and at + length > self._size:
+                is_fragment = in_fragments and tag == _ITEM
+                if (is_fragment or length != _UNDEFINED) and at + length > self._size:
                     return False
                 opened -= tag == _SEQUENCE_END
-                at += length if in_fragments and tag == _ITEM else 0
+                at += length if is_fragment else 0
                 continue
-            if self._explicit and self._data[at + 4 : at + 6] not in _KNOWN:
+            if self._explicit and self._bytes(at + 4, 2) not in _KNOWN:
                 # Some scanners write private sequences in the other encoding; elsewhere no reader can go on.
                 if at < nested_to:
                     at = nested_to
@@ -78,7 +81,7 @@ class _Elements:
                 return opened > 0
             begin, length = self._value(at)
             if length == _UNDEFINED:
-                if self._explicit and self._data[at + 4 : at + 6] == b"UN":
+                if self._explicit and self._bytes(at + 4, 2) == b"UN":
                     return True
                 in_fragments = tag == _PIXELS
                 opened, at = opened + 1, begin
@@ -91,11 +94,11 @@ class _Elements:
             nested_to = max(nested_to, begin + length) if is_sequence else nested_to
             at = begin if is_sequence else begin + length
         # What is no image has no pixels; what ends within an element is cut.
-        return not self._data[at:].strip(b"\0")
+        return not self._bytes(at, self._size - at).strip(b"\0")
 
     def _value(self, at: int) -> tuple[int, int]:
         """Where the value of the element at a byte begins, and its length; one that is none is longer than the file."""
-        representation = self._data[at + 4 : at + 6]
+        representation = self._bytes(at + 4, 2)
         if not self._explicit:
             return at + 8, self._number(at + 4, 4)
         if representation in _LONG:
@@ -106,4 +109,8 @@ class _Elements:
         return self._number(at, 2) << 16 | self._number(at + 2, 2)
 
     def _number(self, at: int, count: int) -> int:
-        return int.from_bytes(self._data[at : at + count], self._order)  # type: ignore[arg-type]
+        return int.from_bytes(self._bytes(at, count), self._order)
+
+    def _bytes(self, at: int, count: int) -> bytes:
+        self._file.seek(at)
+        return self._file.read(count)
