@@ -17,7 +17,10 @@ _SHORT = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL
 
 _KNOWN = _LONG | _SHORT
 
-_META_GROUP, _SYNTAX, _PIXELS = 0x0002, 0x00020010, 0x7FE00010
+_META_GROUP, _SYNTAX, _ROWS = 0x0002, 0x00020010, 0x00280010
+_PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+"""Pixel data of whole numbers, and of floats of four and of eight bytes."""
+
 _DELIMITERS, _ITEM, _SEQUENCE_END = 0xFFFE, 0xFFFEE000, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _BIG_ENDIAN, _DEFLATED = b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.1.99"
@@ -62,7 +65,7 @@ class _Elements:
 
     def _from(self, at: int) -> bool:
         """From the first element behind the file's own on."""
-        nested_to, opened, in_fragments = 0, 0, False
+        nested_to, opened, in_fragments, is_image = 0, 0, False, False
         while at + 8 <= self._size:
             tag = self._tag(at)
             if tag >> 16 == _DELIMITERS:
@@ -83,18 +86,21 @@ class _Elements:
             if length == _UNDEFINED:
                 if self._explicit and self._bytes(at + 4, 2) == b"UN":
                     return True
-                in_fragments = tag == _PIXELS
+                in_fragments = tag in _PIXELS
+                is_image &= not in_fragments
                 opened, at = opened + 1, begin
                 continue
             if begin + length > self._size:
                 return False
-            if tag == _PIXELS and at >= nested_to and not opened:
-                return True
+            if at >= nested_to and not opened:
+                if tag in _PIXELS:
+                    return True
+                is_image |= tag == _ROWS
             is_sequence = length >= 8 and self._tag(begin) == _ITEM
             nested_to = max(nested_to, begin + length) if is_sequence else nested_to
             at = begin if is_sequence else begin + length
-        # What is no image has no pixels; what ends within an element is cut.
-        return not self._bytes(at, self._size - at).strip(b"\0")
+        # What ends within an element or a sequence is cut, and an image that ends before its pixels.
+        return not (is_image or opened or self._bytes(at, self._size - at).strip(b"\0"))
 
     def _value(self, at: int) -> tuple[int, int]:
         """Where the value of the element at a byte begins, and its length; one that is none is longer than the file."""
