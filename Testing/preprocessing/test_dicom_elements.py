@@ -81,6 +81,13 @@ def test_compressed_pixels_are_followed_fragment_by_fragment(tmp_path: Path) -> 
     data = file("explicit", rows + pixels, "1.2.840.10008.1.2.4.70")
     assert is_whole(tmp_path, data)
     assert not any(is_whole(tmp_path, data[:to]) for to in range(len(data) - len(pixels), len(data)))
+    # An icon can be compressed too; it is not what the file is an image of, and sequences go on behind it.
+    item = element(0xFFFEE000, b"", rows + pixels, "explicit", UNDEFINED)
+    icon = element(0x00880200, b"SQ", item + element(0xFFFEE00D, b"", b"", "explicit") + end, "explicit", UNDEFINED)
+    open_item = element(0xFFFEE000, b"", rows, "explicit", UNDEFINED) + element(0xFFFEE00D, b"", b"", "explicit")
+    before = rows + icon + element(0x00091140, b"SQ", open_item, "explicit")
+    assert is_whole(tmp_path, file("explicit", before + pixels, "1.2.840.10008.1.2.4.70"))
+    assert not is_whole(tmp_path, file("explicit", before, "1.2.840.10008.1.2.4.70"))
 
 
 def test_what_no_reader_could_follow_is_refused_and_private_encodings_are_not(tmp_path: Path) -> None:

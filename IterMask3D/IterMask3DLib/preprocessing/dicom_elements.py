@@ -73,7 +73,8 @@ class _Elements:
                 is_fragment = in_fragments and tag == _ITEM
                 if (is_fragment or length != _UNDEFINED) and at + length > self._size:
                     return False
-                opened -= tag == _SEQUENCE_END
+                if tag == _SEQUENCE_END:
+                    opened, in_fragments = opened - 1, False
                 at += length if is_fragment else 0
                 continue
             if self._explicit and self._bytes(at + 4, 2) not in _KNOWN:
@@ -83,16 +84,17 @@ class _Elements:
                     continue
                 return opened > 0
             begin, length = self._value(at)
+            is_outermost = at >= nested_to and not opened
             if length == _UNDEFINED:
                 if self._explicit and self._bytes(at + 4, 2) == b"UN":
                     return True
                 in_fragments = tag in _PIXELS
-                is_image &= not in_fragments
+                is_image &= not (in_fragments and is_outermost)
                 opened, at = opened + 1, begin
                 continue
             if begin + length > self._size:
                 return False
-            if at >= nested_to and not opened:
+            if is_outermost:
                 if tag in _PIXELS:
                     return True
                 is_image |= tag == _ROWS
