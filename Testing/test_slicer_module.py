@@ -51,7 +51,7 @@ from pathlib import Path
 from Testing.slicer_host.application import LoadedModule, start_application
 start_application()
 LoadedModule(Path({str(MODULE_FILE)!r}))
-needed = {{"torch", "scipy", "SimpleITK", "nibabel", "matplotlib", "jinja2", "safetensors"}}
+needed = {{"torch", "scipy", "SimpleITK", "nibabel", "matplotlib", "contourpy", "jinja2", "safetensors"}}
 sys.exit(", ".join(needed & set(sys.modules)) or None)
 """
     paths = os.pathsep.join([str(ROOT), str(MODULE_FILE.parent)])

@@ -15,6 +15,8 @@ import SimpleITK as sitk
 from IterMask3DLib.preprocessing.nifti import write_nifti
 from Testing.brains import phantom
 from Testing.cli.command import FILES, one_error, run
+from Testing.launcher import python
+from Testing.methods.test_whole_brain import scored_model
 
 
 def test_a_case_gets_every_file_of_the_contract_on_the_grid_of_the_input(
@@ -33,6 +35,15 @@ def test_a_case_gets_every_file_of_the_contract_on_the_grid_of_the_input(
     assert sorted(record["files"]) == sorted(f"scan_{name}" for name in FILES)
     with (folder / "scan_curve.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 12
+
+
+def test_a_run_like_those_of_the_bundled_models_does_without_matplotlib(scan: Path, tmp_path: Path) -> None:
+    words = ["segment", str(scan), "-o", str(tmp_path / "out"), "--model", str(scored_model(tmp_path / "scored"))]
+    code = f"import sys\nfrom IterMask3DLib.cli import main\ncode = main({words})\n"
+    done = python(f"{code}sys.exit(code or ('matplotlib' in sys.modules and 'matplotlib was imported'))")
+    assert done.returncode == 0, done.stderr
+    report = (tmp_path / "out" / "scan" / "scan_report.html").read_text(encoding="utf-8")
+    assert report.count("data:image/svg+xml") == 2 and "outlined here (ml)" in report
 
 
 def test_a_nrrd_copy_gives_the_same_anomaly(scan: Path, model: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -53,7 +54,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_page_loads_nothing_from_outside_itself(page: str) -> None:
     addresses = Reader(page).addresses
-    assert addresses and all(address.startswith(("data:image/png;base64,", "#")) for address in addresses)
+    assert addresses and all(address.startswith(("data:image/svg+xml;base64,", "#")) for address in addresses)
     assert not {"script", "link", "iframe", "object", "embed"} & set(Reader(page).tags)
     assert "@import" not in page and not re.search(r"url\((?!#)", page)
     assert len(page) < 3e6
@@ -79,11 +80,12 @@ def test_the_page_lists_each_lesion_with_its_place(page: str) -> None:
 
 
 def test_the_pictures_are_whole(page: str) -> None:
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    pictures = re.findall(r'<img alt="[^"]+" src="data:image/svg\+xml;base64,([^"]+)"', page)
     assert len(pictures) == 2 and page.count("<svg") == 2
     for picture in pictures:
-        data = base64.b64decode(picture, validate=True)
-        assert data.startswith(b"\x89PNG") and b"IEND" in data[-12:]
+        drawn = ET.fromstring(base64.b64decode(picture, validate=True))
+        addresses = [value for part in drawn.iter() for name, value in part.items() if name.endswith("href")]
+        assert addresses and all(address.startswith("data:image/png;base64,") for address in addresses)
 
 
 def test_no_string_of_the_user_becomes_markup(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_the_logic_works_without_any_package_of_the_engine_in_its_own_process(to
     code = """
 import sys
 from importlib.abc import MetaPathFinder
-GONE = ("torch", "scipy", "SimpleITK", "nibabel", "safetensors", "platformdirs", "matplotlib", "jinja2", "hypothesis")
+GONE = ("torch", "scipy", "SimpleITK", "nibabel", "safetensors", "platformdirs", "matplotlib", "contourpy", "jinja2",
+    "hypothesis")
 class Missing(MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name.split(".")[0] in GONE:

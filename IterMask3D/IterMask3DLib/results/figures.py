@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import io
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from IterMask3DLib.core.artifacts import SensitivityTable, ThresholdCurve
@@ -21,9 +14,17 @@ from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
 from IterMask3DLib.results.slices import AXIS, LABELS, PLANES, Frame, Plane, box, cut
+from IterMask3DLib.results.svg import address, document, image, outline, text
 
 OUTLINE = MARK
-_HEAT = colormaps["inferno"]
+_THIN = 'vector-effect="non-scaling-stroke"'
+_OUTLINED = f'stroke="{OUTLINE}" stroke-width="1.5" stroke-linejoin="round" {_THIN}'
+_TICK = "#6fc3ff"
+HEAT = (
+    "000004 0a0722 1e0c45 380962 510e6c 69166e 801f6c 982766 b0315b "
+    "c63d4d d94d3d e9612b f47918 fa9407 fcb014 f8cd37 f2ea69 fcffa4"
+)
+"""Colours from the smallest to the largest error, evenly spaced: each fifteenth of matplotlib's 256 of `inferno`."""
 _LIGHTBOX_SLICES, _LIGHTBOX_COLUMNS = 24, 6
 
 
@@ -90,51 +91,39 @@ class Picture:
 
 
 def draw_views(picture: Picture, at: tuple[int, int, int]) -> str:
-    """Three planes through `at`: above the outline of the anomaly, below the heatmap; PNG as a data address."""
-    widths = [_extent(picture, plane)[0] for plane in PLANES]
+    """Three planes through `at`: above the outline of the anomaly, below the heatmap; SVG in mm, as a data address."""
+    sizes = [_extent(picture, plane) for plane in PLANES]
+    across, tall = sum(width for width, _ in sizes), max(height for _, height in sizes)
+    gap, size = across / 100, across / 75
     rows = 2 if picture.heatmap is not None else 1
-    figure = Figure(figsize=(11.4, 3.8 * rows), facecolor="black")
-    edges = {"left": 0.01, "right": 0.945, "top": 0.99, "bottom": 0.01, "wspace": 0.03, "hspace": 0.03}
-    grid = figure.add_gridspec(rows, 4, width_ratios=[*widths, 5], **edges)
-    for column, plane in enumerate(PLANES):
-        index = at[AXIS[plane]]
+    body, right = "", gap
+    for plane, (width, height) in zip(PLANES, sizes, strict=True):
         for row in range(rows):
-            axes = figure.add_subplot(grid[row, column])
-            _show(axes, picture, plane, index, heat=row == 1)
-            _label(axes, plane)
-            _cross(axes, picture, plane, at)
+            top = gap + row * (tall + gap) + (tall - height) / 2
+            body += _moved(right, top, _panel(picture, plane, at, size, heat=row == 1))
+        right += width + gap
     if picture.heatmap is not None:
-        legend = figure.add_subplot(grid[1, 3])
-        bar = figure.colorbar(ScalarMappable(Normalize(0, picture.heat_limit), _HEAT), cax=legend)
-        bar.set_label(
-            f"error ({picture.unit})" if picture.unit else "error of the last pass", color="white", fontsize=9
-        )
-        bar.ax.tick_params(colors="white", labelsize=8)
-        bar.outline.set_edgecolor("#555")
-    return _png(figure)
+        body += _moved(right, 2 * gap + tall, _colour_bar(picture, tall, size))
+        right += 5.2 * size
+    return _on_black(right, gap + rows * (tall + gap), body)
 
 
 def draw_lightbox(picture: Picture) -> str:
-    """Axial slices over the whole brain, from below to above, with the anomaly's outline; PNG as a data address."""
+    """Axial slices over the whole brain, from below to above, the anomaly outlined; SVG in mm, as a data address."""
     inside = np.flatnonzero(picture.brain.any(axis=(0, 1)))
     rim = 0.03 * (inside[-1] - inside[0])
     indices = np.unique(np.linspace(inside[0] + rim, inside[-1] - rim, _LIGHTBOX_SLICES).round().astype(int))
     rows = -(-len(indices) // _LIGHTBOX_COLUMNS)
     width, height = _extent(picture, "axial")
-    side = 1.9
-    figure = Figure(figsize=(_LIGHTBOX_COLUMNS * side, rows * side * height / width), facecolor="black")
-    # All slices are one image: axes of its own for each would take longer than everything else in the report.
-    axes = figure.add_axes((0, 0, 1, 1))
-    _show_image(axes, picture, _mosaic(picture.volume, indices, picture.window[0]))
+    whole = (_LIGHTBOX_COLUMNS * width, rows * height)
+    body = image(grey(_mosaic(picture.volume, indices, picture.window[0]), picture.window), *whole)
     if picture.anomaly is not None:
-        _outline(axes, _mosaic(picture.anomaly, indices, False, rim=1), 0.9)
-    style: dict[str, Any] = {"color": "white", "fontsize": 7, "ha": "center", "va": "center", "alpha": 0.6}
+        body += outline(_mosaic(picture.anomaly, indices, False, rim=1), *whole, _OUTLINED)
     for place in range(len(indices)):
         row, column = divmod(place, _LIGHTBOX_COLUMNS)
-        for text, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
-            at = ((column + x) / _LIGHTBOX_COLUMNS, 1 - (row + 0.07) / rows)
-            axes.text(*at, text, transform=axes.transAxes, **style)
-    return _png(figure)
+        for letter, x in zip(LABELS["axial"][:2], (0.07, 0.93), strict=True):
+            body += _letter(letter, (column + x) * width, (row + 0.07) * height, width / 19)
+    return _on_black(*whole, body)
 
 
 def _mosaic(array: NDArray[Any], indices: NDArray[np.integer], background: Any, rim: int = 0) -> NDArray[Any]:
@@ -152,6 +141,8 @@ def _mosaic(array: NDArray[Any], indices: NDArray[np.integer], background: Any, 
 
 def draw_slice_scores(scores: tuple[float, ...]) -> str:
     """How anomalous each slice is, from below to above; SVG text."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=SIZE)
     axes = figure.add_axes((0.14, 0.15, 0.82, 0.79))
     slices = np.arange(1, len(scores) + 1)
@@ -166,53 +157,82 @@ def draw_slice_scores(scores: tuple[float, ...]) -> str:
 def _extent(picture: Picture, plane: Plane) -> tuple[float, float]:
     """Width and height of a plane in mm."""
     sizes = np.array(picture.volume.shape) * picture.frame.spacing
-    across = [axis for axis in range(3) if axis != AXIS[plane]]
-    return float(sizes[across[0]]), float(sizes[across[1]])
+    first, second = _across(plane)
+    return float(sizes[first]), float(sizes[second])
 
 
-def _show(axes: Axes, picture: Picture, plane: Plane, index: int, heat: bool) -> None:
-    _show_image(axes, picture, cut(picture.volume, plane, index), plane)
+def _across(plane: Plane) -> list[int]:
+    """The axes (of R, A, S) that run along the width and the height of a plane."""
+    return [axis for axis in range(3) if axis != AXIS[plane]]
+
+
+def _panel(picture: Picture, plane: Plane, at: tuple[int, int, int], size: float, heat: bool) -> str:
+    """A plane through `at` with its letters, and at its border short ticks where the other two planes cut it."""
+    width, height = extent = _extent(picture, plane)
+    index = at[AXIS[plane]]
+    body = image(grey(cut(picture.volume, plane, index), picture.window), *extent)
     if heat:
         assert picture.heatmap is not None
-        errors = np.clip(cut(picture.heatmap, plane, index) / picture.heat_limit, 0, 1)
-        colours = _HEAT(errors)
-        colours[..., 3] = np.clip(errors * 2.5, 0, 0.9)
-        axes.imshow(colours, aspect=picture.frame.aspect(plane), interpolation="bilinear")
+        body += image(heat_colours(cut(picture.heatmap, plane, index) / picture.heat_limit), *extent)
     elif picture.anomaly is not None:
-        _outline(axes, cut(picture.anomaly, plane, index), 1.2)
+        body += outline(cut(picture.anomaly, plane, index), *extent, _OUTLINED)
+    for letter, (x, y) in zip(LABELS[plane], ((0.06, 0.5), (0.94, 0.5), (0.5, 0.06), (0.5, 0.94)), strict=True):
+        body += _letter(letter, x * width, y * height, size)
+    x, y = (1 - (at[axis] + 0.5) / picture.volume.shape[axis] for axis in _across(plane))
+    ticks = "".join(
+        f"M{x * width:g},{end * height:g}v{step * height:g}M{end * width:g},{y * height:g}h{step * width:g}"
+        for end, step in ((0, 0.03), (1, -0.03))
+    )
+    return f'{body}<path d="{ticks}" stroke="{_TICK}" stroke-width="1.5" {_THIN}/>'
 
 
-def _show_image(axes: Axes, picture: Picture, image: NDArray[Any], plane: Plane = "axial") -> None:
-    low, high = picture.window
-    grey: dict[str, Any] = {"cmap": "gray", "vmin": low, "vmax": high, "interpolation": "bilinear"}
-    axes.imshow(image, aspect=picture.frame.aspect(plane), **grey)
-    axes.set_axis_off()
+def _colour_bar(picture: Picture, height: float, size: float) -> str:
+    """The colours of the heatmap from 0 to its limit, `height` mm high with letters of `size` mm."""
+    colours = HEAT.split()
+    stops = (f'<stop offset="{n / (len(colours) - 1):g}" stop-color="#{each}"/>' for n, each in enumerate(colours))
+    body = f'<linearGradient id="heat" x1="0" y1="1" x2="0" y2="0">{"".join(stops)}</linearGradient>'
+    body += f'<rect width="{size:g}" height="{height:g}" fill="url(#heat)" stroke="#555" {_THIN}/>'
+    for value in round_numbers(picture.heat_limit):
+        y = height * (1 - value / picture.heat_limit)
+        body += f'<path d="M{size:g},{y:g}h{0.3 * size:g}" stroke="white" {_THIN}/>'
+        body += text(f"{value:g}", 1.5 * size, y, 0.8 * size, 'text-anchor="start"')
+    unit = f"error ({picture.unit})" if picture.unit else "error of the last pass"
+    return body + text(unit, 0, 0, 0.9 * size, f'transform="translate({4.5 * size:g} {height / 2:g}) rotate(-90)"')
 
 
-def _outline(axes: Axes, anomaly: NDArray[Any], width: float) -> None:
-    if anomaly.any():
-        axes.contour(anomaly, levels=[0.5], colors=OUTLINE, linewidths=width)
+def round_numbers(limit: float) -> list[float]:
+    """Four to nine evenly spaced numbers from 0 to at most `limit`, of few digits."""
+    power = 10.0 ** math.floor(math.log10(limit))
+    step = power * next(each for each in (0.2, 0.5, 1, 2) if limit <= 8 * each * power)
+    return [n * step for n in range(int(limit / step + 1e-9) + 1)]
 
 
-def _label(axes: Axes, plane: Plane) -> None:
-    places = ((0.06, 0.5), (0.94, 0.5), (0.5, 0.94), (0.5, 0.06))
-    style: dict[str, Any] = {"color": "white", "fontsize": 10, "ha": "center", "va": "center", "alpha": 0.85}
-    for text, (x, y) in zip(LABELS[plane], places, strict=True):
-        axes.text(x, y, text, transform=axes.transAxes, **style)
+def grey(values: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """A slice [row, column] from black to white between the two intensities of a window."""
+    low, high = window
+    return np.clip((values - low) * (255 / max(high - low, 1e-12)), 0, 255).round().astype(np.uint8)
 
 
-def _cross(axes: Axes, picture: Picture, plane: Plane, at: tuple[int, int, int]) -> None:
-    """Short ticks at the border of the picture where the other two planes cut this one."""
-    across = [axis for axis in range(3) if axis != AXIS[plane]]
-    column = picture.volume.shape[across[0]] - 1 - at[across[0]]
-    row = picture.volume.shape[across[1]] - 1 - at[across[1]]
-    for low, high in ((0, 0.03), (0.97, 1)):
-        axes.axvline(column, low, high, color="#6fc3ff", linewidth=1)
-        axes.axhline(row, low, high, color="#6fc3ff", linewidth=1)
+def heat_colours(errors: NDArray[Any]) -> NDArray[np.uint8]:
+    """Red, green, blue and opacity [row, column, 4] of errors [row, column] in shares of the brightest.
+
+    The fainter an error is, the more of what lies below shines through.
+    """
+    errors = np.clip(errors, 0, 1)
+    colours = np.frombuffer(bytes.fromhex(HEAT), np.uint8).reshape(-1, 3)
+    channels = [np.interp(errors, np.linspace(0, 1, len(colours)), channel) for channel in colours.T]
+    return np.stack([*channels, 255 * np.clip(2.5 * errors, 0, 0.9)], axis=-1).round().astype(np.uint8)
 
 
-def _png(figure: Figure) -> str:
-    FigureCanvasAgg(figure)
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=100, facecolor=figure.get_facecolor(), pil_kwargs={"compress_level": 3})
-    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+def _letter(letter: str, x: float, y: float, size: float) -> str:
+    """A letter with a dark rim, so that it can be read on bright tissue too."""
+    rim = f'stroke="black" stroke-width="{size / 4:g}" stroke-linejoin="round" opacity="0.6"'
+    return text(letter, x, y, size, rim) + text(letter, x, y, size, 'opacity="0.85"')
+
+
+def _moved(x: float, y: float, body: str) -> str:
+    return f'<g transform="translate({x:g} {y:g})">{body}</g>'
+
+
+def _on_black(width: float, height: float, body: str) -> str:
+    return address("image/svg+xml", document(width, height, body, ink="white", ground="black").encode())

@@ -15,6 +15,7 @@ from IterMask3DLib.core.files import write_text
 from IterMask3DLib.core.image import BoolVolume
 from IterMask3DLib.core.result import ANOMALY, HEATMAP, CaseResult
 from IterMask3DLib.results.artifacts import files_of
+from IterMask3DLib.results.artifacts.chart import millilitres
 from IterMask3DLib.results.case_lesions import CaseLesions
 from IterMask3DLib.results.figures import Picture, draw_lightbox, draw_slice_scores, draw_views
 
@@ -39,7 +40,7 @@ def write_report(path: Path, result: CaseResult, found: CaseLesions) -> None:
         has_heatmap=HEATMAP in result.layers,
         total_ml=found.total_ml,
         percent=100 * found.total_ml / result.brain_ml if result.brain_ml else 0.0,
-        ml=_millilitres,
+        ml=millilitres,
         place=_place,
         unit=picture.unit,
         lesions=lesions[:_LISTED],
@@ -74,11 +75,6 @@ def _charts(result: CaseResult) -> list[tuple[str, Markup, str]]:
         caption = "How anomalous the method finds each slice; the highest is marked."
         charts.append(("Slice scores", Markup(draw_slice_scores(result.slice_scores)), caption))
     return charts
-
-
-def _millilitres(value: float) -> str:
-    """A volume with as many digits as mean something: 0.031, 0.61, 46.9."""
-    return "0" if value == 0 else f"{value:.{3 if value < 0.1 else 2 if value < 1 else 1}f}"
 
 
 def _place(ras: tuple[float, float, float]) -> str:

@@ -30,6 +30,7 @@ NEEDED = {
     "safetensors": "safetensors",
     "platformdirs": "platformdirs",
     "matplotlib": "matplotlib",
+    "contourpy": "contourpy",
     "jinja2": "jinja2",
     "markupsafe": "markupsafe",
 }

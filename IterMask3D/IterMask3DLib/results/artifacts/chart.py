@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MARK, INK, GRID, ACCENT, QUIET = "#ff5c39", "#1d2733", "#d9dee5", "#2f6fde", "#8a97a6"
 SIZE = (5.6, 3.5)
 
 Table = tuple[tuple[str, ...], list[tuple[Any, ...]]]
 """Columns and rows."""
+
+
+def millilitres(value: float) -> str:
+    """A volume with as many digits as mean something: 0.031, 0.61, 46.9."""
+    return "0" if value == 0 else f"{value:.{3 if value < 0.1 else 2 if value < 1 else 1}f}"
 
 
 def svg_of(figure: Figure, axes: Axes) -> str:

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from IterMask3DLib.core.artifacts import ThresholdCurve
 from IterMask3DLib.results.artifacts.chart import ACCENT, INK, MARK, QUIET, SIZE, Table, svg_of
@@ -32,6 +31,8 @@ def table(curve: ThresholdCurve) -> Table:
 
 def figure(curve: ThresholdCurve) -> str:
     """The thresholds of the sweep, the fit, its slope, and the chosen point; SVG text."""
+    from matplotlib.figure import Figure
+
     passes = np.arange(1, len(curve.thresholds) + 1)
     drawn = Figure(figsize=SIZE)
     axes = drawn.add_axes((0.12, 0.15, 0.76, 0.79))

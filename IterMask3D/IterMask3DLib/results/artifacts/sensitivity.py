@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
 from IterMask3DLib.core.artifacts import SensitivityTable
-from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, Table, svg_of
+from IterMask3DLib.results.artifacts.chart import ACCENT, GRID, INK, MARK, Table, millilitres
+from IterMask3DLib.results.svg import document, text
 
 TITLE = "Sensitivity"
 COLUMNS = ("sensitivity", "threshold", "healthy_percent", "anomaly_ml", "chosen")
@@ -23,16 +21,19 @@ def table(found: SensitivityTable) -> Table:
 
 def figure(found: SensitivityTable) -> str:
     """The volume that each step outlines, with its rate in healthy brains below; SVG text."""
-    drawn = Figure(figsize=SIZE)
-    axes = drawn.add_axes((0.14, 0.2, 0.82, 0.74))
-    steps = np.arange(len(found.sensitivities))
-    colours = [MARK if step == found.chosen else ACCENT for step in found.sensitivities]
-    axes.bar(steps, found.volumes_ml, color=colours, width=0.7)
-    rates = [f"\n{100 * share:.2g} %" for share in found.healthy_shares] or [""] * len(steps)
-    axes.set_xticks(steps, [f"{step:+d}{rate}" for step, rate in zip(found.sensitivities, rates, strict=True)])
-    axes.set_xlabel("sensitivity" + (" (share of a healthy brain that it outlines)" if found.healthy_shares else ""))
-    axes.set_ylabel("outlined here (ml)")
-    return svg_of(drawn, axes)
+    wide, highest, floor = 500 / len(found.sensitivities), max(found.volumes_ml) or 1.0, 280
+    rates = [f"{100 * share:.2g} %" for share in found.healthy_shares] or [""] * len(found.sensitivities)
+    body = f'<path d="M50,{floor}h500" stroke="{GRID}"/>'
+    for place, (step, volume, rate) in enumerate(zip(found.sensitivities, found.volumes_ml, rates, strict=True)):
+        middle, height = 50 + (place + 0.5) * wide, 240 * volume / highest
+        bar = f'x="{middle - 0.35 * wide:g}" y="{floor - height:g}" width="{0.7 * wide:g}" height="{height:g}"'
+        body += f'<rect {bar} fill="{MARK if step == found.chosen else ACCENT}"/>'
+        body += text(millilitres(volume), middle, floor - height - 12, 13)
+        body += text(f"{step:+d}", middle, floor + 15, 13) + text(rate, middle, floor + 33, 12)
+    title = "sensitivity" + (" (share of a healthy brain that it outlines)" if found.healthy_shares else "")
+    body += text(title, 300, floor + 57, 13)
+    body += text("outlined here (ml)", 0, 0, 13, 'transform="translate(20 160) rotate(-90)"')
+    return document(560, 350, body, INK)
 
 
 def caption(found: SensitivityTable) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from IterMask3DLib.core.artifacts import MaskHistory
 from IterMask3DLib.results.artifacts.chart import ACCENT, MARK, SIZE, svg_of
@@ -20,6 +18,9 @@ def table(_history: MaskHistory) -> None:
 
 def figure(history: MaskHistory) -> str:
     """Masked voxels (model grid) after each shrink pass; SVG text."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
     drawn = Figure(figsize=SIZE)
     axes = drawn.add_axes((0.14, 0.15, 0.82, 0.79))
     passes = np.arange(1, len(history.sizes) + 1)
