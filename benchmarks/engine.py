@@ -29,8 +29,9 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.core.result import ANOMALY, Layer, Result, Step
 from IterMask3DLib.methods.itermask3d import loop
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.models.catalogue import find_model
 from IterMask3DLib.models.store import Model

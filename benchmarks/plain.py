@@ -15,10 +15,11 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks.watch import Clock
 from IterMask3DLib.core.image import BoolVolume
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.loop import grown
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import NetworkInput
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, normative_error_at
 from IterMask3DLib.methods.itermask3d.settings import Settings
 from IterMask3DLib.methods.itermask3d.threshold import fit_curve

@@ -23,7 +23,8 @@ import torch
 
 from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.request import DEVICES
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.runtime.device import choose_device
 from IterMask3DLib.training.cache import CachedVolumes

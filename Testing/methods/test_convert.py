@@ -11,7 +11,8 @@ import torch
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.loading import load_model
 from IterMask3DLib.methods.registry import find_method
 from Testing.methods.published import fill_published

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from IterMask3DLib.methods.itermask3d.folded_unet import tensor_kinds
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS
+from IterMask3DLib.models.weights import kinds_of
 from Testing.methods.published import GOLDEN, NUMBERS, fill_published, published_input
 
 
@@ -23,6 +26,11 @@ def test_the_state_dict_has_the_published_names_shapes_types_and_order() -> None
     ]
     assert len(ours) == 138
     assert ours == rows
+
+
+@pytest.mark.parametrize("widths", [PUBLISHED_WIDTHS, (2, 3, 4, 5, 6), (1, 1, 1, 1, 1)])
+def test_its_tensors_are_known_without_pytorch(widths: tuple[int, ...]) -> None:
+    assert list(tensor_kinds(widths).items()) == list(kinds_of(UNet3D(widths).state_dict()).items())
 
 
 def test_it_has_the_published_number_of_parameters() -> None:

@@ -19,12 +19,14 @@ from safetensors.torch import load_file, save_file
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.core.errors import UserError
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE
 from IterMask3DLib.methods.loading import install, load_model
 from IterMask3DLib.models import catalogue, store
 from IterMask3DLib.models.catalogue import clear_installed, find_entry, find_model, list_models, read_card, user_folder
 from IterMask3DLib.models.store import save_model
+from IterMask3DLib.models.weights import TensorKind, kinds_of
 from Testing.brains import toy_card, toy_model
 
 BUNDLED = ["t1w", "flair", "itermask2-t1w-2mm", "mae-t1w-2mm", "t1w-2mm", "t2w"]
@@ -311,6 +313,9 @@ def test_several_networks_share_a_file_by_the_beginnings_of_their_names(tmp_path
 
         def build(self, card: ModelCard) -> dict[str, torch.nn.Module]:
             return {name: torch.nn.Linear(2, 3) for name in networks}
+
+        def tensors(self, card: ModelCard) -> dict[str, dict[str, TensorKind]]:
+            return {name: kinds_of(network.state_dict()) for name, network in self.build(card).items()}
 
         def assets(self, card: ModelCard) -> dict[str, tuple[int, ...]]:
             return {"prior": (4,)}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import Request
+from IterMask3DLib.runtime import device
 from IterMask3DLib.runtime.device import Device, choose_device
 from IterMask3DLib.runtime.runner import Runner, Runtime
 
@@ -82,13 +87,53 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         choose_device("tpu")
 
 
-def test_cuda_means_half_precision_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def pretend_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str) -> None:
+    """PyTorch that says of itself what it was built for, and of the machine that there is a GPU."""
+    (tmp_path / "version.py").write_text(version, encoding="utf-8")
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(device, "find_spec", lambda name: found)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_cuda_means_half_precision_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pretend_gpus(monkeypatch, tmp_path, "cuda: str | None = '13.0'\n")
     assert choose_device("auto") == Device("cuda", half=True)
     assert choose_device("cuda", "single") == Device("cuda")
     assert choose_device("cpu") == CPU
     assert choose_device("cpu", "half") == Device("cpu", half=True)
     assert Runtime.of(Request(device="cuda", seed=7)).seed == 7
+
+
+@pytest.mark.parametrize(
+    ("version", "built"),
+    [("cuda = '12.8'", True), ("cuda = None\nhip = '6.3'", True), ("cuda = None\nhip = None", False), ("cuda =", True)],
+)
+def test_pytorch_is_asked_for_gpus_where_it_was_built_for_them(
+    version: str, built: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also where it does not say what it was built for."""
+    pretend_gpus(monkeypatch, tmp_path, version)
+    assert choose_device("auto").kind == ("cuda" if built else "cpu")
+
+
+def test_without_pytorch_there_is_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "find_spec", lambda name: None)
+    assert choose_device() == CPU
+    with pytest.raises(UserError, match="cuda is not available"):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "openvino"])
+def test_of_an_array_an_array_and_of_a_tensor_a_tensor(backend: str) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    runner = Runtime(CPU, backend).runner(nn.Conv3d(2, 1, 3, padding=1).eval())
+    given = torch.rand(1, 2, 8, 8, 8)
+    of_tensor, of_array = runner(given), runner(given.numpy())
+    assert isinstance(of_tensor, Tensor) and isinstance(of_array, np.ndarray)
+    np.testing.assert_array_equal(of_array, of_tensor.numpy())
+    runner(-given.numpy())
+    np.testing.assert_array_equal(of_array, of_tensor.numpy())
 
 
 def test_slices_and_volumes_both_run() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from IterMask3DLib.core.artifacts import ThresholdCurve
     from IterMask3DLib.core.image import BoolVolume, FloatVolume, PackedMask
     from IterMask3DLib.models.store import Model
+    from IterMask3DLib.models.weights import TensorKind
     from IterMask3DLib.preprocessing.prepare import Prepared
     from IterMask3DLib.runtime.runner import Runtime
 
@@ -115,6 +116,18 @@ class Method(ABC):
     @abstractmethod
     def build(self, card: ModelCard) -> Networks:
         """The networks of a card, untrained, by name. Raises `UserError` for a configuration that makes no network."""
+
+    def tensors(self, card: ModelCard) -> Mapping[str, Mapping[str, TensorKind]]:
+        """Type and shape of each tensor of each network of a card. Raises `UserError` as `build` does.
+
+        A method whose runs can do without PyTorch tells them without it.
+        """
+        import torch
+
+        from IterMask3DLib.models.weights import kinds_of
+
+        with torch.device("meta"):
+            return {name: kinds_of(network.state_dict()) for name, network in self.build(card).items()}
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
         """The shape of each float32 array that a card's model has beside its networks."""

@@ -14,7 +14,7 @@ from IterMask3DLib.core.card import CardGrid, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.base import Networks
 from IterMask3DLib.models.store import WEIGHTS, save_model
-from IterMask3DLib.models.weights import State, check_tensors, read_checkpoint
+from IterMask3DLib.models.weights import State, check_tensors, kinds_of, read_checkpoint
 
 Checkpoints = Mapping[str, tuple[Path, State]]
 """The file of each network, by the network's name, and the tensors in it."""
@@ -82,7 +82,7 @@ def save_converted(
     )
     try:
         with torch.device("meta"):
-            wanted = {name: network.state_dict() for name, network in build(made).items()}
+            wanted = {name: kinds_of(network.state_dict()) for name, network in build(made).items()}
     except RuntimeError:
         raise UserError(f"{' and '.join(names)}: tensors of these sizes make no network.") from None
     for name, (path, state) in checkpoints.items():

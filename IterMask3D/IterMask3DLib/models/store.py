@@ -8,21 +8,23 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from IterMask3DLib.core.card import CARD_FILE, AssetEntry, ModelCard, NetworkEntry
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.files import check_plain, staged_folder, take_place
 from IterMask3DLib.models.catalogue import user_folder, verified_bytes
-from IterMask3DLib.models.weights import State, bytes_of, check_tensors, tensors_of
+from IterMask3DLib.models.weights import Arrays, State, TensorKind, arrays_in, arrays_of, bytes_of, check_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WEIGHTS, ASSETS = "model.safetensors", "assets.safetensors"
 _LARGEST = {".safetensors": 2 * 1024**3, ".json": 1024**2}
@@ -36,7 +38,7 @@ class Model:
 
     Attributes:
         folder: where it lies; card: what it is.
-        networks: in evaluation mode on the CPU, by name.
+        networks: in evaluation mode on the CPU, by name; those that were read are built when one is asked for.
         assets: float32 arrays, by name.
     """
 
@@ -44,6 +46,24 @@ class Model:
     card: ModelCard
     networks: Mapping[str, nn.Module]
     assets: Mapping[str, NDArray[np.float32]]
+
+    @cached_property
+    def stored(self) -> Mapping[str, StoredNetwork]:
+        """What is known of each network without building it, by name."""
+        networks = self.networks
+        if isinstance(networks, _BuiltWhenAsked):
+            return {name: StoredNetwork(state) for name, state in networks.states.items()}
+        return {name: StoredNetwork(network.state_dict()) for name, network in networks.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class StoredNetwork:
+    """The tensors of a network."""
+
+    tensors: Arrays | State
+
+    def state_dict(self) -> Arrays | State:
+        return self.tensors
 
 
 class Builder(Protocol):
@@ -53,37 +73,62 @@ class Builder(Protocol):
 
     def build(self, card: ModelCard) -> Mapping[str, nn.Module]: ...
 
+    def tensors(self, card: ModelCard) -> Mapping[str, Mapping[str, TensorKind]]: ...
+
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]: ...
 
 
 def read_model(folder: Path, card: ModelCard, method: Builder) -> Model:
     """Reads the tensors of a model folder. Raises `UserError` with the first thing that is wrong."""
     # The checksum does not cover the card: sizes that do not fit the file must not reserve memory.
-    with torch.device("meta"):
-        wanted = {name: network.state_dict() for name, network in method.build(card).items()}
+    wanted = method.tensors(card)
     files = {
-        name: tensors_of(verified_bytes(folder / name, digest), folder / name) for name, digest in card.files.items()
+        name: arrays_in(verified_bytes(folder / name, digest), folder / name) for name, digest in card.files.items()
     }
     taken = {}
-    for name, state in wanted.items():
+    for name, kinds in wanted.items():
         if name not in card.networks:
             raise UserError(f"{folder / CARD_FILE}: networks.{name} is missing.")
         entry = card.networks[name]
         taken[name] = _taken(files[entry.file], entry.prefix, card)
-        check_tensors(taken[name], state, str(folder / entry.file))
+        check_tensors(taken[name], kinds, str(folder / entry.file))
     assets = {name: _asset(folder, card, files, name, shape) for name, shape in method.assets(card).items()}
     for name in sorted(set(assets) - method.signed_assets):
         if not (assets[name] > 0).all():
             asset = card.assets[name]
             raise UserError(f"{folder / asset.file}: tensor {asset.tensor} must be above 0 everywhere.")
-    return Model(folder, card, built_with(method, card, taken), assets)
+    return Model(folder, card, _BuiltWhenAsked(method, card, taken), assets)
 
 
-def built_with(method: Builder, card: ModelCard, states: Mapping[str, State]) -> Mapping[str, nn.Module]:
+class _BuiltWhenAsked(Mapping[str, "nn.Module"]):
+    """The networks of a card with weights that were read: a run on OpenVINO may need none of them."""
+
+    def __init__(self, method: Builder, card: ModelCard, states: Mapping[str, Arrays]) -> None:
+        self._method, self._card, self.states = method, card, states
+
+    @cached_property
+    def _built(self) -> Mapping[str, nn.Module]:
+        return built_with(self._method, self._card, self.states)
+
+    def __getitem__(self, name: str) -> nn.Module:
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.states)
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+
+def built_with(method: Builder, card: ModelCard, states: Mapping[str, Arrays | State]) -> Mapping[str, nn.Module]:
     """The networks of a card with these weights, in evaluation mode."""
+    import torch
+
     networks = method.build(card)
     for name, network in networks.items():
-        network.load_state_dict(states[name])
+        # What was read may not be written to, which PyTorch cannot promise.
+        arrays = arrays_of(states[name])
+        network.load_state_dict({key: torch.from_numpy(np.array(array)) for key, array in arrays.items()})
         network.eval()
     return networks
 
@@ -91,7 +136,7 @@ def built_with(method: Builder, card: ModelCard, states: Mapping[str, State]) ->
 def save_model(
     folder: Path,
     card: ModelCard,
-    networks: Mapping[str, State],
+    networks: Mapping[str, State | Arrays],
     assets: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> ModelCard:
     """Writes a model folder, whole or not at all, and returns the card with its files and checksums filled in.
@@ -111,9 +156,7 @@ def save_model(
         refuse()
     prefixes = {name: f"{name}." if len(networks) > 1 else "" for name in networks}
     tensors = {prefixes[name] + key: tensor for name, state in networks.items() for key, tensor in state.items()}
-    arrays = {
-        name: torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)) for name, array in (assets or {}).items()
-    }
+    arrays = {name: np.asarray(array, dtype=np.float32) for name, array in (assets or {}).items()}
     # Apart, so that models of the same networks have the same file of weights.
     data = {WEIGHTS: bytes_of(tensors), **({ASSETS: bytes_of(arrays)} if arrays else {})}
     entries = {
@@ -175,7 +218,7 @@ def others_in(folder: Path) -> list[Path]:
     return [entry for entry in folder.iterdir() if entry.name != CARD_FILE and entry.suffix != ".safetensors"]
 
 
-def _taken(tensors: State, prefix: str, card: ModelCard) -> dict[str, torch.Tensor]:
+def _taken(tensors: Arrays, prefix: str, card: ModelCard) -> Arrays:
     """The tensors of one network: those with its prefix, less what belongs to others."""
     others = {entry.tensor for entry in card.assets.values()}
     prefixes = tuple(e.prefix for e in card.networks.values() if e.prefix and e.prefix != prefix)
@@ -187,7 +230,7 @@ def _taken(tensors: State, prefix: str, card: ModelCard) -> dict[str, torch.Tens
 
 
 def _asset(
-    folder: Path, card: ModelCard, files: Mapping[str, State], name: str, shape: tuple[int, ...]
+    folder: Path, card: ModelCard, files: Mapping[str, Arrays], name: str, shape: tuple[int, ...]
 ) -> NDArray[np.float32]:
     if name not in card.assets:
         raise UserError(f"{folder / CARD_FILE}: assets.{name} is missing.")
@@ -195,9 +238,8 @@ def _asset(
     where = f"{folder / entry.file}"
     if entry.tensor not in files[entry.file]:
         raise UserError(f"{where}: tensor {entry.tensor} is missing.")
-    tensor = files[entry.file][entry.tensor]
-    check_tensors({entry.tensor: tensor}, {entry.tensor: torch.empty(shape)}, where)
-    array: NDArray[Any] = tensor.numpy()
+    array: NDArray[Any] = files[entry.file][entry.tensor]
+    check_tensors({entry.tensor: array}, {entry.tensor: TensorKind("float32", shape)}, where)
     return array
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
-
-import torch
+from importlib.util import find_spec
+from pathlib import Path
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.request import DEVICES
@@ -33,11 +36,30 @@ def choose_device(name: str = "auto", precision: str = "auto") -> Device:
 
     Raises `UserError` if the device is not there.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if name not in there:
+        name = next(kind for kind in ("cuda", "mps", "cpu") if _is_there(kind))
+    if name not in DEVICES:
         raise UserError(f"Device {name} is not known; use {', '.join(DEVICES)}.")
-    if not there[name]:
+    if not _is_there(name):
         raise UserError(f"Device {name} is not available on this machine; use --device auto or --device cpu.")
     return Device(name, precision == "half" or (precision == "auto" and name == "cuda"))
+
+
+def _is_there(kind: str) -> bool:
+    """Whether networks can run on a kind of device. PyTorch is imported only where it was built for that kind."""
+    if kind == "cpu":
+        return True
+    if not (sys.platform == "darwin" if kind == "mps" else _is_built_for_gpus()):
+        return False
+    import torch
+
+    return bool(torch.backends.mps.is_available() if kind == "mps" else torch.cuda.is_available())
+
+
+def _is_built_for_gpus() -> bool:
+    found = find_spec("torch")
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        with suppress(OSError, SyntaxError):
+            version = runpy.run_path(str(Path(folder) / "version.py"))
+            return bool(version.get("cuda") or version.get("hip"))
+    return found is not None

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
-import torch
-
 from IterMask3DLib.core.errors import UserError
 
 Item = TypeVar("Item")
@@ -57,8 +55,11 @@ def shard(items: Sequence[Item], here: Rank | None = None) -> list[Item]:
     Where there are GPUs, the process takes the one of its local rank, so that `cuda` means another GPU in each.
     """
     here = here or current_rank()
-    if here.world_size > 1 and torch.cuda.is_available():
-        torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
+    if here.world_size > 1:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
     return list(items[here.rank :: here.world_size])
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.failures import is_memory
 from IterMask3DLib.core.request import Request
 from IterMask3DLib.runtime import openvino
 from IterMask3DLib.runtime.device import Device, choose_device
+from IterMask3DLib.runtime.openvino import Values
 
-Network = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+Network = Callable[["Tensor"], "Tensor"]
 """A network at work: float32 [b, c, …] -> float32 [b, c', …], on any device."""
+
+ArrayNetwork = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""The same with arrays: where it runs on OpenVINO, PyTorch is not imported."""
 
 _LARGEST_OUTPUT = 1e15
 
@@ -38,7 +46,7 @@ class Runtime:
         self.device, self.seed = device, seed
         self.notices: list[str] = []
         self._backend = backend
-        self._runners: dict[nn.Module, Runner] = {}
+        self._runners: dict[Hashable, Runner] = {}
 
     @classmethod
     def of(cls, request: Request) -> Runtime:
@@ -52,13 +60,14 @@ class Runtime:
         faster = self.device.kind == "cpu" and self._backend != "pytorch" and openvino.available()
         return "openvino" if faster else "pytorch"
 
-    def runner(self, network: nn.Module, form: Callable[[Any], nn.Module] | None = None) -> Runner:
+    def runner(self, network: Hashable, form: Callable[[Any], Any] | None = None) -> Runner:
         """A network ready to run; made once for each.
 
         Args:
-            network: in evaluation mode.
+            network: in evaluation mode: a module, or what a model has stored of one.
             form: makes what is run from it, such as the same function in fewer operations; None: the network itself.
-                What has the attribute `pytorch_alone` is executed by nothing else.
+                What has the attribute `pytorch_alone` is executed by nothing else; what is no module has
+                `pytorch_module()` and `openvino_model(shape)`.
         """
         if network not in self._runners:
             self._runners[network] = Runner(network if form is None else form(network), self)
@@ -71,22 +80,26 @@ class Runtime:
 
 
 class Runner:
-    """One network at work: float32 [b, c, …] on any device -> float32 [b, c', …] on the present one."""
+    """One network at work: float32 [b, c, …] -> float32 [b, c', …]; of an array an array, of a tensor a tensor.
 
-    def __init__(self, network: nn.Module, runtime: Runtime) -> None:
+    Tensors may lie on any device; what comes back lies on the present one.
+    """
+
+    def __init__(self, network: Any, runtime: Runtime) -> None:
         self._network, self._runtime = network, runtime
         self._settled: Device | None = None
-        self._execute: Network = self._on_pytorch
+        self._execute: Callable[[Any], Any] = self._on_pytorch
 
-    def __call__(self, given: Tensor) -> Tensor:
+    def __call__(self, given: Values) -> Values:
         while True:
             if self._settled != self._runtime.device:
                 self._settle()
             device = self._runtime.device
             try:
-                with torch.inference_mode():
-                    return _checked(self._execute(given), device)
-            except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
+                output: Values = self._execute(given)
+                _check_numbers(output, device)
+                return output
+            except RuntimeError as error:  # Of CUDA, also where it has no memory left.
                 if is_too_small(error):
                     raise UserError(f"A grid of {_sides(given)} voxels is too small for this network.") from None
                 smaller = device.smaller if _is_about_the_device(error, device) else None
@@ -98,21 +111,30 @@ class Runner:
 
     def _settle(self) -> None:
         self._settled = self._runtime.device
-        move: Any = self._network.to
-        self._network = move(self._settled.kind, memory_format=memory_format_of(self._network))
+        if self._runtime.backend == "openvino" and not getattr(self._network, "pytorch_alone", False):
+            if hasattr(self._network, "to"):
+                self._network = self._network.to("cpu")
+            self._execute = openvino.OpenVINONetwork(self._network)
+            return
+        import torch
+
+        if hasattr(self._network, "pytorch_module"):
+            self._network = self._network.pytorch_module()
+        self._network = self._network.to(self._settled.kind, memory_format=memory_format_of(self._network))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        on_openvino = self._runtime.backend == "openvino" and not getattr(self._network, "pytorch_alone", False)
-        self._execute = openvino.OpenVINONetwork(self._network) if on_openvino else self._on_pytorch
+        self._execute = self._on_pytorch
 
-    def _on_pytorch(self, given: Tensor) -> Tensor:
+    def _on_pytorch(self, given: Values) -> Values:
+        import torch
+
         device = self._runtime.device
-        there = given.to(device.kind)
-        if given.ndim in CHANNELS_LAST:
-            there = there.contiguous(memory_format=CHANNELS_LAST[given.ndim])
-        with torch.autocast(device.kind, torch.float16, enabled=device.half):
-            output: Tensor = self._network(there)
-        return output.float()
+        with torch.inference_mode():
+            there = (torch.from_numpy(given) if isinstance(given, np.ndarray) else given).to(device.kind)
+            there = in_fast_order(there)
+            with torch.autocast(device.kind, torch.float16, enabled=device.half):
+                output: Tensor = self._network(there).float()
+            return output.cpu().numpy() if isinstance(given, np.ndarray) else output
 
 
 _TOO_SMALL = ("than kernel size", "Kernel size can't be greater", "Expected more than 1 ")
@@ -123,26 +145,35 @@ def is_too_small(error: Exception) -> bool:
     return any(words in str(error) for words in _TOO_SMALL)
 
 
-def _sides(given: Tensor) -> str:
+def _sides(given: Tensor | NDArray[np.float32]) -> str:
     return " x ".join(map(str, given.shape[2:]))
 
 
-def _checked(output: Tensor, device: Device) -> Tensor:
-    """What a network gave, once it was found to be numbers that can be squared. Raises `UserError`."""
-    if output.numel() and not output.abs().max() < _LARGEST_OUTPUT:
+def _check_numbers(output: Tensor | NDArray[np.float32], device: Device) -> None:
+    """Raises `UserError` for what a network gave unless it is numbers that can be squared."""
+    if 0 not in output.shape and not abs(output).max() < _LARGEST_OUTPUT:
         advice = "use --precision single" if device.half else "the weights of the model cannot be used"
         raise UserError(f"The network gives values that are infinite or no numbers; {advice}.")
-    return output
 
 
-CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+def in_fast_order(values: Tensor) -> Tensor:
+    """Values [b, c, …] with their channels last in memory, which networks of two or three dimensions run fastest on."""
+    order = _channels_last().get(values.ndim)
+    return values if order is None else values.contiguous(memory_format=order)
 
 
 def memory_format_of(network: nn.Module) -> torch.memory_format:
-    weights = {parameter.ndim for parameter in network.parameters()}
-    if weights & {4, 5} == {4, 5}:
-        return torch.preserve_format
-    return next((CHANNELS_LAST[ndim] for ndim in (5, 4) if ndim in weights), torch.preserve_format)
+    import torch
+
+    orders = _channels_last()
+    dimensions = {parameter.ndim for parameter in network.parameters()} & set(orders)
+    return orders[dimensions.pop()] if len(dimensions) == 1 else torch.preserve_format
+
+
+def _channels_last() -> dict[int, torch.memory_format]:
+    import torch
+
+    return {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def _is_about_the_device(error: RuntimeError, device: Device) -> bool:

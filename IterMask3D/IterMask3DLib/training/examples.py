@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.methods.base import Batch, Example, Healthy, TrainingTask
-from IterMask3DLib.runtime.runner import CHANNELS_LAST
+from IterMask3DLib.runtime.runner import in_fast_order
 from IterMask3DLib.training.options import TrainingOptions
 from IterMask3DLib.training.synthetic import augmentation_of
 
@@ -145,8 +145,8 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     """A batch on a device, images with their channels last."""
     moved = {}
     for name, tensor in batch.items():
-        layout = CHANNELS_LAST.get(tensor.ndim) if tensor.is_floating_point() else None
-        moved[name] = tensor.to(device, memory_format=layout or torch.preserve_format, non_blocking=True)
+        there = tensor.to(device, non_blocking=True)
+        moved[name] = in_fast_order(there) if there.is_floating_point() else there
     return moved
 
 

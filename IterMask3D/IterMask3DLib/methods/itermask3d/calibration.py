@@ -16,11 +16,10 @@ from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.loop import Sweep, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
-from IterMask3DLib.methods.itermask3d.network import NETWORK
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, normative_error_at, normative_table
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, CalibrationSettings, Settings, fast_points
 from IterMask3DLib.methods.itermask3d.threshold import fit_curve
@@ -123,7 +122,7 @@ class _HealthyRuns:
         table: NDArray[np.float32] | None = None,
     ) -> None:
         self._brains, self._settings, self._table = brains, settings, table
-        self._network, self._noise = runtime.runner(model.networks[NETWORK], InferenceUNet), seeded_noise(0)
+        self._network, self._noise = runtime.runner(model.stored[NETWORK], FoldedUNet.of), seeded_noise(0)
         self._sweeps: dict[int, Sweep] = {}
 
     def first_errors(self) -> Iterator[tuple[FloatVolume, BoolVolume]]:

@@ -10,7 +10,8 @@ from IterMask3DLib.core.card import CardGrid, ModelCard
 from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.conversion import grid_of, save_converted
-from IterMask3DLib.methods.itermask3d.network import NETWORK, SIDE_MULTIPLE, networks_of
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, SIDE_MULTIPLE
+from IterMask3DLib.methods.itermask3d.network import networks_of
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_SHAPE, Settings
 from IterMask3DLib.models.weights import State, read_checkpoint
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_CUTOFF
@@ -26,14 +25,11 @@ def high_frequency(
     Returns:
         float32, of the same shape.
     """
-    spectrum = torch.fft.rfftn(torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float64)))
-    axes = [torch.fft.fftfreq(n, d=float(d), dtype=torch.float64) for n, d in zip(volume.shape, spacing, strict=True)]
-    axes[-1] = torch.fft.rfftfreq(volume.shape[-1], d=float(spacing[-1]), dtype=torch.float64)
-    squared = torch.zeros(())
-    for along in torch.meshgrid(*(axis**2 for axis in axes), indexing="ij"):
-        squared = squared + along
+    spectrum = np.fft.rfftn(volume.astype(np.float64))
+    axes = [np.fft.fftfreq(n, d=float(d)) for n, d in zip(volume.shape, spacing, strict=True)]
+    axes[-1] = np.fft.rfftfreq(volume.shape[-1], d=float(spacing[-1]))
+    squared = sum(np.meshgrid(*(axis**2 for axis in axes), indexing="ij", sparse=True))
     # A frequency exactly on the radius belongs to the kept ones, whatever the rounding of its square.
     low = squared < cutoff**2 * (1.0 - 1e-9)
-    phase = torch.polar(torch.ones_like(squared[low]), spectrum[low].angle())
-    spectrum[low] = phase
-    return torch.fft.irfftn(spectrum, s=volume.shape).to(torch.float32).numpy()
+    spectrum[low] = np.exp(1j * np.angle(spectrum[low]))
+    return np.fft.irfftn(spectrum, s=volume.shape, axes=range(volume.ndim)).astype(np.float32)

@@ -1,8 +1,4 @@
-"""The trained network rewritten for inference: the same function of the same parameters, in fewer operations.
-
-Batch norm is folded into the convolution before it, dropout is gone, activations and residual sums work in place, and
-each nearest up-sampling with the convolution after it is one transposed convolution. Derived once, when a run begins.
-"""
+"""The folded network on PyTorch; activations and residual sums work in place."""
 
 from __future__ import annotations
 
@@ -11,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from IterMask3DLib.methods.itermask3d.network import ConvBlock, ResidualUnit, UNet3D, UpStage, transposed_kernel
-from IterMask3DLib.methods.itermask3d.openvino_graph import openvino_model
+from IterMask3DLib.methods.itermask3d.folded_unet import Convolution, FoldedUNet
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 
 
 class InferenceUNet(nn.Module):
@@ -23,12 +18,11 @@ class InferenceUNet(nn.Module):
     Input and output as of `UNet3D`. Differs from it by rounding alone.
     """
 
-    def __init__(self, network: UNet3D) -> None:
+    def __init__(self, network: UNet3D | FoldedUNet) -> None:
         super().__init__()
-        stages = (network.conv_1, network.conv_2, network.conv_3, network.conv_4, network.conv_5)
-        self.down = nn.ModuleList(_Down(stage) for stage in stages)
-        ups = (network.up_stage_1, network.up_stage_2, network.up_stage_3, network.up_stage_4)
-        self.up = nn.ModuleList(_Up(stage) for stage in ups)
+        self._folded = network if isinstance(network, FoldedUNet) else FoldedUNet.of(network)
+        self.down = nn.ModuleList(_Down(first, second) for first, second in self._folded.down)
+        self.up = nn.ModuleList(nn.Sequential(_Convolved(first), _Convolved(last)) for first, last in self._folded.up)
         self.eval()
 
     @torch.inference_mode()
@@ -43,63 +37,35 @@ class InferenceUNet(nn.Module):
         return x
 
     def openvino_model(self, shape: tuple[int, ...]) -> Any:
-        return openvino_model(self, shape)
+        return self._folded.openvino_model(shape)
 
 
-class Folded(nn.Module):
-    """A convolution that carries its batch norm, and the activation in place."""
-
-    def __init__(self, block: ConvBlock, upsample: bool = False) -> None:
+class _Convolved(nn.Module):
+    def __init__(self, by: Convolution) -> None:
         super().__init__()
-        conv = block.conv
-        weight, bias, self.slope = _fold(block)
-        if upsample:
-            self.conv: nn.Module = nn.ConvTranspose3d(conv.in_channels, conv.out_channels, 4, stride=2, padding=1)
-            weight = transposed_kernel(weight)
-        else:
-            self.conv = nn.Conv3d(conv.in_channels, conv.out_channels, 3, stride=conv.stride, padding=1)
-        self.conv.weight = nn.Parameter(weight.float(), requires_grad=False)
-        self.conv.bias = nn.Parameter(bias.float(), requires_grad=False)
+        inputs, outputs = by.weight.shape[by.transposed ^ 1], len(by.bias)
+        layer = nn.ConvTranspose3d if by.transposed else nn.Conv3d
+        with torch.device("meta"):
+            self.conv: nn.Module = layer(inputs, outputs, by.weight.shape[-1], stride=by.stride, padding=1)
+        self.conv.weight = nn.Parameter(torch.from_numpy(by.weight.copy()), requires_grad=False)
+        self.conv.bias = nn.Parameter(torch.from_numpy(by.bias.copy()), requires_grad=False)
+        self._slope = by.slope
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
         # A PReLU with one slope is a leaky ReLU, which can work in place.
-        return y if self.slope is None else functional.leaky_relu_(y, self.slope)
+        return y if self._slope is None else functional.leaky_relu_(y, self._slope)
 
 
 class _Down(nn.Module):
-    def __init__(self, unit: ResidualUnit) -> None:
+    def __init__(self, first: Convolution, second: Convolution) -> None:
         super().__init__()
-        self.inputs = unit.inputs
-        self.first = Folded(unit.conv.unit0)
-        self.second = Folded(unit.conv.unit1)
-        self.shortcut = unit.shortcut
+        self.inputs = first.weight.shape[1]
+        self.both = nn.Sequential(_Convolved(first), _Convolved(second))
+        # With stride 1 the published shortcut pools with kernel 1, which is the identity.
+        self.shortcut = nn.AvgPool3d(3, first.stride, padding=1) if first.stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(self.first(x))
+        y: Tensor = self.both(x)
         y[:, : self.inputs] += self.shortcut(x)
         return y
-
-
-class _Up(nn.Module):
-    def __init__(self, stage: UpStage) -> None:
-        super().__init__()
-        self.first = Folded(stage[1], upsample=True)
-        self.second = Folded(stage[2])
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.second(self.first(x))
-        return y
-
-
-def _fold(block: ConvBlock) -> tuple[Tensor, Tensor, float | None]:
-    """Weight and bias (float64) of the convolution with its batch norm inside; slope of the activation, if any."""
-    weight, bias = block.conv.weight.detach().double(), block.conv.bias.detach().double()
-    if not hasattr(block, "adn"):
-        return weight, bias, None
-    norm = block.adn.N
-    mean, variance, gain, shift = (
-        each.detach().double() for each in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    )
-    weight, bias = fuse_conv_bn_weights(weight, bias, mean, variance, norm.eps, gain, shift)
-    return weight, bias, float(block.adn.A.weight.item())

@@ -1,9 +1,13 @@
-"""IterMask3D behind the interface of all methods."""
+"""IterMask3D behind the interface of all methods.
+
+What needs PyTorch is imported where it is used: the whole-brain inference on OpenVINO runs without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,18 +18,12 @@ from IterMask3DLib.core.image import PackedMask
 from IterMask3DLib.core.request import BySettings, Edit, FromMask
 from IterMask3DLib.core.result import Steps
 from IterMask3DLib.core.settings import changed
-from IterMask3DLib.methods.base import Method
-from IterMask3DLib.methods.itermask3d.calibration import calibrate
-from IterMask3DLib.methods.itermask3d.convert import convert
+from IterMask3DLib.methods.base import Calibration, Healthy, Method, Networks, Report, TrainingTask
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet, choices_in, tensor_kinds
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
-from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-from IterMask3DLib.methods.itermask3d.loop import Sweep, choose, first_shrink_draw, shrink, sweep
-from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
-from IterMask3DLib.methods.itermask3d.network import NETWORK, networks_of
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import WHOLE_BRAIN, Settings
-from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
 from IterMask3DLib.methods.itermask3d.whole_brain import (
     MEAN_BRAIN,
     MEAN_BRAIN_MM,
@@ -39,10 +37,15 @@ from IterMask3DLib.methods.itermask3d.whole_brain import (
     normative_count,
 )
 from IterMask3DLib.models.store import Model
+from IterMask3DLib.models.weights import TensorKind
 from IterMask3DLib.preprocessing.mean_brain import MeanBrain, mean_brain_shape
 from IterMask3DLib.preprocessing.prepare import Prepared
 from IterMask3DLib.runtime.noise import seeded_noise
 from IterMask3DLib.runtime.runner import Runtime
+
+if TYPE_CHECKING:
+    from IterMask3DLib.methods.itermask3d.loop import Sweep
+    from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction
 
 
 class IterMask3D(Method):
@@ -50,7 +53,13 @@ class IterMask3D(Method):
 
     signed_assets = frozenset({NORMATIVE_MEAN, MEAN_BRAIN})
 
-    build = staticmethod(networks_of)
+    def build(self, card: ModelCard) -> Networks:
+        from IterMask3DLib.methods.itermask3d.network import networks_of
+
+        return networks_of(card)
+
+    def tensors(self, card: ModelCard) -> Mapping[str, Mapping[str, TensorKind]]:
+        return {NETWORK: tensor_kinds(choices_in(card).widths)}
 
     def assets(self, card: ModelCard) -> Mapping[str, tuple[int, ...]]:
         settings = changed(Settings(), card.settings, f"model {card.name}")
@@ -65,6 +74,8 @@ class IterMask3D(Method):
         """The whole method; its result's state is the `Sweep`, or `Scored` of a whole-brain inference."""
         if settings.inference == WHOLE_BRAIN:
             return (yield from whole_brain(case, model, settings, runtime))
+        from IterMask3DLib.methods.itermask3d.loop import choose, first_shrink_draw, shrink, sweep
+
         passes = masked_reconstruction(case, model, settings, runtime)
         swept = yield from sweep(passes, settings)
         curve, warnings = choose(swept, settings)
@@ -82,6 +93,8 @@ class IterMask3D(Method):
             if not isinstance(edit, BySettings) or settings.inference != WHOLE_BRAIN:
                 raise UserError(f"Model {model.card.name} has no threshold curve; choose another sensitivity instead.")
             return (yield from again(state, brain_of(case), settings))
+        from IterMask3DLib.methods.itermask3d.loop import choose, first_shrink_draw, shrink
+
         by = edit.choice if isinstance(edit, FromMask) else None if isinstance(edit, BySettings) else edit
         curve, warnings = choose(state, settings, by)
         before = edit.passes_before if isinstance(edit, FromMask) else 0
@@ -95,11 +108,32 @@ class IterMask3D(Method):
         return (yield from shrink(passes, curve, settings, start, draw, warnings, state))
 
     def recall(self, curve: ThresholdCurve, masks: Sequence[PackedMask]) -> Sweep:
+        from IterMask3DLib.methods.itermask3d.loop import Sweep
+
         return Sweep(curve.thresholds, tuple(masks[: max(curve.steps)]), curve.steps, curve.median)
 
-    training_task = staticmethod(ReconstructionTask)
-    convert = staticmethod(convert)
-    calibrate = staticmethod(calibrate)
+    def training_task(self, card: ModelCard, settings: Any) -> TrainingTask:
+        from IterMask3DLib.methods.itermask3d.training import ReconstructionTask
+
+        return ReconstructionTask(card, settings)
+
+    def convert(self, checkpoints: Sequence[Path], out: Path, options: Mapping[str, Any]) -> ModelCard:
+        from IterMask3DLib.methods.itermask3d.convert import convert
+
+        return convert(checkpoints, out, options)
+
+    def calibrate(
+        self,
+        model: Model,
+        training: Sequence[Healthy],
+        validation: Sequence[Healthy],
+        settings: Any,
+        runtime: Runtime,
+        report: Report,
+    ) -> Calibration:
+        from IterMask3DLib.methods.itermask3d.calibration import calibrate
+
+        return calibrate(model, training, validation, settings, runtime, report)
 
 
 def brain_of(case: Prepared) -> Brain:
@@ -120,7 +154,7 @@ def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runti
                 f"Model {model.card.name} has the normative scores of {len(normative)} scales, not of "
                 f"{normative_count(settings)}; leave scales_mm as the model has them, or leave out normative_score."
             )
-    network = runtime.runner(model.networks[NETWORK], InferenceUNet)
+    network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
     passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))
     score = WholeBrainScore(given, settings, normative, mean_brain)
     return (yield from look(given, settings, passes, score))
@@ -139,6 +173,8 @@ def masked_reconstruction(
     case: Prepared, model: Model, settings: Settings, runtime: Runtime, number: int = 0
 ) -> MaskedReconstruction:
     """What makes the forward passes of a run; `number`: of the pass that was made last."""
+    from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
+
     limit = np.float32(settings.input_clip)
     volume = np.clip(case.channels[0], -limit, limit)
     table = model.assets[NORMATIVE_ERROR] if settings.normative_error else None
@@ -149,5 +185,5 @@ def masked_reconstruction(
         case.spacing,
         None if table is None else normative_error_at(table, case.brain),
     )
-    network = runtime.runner(model.networks[NETWORK], InferenceUNet)
+    network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
     return MaskedReconstruction(given, network, seeded_noise(runtime.seed), settings.smoothing_mm, number)

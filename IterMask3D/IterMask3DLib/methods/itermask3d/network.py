@@ -14,20 +14,8 @@ from torch.nn import functional
 
 from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.methods.base import Networks
-from IterMask3DLib.methods.card_checks import check_card, choices_of
-from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS, TrainingSettings
-
-NETWORK = "reconstruction"
-"""Its name in a model."""
-
-INPUTS = 2
-"""Channels of the input: the masked volume and its high frequencies."""
-
-SIDE_MULTIPLE = 16
-"""Every side of the input must be a multiple of this: four stages halve the grid."""
-
-# Row t: which of the three taps of a kernel after nearest up-sampling fall on tap t of the equal transposed kernel.
-_UPSAMPLED_TAPS = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+from IterMask3DLib.methods.itermask3d.folded_unet import INPUTS, NETWORK, STRIDES, UPSAMPLED_TAPS, choices_in
+from IterMask3DLib.methods.itermask3d.settings import PUBLISHED_WIDTHS
 
 
 class NormDropAct(nn.Sequential):
@@ -101,7 +89,7 @@ def transposed_kernel(weight: Tensor) -> Tensor:
     Returns:
         [in, out, 4, 4, 4], for stride 2 and padding 1.
     """
-    taps = _UPSAMPLED_TAPS.to(weight)
+    taps = torch.tensor(UPSAMPLED_TAPS).to(weight)
     return torch.einsum("oixyz,ax,by,cz->ioabc", weight, taps, taps, taps)
 
 
@@ -120,11 +108,12 @@ class UNet3D(nn.Module):
         super().__init__()
         w1, w2, w3, w4, w5 = widths
         self.widths = tuple(widths)
-        self.conv_1 = ResidualUnit(INPUTS, w1, 2, dropout)
-        self.conv_2 = ResidualUnit(w1, w2, 2, dropout)
-        self.conv_3 = ResidualUnit(w2, w3, 2, dropout)
-        self.conv_4 = ResidualUnit(w3, w4, 2, dropout)
-        self.conv_5 = ResidualUnit(w4, w5, 1, dropout)
+        s1, s2, s3, s4, s5 = STRIDES
+        self.conv_1 = ResidualUnit(INPUTS, w1, s1, dropout)
+        self.conv_2 = ResidualUnit(w1, w2, s2, dropout)
+        self.conv_3 = ResidualUnit(w2, w3, s3, dropout)
+        self.conv_4 = ResidualUnit(w3, w4, s4, dropout)
+        self.conv_5 = ResidualUnit(w4, w5, s5, dropout)
         self.up_stage_1 = UpStage(w5 + w4, w3, dropout, last=False)
         self.up_stage_2 = UpStage(w3 + w3, w2, dropout, last=False)
         self.up_stage_3 = UpStage(w2 + w2, w1, dropout, last=False)
@@ -150,6 +139,5 @@ class UNet3D(nn.Module):
 
 def networks_of(card: ModelCard) -> Networks:
     """Its network by name, untrained. Raises `UserError` for a configuration that makes none."""
-    check_card(card, "IterMask3D", (NETWORK,), 3, SIDE_MULTIPLE)
-    chosen = choices_of(card, NETWORK, TrainingSettings(), ("widths", "dropout"))
+    chosen = choices_in(card)
     return {NETWORK: UNet3D(chosen.widths, chosen.dropout)}

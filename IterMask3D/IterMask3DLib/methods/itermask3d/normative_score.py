@@ -5,7 +5,7 @@ The box needs no registration; both hemispheres are taken together, as in `norma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,13 +56,20 @@ class NormativeScore:
         sd = np.sqrt(np.maximum(variances, _LEAST_VARIANCE))
         return cls(means.astype(np.float32), sd.astype(np.float32))
 
-    def at(self, brain: BoolVolume) -> Callable[[FloatVolume], FloatVolume]:
-        """Takes a score [x, y, z] to what it is less the mean at its place, in standard deviations there; 0 outside."""
-        mean, sd = interpolated_at(brain, self.mean, self.sd)
 
+def standardising(tables: Sequence[NormativeScore], brain: BoolVolume) -> list[Callable[[FloatVolume], FloatVolume]]:
+    """For each table what takes a score [x, y, z] to what it is less the mean at its place, in standard deviations.
+
+    0 outside the brain.
+    """
+
+    def by(mean: NDArray[np.float32], sd: NDArray[np.float32]) -> Callable[[FloatVolume], FloatVolume]:
         def standardised(score: FloatVolume) -> FloatVolume:
             result = np.zeros(brain.shape, dtype=np.float32)
             result[brain] = (score[brain] - mean) / sd
             return result
 
         return standardised
+
+    there = interpolated_at(brain, *(values for table in tables for values in (table.mean, table.sd)))
+    return [by(mean, sd) for mean, sd in zip(there[::2], there[1::2], strict=True)]

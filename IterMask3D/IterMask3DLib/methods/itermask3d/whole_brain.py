@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import torch
 
 from IterMask3DLib.core.artifacts import SensitivityTable
 from IterMask3DLib.core.errors import UserError
@@ -35,14 +34,14 @@ from IterMask3DLib.core.result import (
 )
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.hysteresis import hysteresis, tightened
-from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore
+from IterMask3DLib.methods.itermask3d.normative_score import NormativeScore, standardising
 from IterMask3DLib.methods.itermask3d.residual_fit import BrainAverage, RobustFit, in_spreads, robust_spread
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, Settings
 from IterMask3DLib.methods.itermask3d.symmetry import OtherSide, one_sided
 from IterMask3DLib.preprocessing.intensity import BACKGROUND
 from IterMask3DLib.preprocessing.mean_brain import MeanBrain
 from IterMask3DLib.runtime.noise import Noise
-from IterMask3DLib.runtime.runner import Network
+from IterMask3DLib.runtime.runner import ArrayNetwork
 
 UNIT = "healthy SD"
 
@@ -74,7 +73,7 @@ class WholeBrainPasses:
         network: float32 [1, 2, x, y, z] (masked volume, high-frequency image) -> float32 [1, 1, x, y, z], anywhere.
     """
 
-    def __init__(self, given: Brain, settings: Settings, network: Network, noise: Noise) -> None:
+    def __init__(self, given: Brain, settings: Settings, network: ArrayNetwork, noise: Noise) -> None:
         self._network, self._noise, self._brain = network, noise, given.brain
         limit = np.float32(settings.input_clip)
         shown = np.where(given.brain, np.clip(given.volume, -limit, limit), np.float32(BACKGROUND))
@@ -95,7 +94,7 @@ class WholeBrainPasses:
         noise = self._noise(pair + 1, int(self._brain.sum()))
         self._channels[0][self._brain] = -noise if negative else noise
         given = self._channels[:, ::-1] if look else self._channels
-        output = self._network(torch.from_numpy(np.ascontiguousarray(given)[None]))[0, 0].float().cpu().numpy()
+        output = self._network(np.ascontiguousarray(given)[None])[0, 0]
         return np.ascontiguousarray(output[::-1]) if look else np.asarray(output)
 
 
@@ -116,7 +115,7 @@ class WholeBrainScore:
         mean_brain: MeanBrain | None = None,
     ) -> None:
         self._given, self._settings = given, settings
-        self._normative = None if normative is None else [table.at(given.brain) for table in normative]
+        self._normative = None if normative is None else standardising(normative, given.brain)
         self._expected = None if mean_brain is None else expected_at(given, mean_brain)
         self._fit = RobustFit(given.brain, settings.gain_order, settings.offset_order, settings.tukey)
         self._averages = [BrainAverage(given.brain, given.spacing, mm) for mm in settings.scales_mm]

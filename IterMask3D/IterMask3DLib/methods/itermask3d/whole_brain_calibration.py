@@ -14,10 +14,8 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
-from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-from IterMask3DLib.methods.itermask3d.network import NETWORK
-from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
-from IterMask3DLib.methods.itermask3d.residual_fit import robust_spread
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
+from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore, standardising
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, WHOLE_BRAIN, CalibrationSettings, Settings
 from IterMask3DLib.methods.itermask3d.whole_brain import (
     MEAN_BRAIN,
@@ -69,7 +67,7 @@ class HealthyScore:
     def score(self, tables: Sequence[NormativeScore], settings: Settings) -> FloatVolume:
         """All together [x, y, z], as a run has them."""
         scores = [self.scale(number) for number in range(len(self.scales))]
-        return combined(compared(scores, [table.at(self.brain) for table in tables]), settings)
+        return combined(compared(scores, standardising(tables, self.brain)), settings)
 
 
 def calibrate_whole_brain(
@@ -144,7 +142,7 @@ class _Scoring:
 
     def __init__(self, model: Model, settings: Settings, runtime: Runtime, mean_brain: MeanBrain | None) -> None:
         self._settings, self._noise, self._mean_brain = settings, seeded_noise(0), mean_brain
-        self._network = runtime.runner(model.networks[NETWORK], InferenceUNet)
+        self._network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
 
     def of(self, brains: Sequence[Healthy]) -> list[HealthyScore]:
         """Of each brain, in their order."""
@@ -155,7 +153,7 @@ class _Scoring:
         passes = WholeBrainPasses(given, self._settings, self._network, self._noise)
         score = WholeBrainScore(given, self._settings, None, self._mean_brain)
         first = passes(1)
-        first_error = robust_spread(score.residual(first)[given.brain])
+        first_error = score.begin(first)
         mean = (first + sum(passes(number) for number in range(2, passes.count + 1))) / np.float32(passes.count)
         scales = np.stack([scale[given.brain] for scale in score.by_scale(mean)]).astype(np.float16)
         return HealthyScore(scales, given.brain, healthy.tissue, healthy.cohort, first_error)
