@@ -11,8 +11,10 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from IterMask3DLib.preprocessing.nifti import write_nifti
+from IterMask3DLib.runtime.openvino import available
 from Testing.brains import phantom
 from Testing.cli.command import FILES, one_error, run
 from Testing.launcher import python
@@ -37,10 +39,14 @@ def test_a_case_gets_every_file_of_the_contract_on_the_grid_of_the_input(
         assert len(list(csv.DictReader(file))) == 12
 
 
-def test_a_run_like_those_of_the_bundled_models_does_without_matplotlib(scan: Path, tmp_path: Path) -> None:
+def test_a_run_like_those_of_the_bundled_models_imports_nothing_heavy_for_small_work(
+    scan: Path, tmp_path: Path
+) -> None:
+    """PyTorch takes as long to import as a few passes, matplotlib half of it."""
     words = ["segment", str(scan), "-o", str(tmp_path / "out"), "--model", str(scored_model(tmp_path / "scored"))]
+    heavy = {"matplotlib", "pandas", *(["torch"] if available() and not torch.cuda.is_available() else [])}
     code = f"import sys\nfrom IterMask3DLib.cli import main\ncode = main({words})\n"
-    done = python(f"{code}sys.exit(code or ('matplotlib' in sys.modules and 'matplotlib was imported'))")
+    done = python(f"{code}sys.exit(code or ', '.join({heavy} & set(sys.modules)) or None)")
     assert done.returncode == 0, done.stderr
     report = (tmp_path / "out" / "scan" / "scan_report.html").read_text(encoding="utf-8")
     assert report.count("data:image/svg+xml") == 2 and "outlined here (ml)" in report
