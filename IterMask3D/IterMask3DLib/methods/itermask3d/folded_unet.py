@@ -145,6 +145,6 @@ def tensor_kinds(widths: Sequence[int]) -> Mapping[str, TensorKind]:
     here = widths[-1]
     for stage, (skip, outputs) in enumerate(zip(widths[-2::-1], (*widths[-3::-1], 1), strict=True), 1):
         block(f"up_stage_{stage}.1", here + skip, here + skip)
-        block(f"up_stage_{stage}.2", here + skip, outputs, bare=outputs == 1 and stage == len(widths) - 1)
+        block(f"up_stage_{stage}.2", here + skip, outputs, bare=stage == len(widths) - 1)
         here = outputs
     return kinds
