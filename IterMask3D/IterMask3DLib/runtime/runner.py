@@ -111,19 +111,16 @@ class Runner:
 
     def _settle(self) -> None:
         self._settled = self._runtime.device
-        if self._runtime.backend == "openvino" and not getattr(self._network, "pytorch_alone", False):
-            if hasattr(self._network, "to"):
-                self._network = self._network.to("cpu")
-            self._execute = openvino.OpenVINONetwork(self._network)
-            return
-        import torch
-
-        if hasattr(self._network, "pytorch_module"):
+        on_openvino = self._runtime.backend == "openvino" and not getattr(self._network, "pytorch_alone", False)
+        if not on_openvino and hasattr(self._network, "pytorch_module"):
             self._network = self._network.pytorch_module()
-        self._network = self._network.to(self._settled.kind, memory_format=memory_format_of(self._network))
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        self._execute = self._on_pytorch
+        if hasattr(self._network, "to"):
+            import torch
+
+            self._network = self._network.to(self._settled.kind, memory_format=memory_format_of(self._network))
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        self._execute = openvino.OpenVINONetwork(self._network) if on_openvino else self._on_pytorch
 
     def _on_pytorch(self, given: Values) -> Values:
         import torch
