@@ -29,7 +29,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.core.result import ANOMALY, Layer, Result, Step
 from IterMask3DLib.methods.itermask3d import loop
-from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
 from IterMask3DLib.methods.loading import load_model
@@ -169,7 +169,9 @@ def seconds_to_first_pass() -> float:
     """From the bundled model's files to the end of its first pass, its compilation included."""
     begun = time.perf_counter()
     model = load_model(find_model("t1w-2mm"))
-    Runtime(Device("cpu")).runner(model.networks[NETWORK], InferenceUNet)(torch.zeros(1, 2, *model.card.grid.shape))
+    Runtime(Device("cpu")).runner(model.stored[NETWORK], FoldedUNet.of)(
+        np.zeros((1, 2, *model.card.grid.shape), np.float32)
+    )
     return time.perf_counter() - begun
 
 
@@ -178,21 +180,16 @@ def operations(model: Model, shape: tuple[int, ...]) -> tuple[float, float]:
 
     Plain, and as we execute it: 8 taps for each up-sampled voxel, not 27.
     """
-    folded = InferenceUNet(model.networks[NETWORK])  # type: ignore[arg-type]
-    totals, sides = [], np.array(shape)
-    for taps in (27, 8):
-        total = 0.0
-        for depth, stage in enumerate(folded.down):
-            voxels = float(np.prod(sides // 2**depth))
-            total += (
-                voxels
-                * 27
-                * sum(block.conv.in_channels * block.conv.out_channels for block in (stage.first, stage.second))
-            )
-        for depth, stage in zip((3, 2, 1, 0), folded.up, strict=True):
-            voxels = float(np.prod(sides // 2**depth))
-            total += voxels * taps * stage.first.conv.in_channels * stage.first.conv.out_channels
-            total += voxels * 27 * stage.second.conv.in_channels * stage.second.conv.out_channels
+    folded, totals = FoldedUNet.of(model.stored[NETWORK]), []
+    for up_taps in (27, 8):
+        total, voxels = 0.0, float(np.prod(shape))
+        for stage in folded.down:
+            voxels /= stage[0].stride ** 3
+            total += sum(voxels * 27 * each.weight.shape[0] * each.weight.shape[1] for each in stage)
+        for stage in folded.up:
+            voxels *= 8
+            for each, taps in zip(stage, (up_taps, 27), strict=True):
+                total += voxels * taps * each.weight.shape[0] * each.weight.shape[1]
         totals.append(2 * total / 1e9)
     return totals[0], totals[1]
 
