@@ -28,7 +28,8 @@ from IterMask3DLib.evaluation.cases import EvaluationCase, LoadedCase, calibrati
 from IterMask3DLib.evaluation.detectors import ERROR_THRESHOLDS, ModelDetector
 from IterMask3DLib.evaluation.metrics import dice_curve
 from IterMask3DLib.evaluation.ranking import average_precision, of_all
-from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
+from IterMask3DLib.methods.itermask3d.executable_unet import ExecutableUNet
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.method import brain_of, mean_brain_of
 from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
 from IterMask3DLib.methods.itermask3d.settings import Settings
@@ -121,7 +122,7 @@ class Seen:
     def of(cls, loaded: LoadedCase, model: Model) -> Seen:
         run = CaseRun.of(ModelDetector(model, Request()).case_for(loaded), model, Request())
         settings, given = replace(run.settings, noises=NOISES, flips=True), brain_of(run.prepared)
-        network = run.runtime.runner(model.stored[NETWORK], FoldedUNet.of)
+        network = run.runtime.runner(model.stored[NETWORK], ExecutableUNet.of)
         passes = WholeBrainPasses(given, settings, network, seeded_noise(run.runtime.seed))
         return cls(loaded, model, run, settings, given, [passes(number + 1) for number in range(passes.count)])
 

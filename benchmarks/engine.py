@@ -29,6 +29,7 @@ from IterMask3DLib.core.request import Request
 from IterMask3DLib.core.resources import sample_volume
 from IterMask3DLib.core.result import ANOMALY, Layer, Result, Step
 from IterMask3DLib.methods.itermask3d import loop
+from IterMask3DLib.methods.itermask3d.executable_unet import ExecutableUNet
 from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
 from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
@@ -169,7 +170,7 @@ def seconds_to_first_pass() -> float:
     """From the bundled model's files to the end of its first pass, its compilation included."""
     begun = time.perf_counter()
     model = load_model(find_model("t1w-2mm"))
-    Runtime(Device("cpu")).runner(model.stored[NETWORK], FoldedUNet.of)(
+    Runtime(Device("cpu")).runner(model.stored[NETWORK], ExecutableUNet.of)(
         np.zeros((1, 2, *model.card.grid.shape), np.float32)
     )
     return time.perf_counter() - begun

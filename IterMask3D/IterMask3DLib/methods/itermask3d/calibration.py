@@ -16,7 +16,8 @@ from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.result import ANOMALY, Step
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
-from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
+from IterMask3DLib.methods.itermask3d.executable_unet import ExecutableUNet
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.loop import Sweep, first_shrink_draw, shrink, sweep
 from IterMask3DLib.methods.itermask3d.masked_reconstruction import MaskedReconstruction, NetworkInput
@@ -122,7 +123,7 @@ class _HealthyRuns:
         table: NDArray[np.float32] | None = None,
     ) -> None:
         self._brains, self._settings, self._table = brains, settings, table
-        self._network, self._noise = runtime.runner(model.stored[NETWORK], FoldedUNet.of), seeded_noise(0)
+        self._network, self._noise = runtime.runner(model.stored[NETWORK], ExecutableUNet.of), seeded_noise(0)
         self._sweeps: dict[int, Sweep] = {}
 
     def first_errors(self) -> Iterator[tuple[FloatVolume, BoolVolume]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from IterMask3DLib.core.card import ModelCard
 from IterMask3DLib.methods.card_checks import check_card, choices_of
 from IterMask3DLib.methods.itermask3d.settings import TrainingSettings
 from IterMask3DLib.models.weights import Arrays, State, TensorKind, arrays_of
-
-if TYPE_CHECKING:
-    from torch import nn
 
 NETWORK = "reconstruction"
 """The network's name in a model."""
@@ -87,17 +84,6 @@ class FoldedUNet:
             for stage in range(1, len(STRIDES))
         )
         return cls(down, up)
-
-    def openvino_model(self, shape: tuple[int, ...]) -> Any:
-        """An openvino.Model for inputs of one shape [b, 2, x, y, z]."""
-        from IterMask3DLib.methods.itermask3d.openvino_graph import openvino_model
-
-        return openvino_model(self, shape)
-
-    def pytorch_module(self) -> nn.Module:
-        from IterMask3DLib.methods.itermask3d.inference_network import InferenceUNet
-
-        return InferenceUNet(self)
 
 
 def _folded(state: Arrays, name: str, stride: int = 1, transposed: bool = False) -> Convolution:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from IterMask3DLib.methods.itermask3d.folded_unet import Convolution, FoldedUNet
 from IterMask3DLib.methods.itermask3d.network import UNet3D
+from IterMask3DLib.methods.itermask3d.openvino_graph import openvino_model
 
 
 class InferenceUNet(nn.Module):
@@ -37,7 +38,7 @@ class InferenceUNet(nn.Module):
         return x
 
     def openvino_model(self, shape: tuple[int, ...]) -> Any:
-        return self._folded.openvino_model(shape)
+        return openvino_model(self._folded, shape)
 
 
 class _Convolved(nn.Module):

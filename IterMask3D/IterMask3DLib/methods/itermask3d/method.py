@@ -19,7 +19,8 @@ from IterMask3DLib.core.request import BySettings, Edit, FromMask
 from IterMask3DLib.core.result import Steps
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Method, Networks, Report, TrainingTask
-from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet, choices_in, tensor_kinds
+from IterMask3DLib.methods.itermask3d.executable_unet import ExecutableUNet
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, choices_in, tensor_kinds
 from IterMask3DLib.methods.itermask3d.high_frequency import high_frequency
 from IterMask3DLib.methods.itermask3d.normative_error import NORMATIVE_ERROR, SIDE, normative_error_at
 from IterMask3DLib.methods.itermask3d.normative_score import CELLS, NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore
@@ -154,7 +155,7 @@ def whole_brain(case: Prepared, model: Model, settings: Settings, runtime: Runti
                 f"Model {model.card.name} has the normative scores of {len(normative)} scales, not of "
                 f"{normative_count(settings)}; leave scales_mm as the model has them, or leave out normative_score."
             )
-    network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
+    network = runtime.runner(model.stored[NETWORK], ExecutableUNet.of)
     passes = WholeBrainPasses(given, settings, network, seeded_noise(runtime.seed))
     score = WholeBrainScore(given, settings, normative, mean_brain)
     return (yield from look(given, settings, passes, score))
@@ -185,5 +186,5 @@ def masked_reconstruction(
         case.spacing,
         None if table is None else normative_error_at(table, case.brain),
     )
-    network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
+    network = runtime.runner(model.stored[NETWORK], ExecutableUNet.of)
     return MaskedReconstruction(given, network, seeded_noise(runtime.seed), settings.smoothing_mm, number)

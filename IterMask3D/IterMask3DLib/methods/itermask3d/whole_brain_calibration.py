@@ -14,7 +14,8 @@ from IterMask3DLib.core.errors import UserError
 from IterMask3DLib.core.image import BoolVolume, FloatVolume
 from IterMask3DLib.core.settings import changed
 from IterMask3DLib.methods.base import Calibration, Healthy, Report
-from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK, FoldedUNet
+from IterMask3DLib.methods.itermask3d.executable_unet import ExecutableUNet
+from IterMask3DLib.methods.itermask3d.folded_unet import NETWORK
 from IterMask3DLib.methods.itermask3d.normative_score import NORMATIVE_MEAN, NORMATIVE_SD, NormativeScore, standardising
 from IterMask3DLib.methods.itermask3d.settings import SENSITIVITIES, WHOLE_BRAIN, CalibrationSettings, Settings
 from IterMask3DLib.methods.itermask3d.whole_brain import (
@@ -142,7 +143,7 @@ class _Scoring:
 
     def __init__(self, model: Model, settings: Settings, runtime: Runtime, mean_brain: MeanBrain | None) -> None:
         self._settings, self._noise, self._mean_brain = settings, seeded_noise(0), mean_brain
-        self._network = runtime.runner(model.stored[NETWORK], FoldedUNet.of)
+        self._network = runtime.runner(model.stored[NETWORK], ExecutableUNet.of)
 
     def of(self, brains: Sequence[Healthy]) -> list[HealthyScore]:
         """Of each brain, in their order."""
