@@ -91,7 +91,7 @@ def check_tensors(given: State | Arrays, wanted: Mapping[str, TensorKind], where
 def _values(tensor: torch.Tensor | NDArray[np.generic], what: str) -> NDArray[np.generic]:
     try:
         return arrays_of({"": tensor})[""]
-    except (TypeError, RuntimeError, NotImplementedError):  # Sparse, quantised, without values, …
+    except (TypeError, RuntimeError, NotImplementedError):  # What PyTorch says of sparse tensors and of those on meta.
         raise UserError(f"{what} is not stored as plain values.") from None
 
 
